@@ -1,0 +1,56 @@
+#pragma once
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "host/token_source.hpp"
+
+namespace aloft {
+
+/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each chunk owns
+/// `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the next.
+class ChunkRing {
+ public:
+  struct Chunk {
+    std::span<const TokenId> ids;  ///< [n_from + halo]; valid until the next call of next()
+    std::int64_t n_from = 0;
+    std::int32_t halo = 0;
+  };
+
+  ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo);
+  ~ChunkRing();
+  ChunkRing(const ChunkRing&) = delete;
+  ChunkRing& operator=(const ChunkRing&) = delete;
+
+  /// Nothing at the end. Rethrows what the source threw.
+  [[nodiscard]] std::optional<Chunk> next();
+
+ private:
+  static constexpr int kSlots = 2;
+  struct Slot {
+    std::vector<TokenId> ids;
+    std::int64_t n_from = 0;
+    std::int32_t halo = 0;
+    bool full = false;
+  };
+  void fill();
+
+  TokenSource& source_;
+  const std::int64_t chunk_tokens_;
+  const std::int32_t halo_;
+  Slot slots_[kSlots];
+  int reading_ = -1;  ///< the slot the caller holds
+  int next_ = 0;
+  bool ended_ = false, stop_ = false;
+  std::exception_ptr failure_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::thread thread_;
+};
+
+}  // namespace aloft

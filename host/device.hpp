@@ -1,0 +1,82 @@
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace aloft {
+
+/// Memory plus one ordered work queue. Every call is asynchronous on that queue except synchronize().
+class Device {
+ public:
+  Device() = default;
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  virtual ~Device() = default;
+
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+  /// True when host code may dereference this device's pointers (after synchronize()), so uploads can be skipped.
+  [[nodiscard]] virtual bool shares_host_memory() const noexcept = 0;
+  [[nodiscard]] virtual void* allocate(std::size_t bytes) = 0;  ///< aligned to 64 bytes; throws ResourceError
+  virtual void deallocate(void* p) noexcept = 0;
+  virtual void zero(void* dst, std::size_t bytes) = 0;
+  virtual void upload(void* dst, const void* host_src, std::size_t bytes) = 0;
+  virtual void download(void* host_dst, const void* src, std::size_t bytes) = 0;
+  virtual void copy(void* dst, const void* src, std::size_t bytes) = 0;  ///< both on this device
+  virtual void synchronize() = 0;
+  /// A named range on the profiler's timeline (NVTX on CUDA, nothing on the CPU).
+  virtual void push_range(const char* /*name*/) {}
+  virtual void pop_range() noexcept {}
+};
+
+/// Owns `size` uninitialised elements on one device. Move-only; the device must outlive it.
+template <class T>
+  requires std::is_trivially_copyable_v<T>
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(Device& device, std::size_t size)
+      : data_(static_cast<T*>(device.allocate(size * sizeof(T))), Free{&device}), size_(size) {}
+
+  [[nodiscard]] T* data() noexcept { return data_.get(); }
+  [[nodiscard]] const T* data() const noexcept { return data_.get(); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] Device& device() const noexcept { return *data_.get_deleter().device; }
+
+ private:
+  struct Free {
+    Device* device = nullptr;
+    void operator()(T* p) const noexcept { device->deallocate(p); }
+  };
+  std::unique_ptr<T[], Free> data_;
+  std::size_t size_ = 0;
+};
+
+template <class T>
+[[nodiscard]] Buffer<T> zeros(Device& device, std::size_t size) {
+  Buffer<T> out(device, size);
+  device.zero(out.data(), size * sizeof(T));
+  return out;
+}
+
+template <class T>
+[[nodiscard]] Buffer<std::remove_const_t<T>> to_device(Device& device, std::span<T> host) {
+  Buffer<std::remove_const_t<T>> out(device, host.size());
+  device.upload(out.data(), host.data(), host.size_bytes());
+  device.synchronize();
+  return out;
+}
+
+/// Synchronises.
+template <class T>
+[[nodiscard]] std::vector<T> to_host(const Buffer<T>& buffer) {
+  std::vector<T> out(buffer.size());
+  if (out.empty()) return out;
+  buffer.device().download(out.data(), buffer.data(), out.size() * sizeof(T));
+  buffer.device().synchronize();
+  return out;
+}
+
+}  // namespace aloft

@@ -1,0 +1,37 @@
+#pragma once
+#include <cstdint>
+
+#include "host/device.hpp"
+
+namespace aloft {
+
+/// Compressed sparse rows in device memory: columns ascending within a row, no explicit zeros.
+template <class T>
+struct CsrViewOf {
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  const std::uint64_t* row_offsets = nullptr;  ///< [rows + 1]
+  const std::uint32_t* columns = nullptr;      ///< [nnz]
+  const T* values = nullptr;                   ///< [nnz]
+};
+
+template <class T>
+struct Csr {
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+  Buffer<std::uint64_t> row_offsets;
+  Buffer<std::uint32_t> columns;
+  Buffer<T> values;
+
+  [[nodiscard]] std::int64_t nnz() const { return static_cast<std::int64_t>(columns.size()); }
+  [[nodiscard]] CsrViewOf<T> view() const {
+    return {rows, cols, row_offsets.data(), columns.data(), values.data()};
+  }
+};
+
+using CountCsr = Csr<std::uint64_t>;       ///< pairs; exact
+using CountCsrView = CsrViewOf<std::uint64_t>;
+using RealCsr = Csr<double>;
+using RealCsrView = CsrViewOf<double>;
+
+}  // namespace aloft

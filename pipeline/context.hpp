@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "host/interrupt.hpp"
+#include "host/progress.hpp"
+#include "kernels/ops.hpp"
+
+namespace aloft {
+
+/// Seconds spent in one stage, in the order they ran.
+struct StageTime {
+  std::string name;
+  double seconds = 0;
+  bool resumed = false;
+};
+
+/// What every stage gets: the backend, a place to report to, and nothing else that is shared.
+class Context {
+ public:
+  Context(Backend& backend, ProgressSink& progress) : backend_(backend), progress_(progress) {}
+
+  [[nodiscard]] Device& device() { return *backend_.device; }
+  [[nodiscard]] CountOps& count() { return *backend_.count; }
+  [[nodiscard]] LinearOps& linear() {
+    expects(backend_.linear != nullptr, "this backend has no linear algebra");
+    return *backend_.linear;
+  }
+  [[nodiscard]] ProgressSink& progress() { return progress_; }
+  [[nodiscard]] std::vector<StageTime>& times() { return times_; }
+  /// Throws Interrupted after Ctrl-C or SIGTERM; stages call it between units of work of at most a second or so.
+  void check_interrupt() const { aloft::check_interrupt(); }
+
+  /// A trace range and a row of times() for as long as it lives.
+  class Scope;
+  [[nodiscard]] Scope scope(std::string name);
+
+ private:
+  Backend& backend_;
+  ProgressSink& progress_;
+  std::vector<StageTime> times_;
+};
+
+class Context::Scope {
+ public:
+  Scope(Context& context, std::string name);
+  ~Scope();
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+ private:
+  Context& context_;
+  std::string name_;
+  double start_;
+};
+
+}  // namespace aloft
