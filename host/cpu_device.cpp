@@ -1,0 +1,41 @@
+#include "host/cpu_device.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector register
+
+class CpuDevice final : public Device {
+ public:
+  std::string_view name() const noexcept override { return "cpu"; }
+  bool shares_host_memory() const noexcept override { return true; }
+  void* allocate(std::size_t bytes) override {
+    const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    void* p = std::aligned_alloc(kAlignment, rounded == 0 ? kAlignment : rounded);
+    if (p == nullptr) throw ResourceError(fmt::format("out of memory: {} bytes were asked for", bytes));
+    return p;
+  }
+  void deallocate(void* p) noexcept override { std::free(p); }
+  void zero(void* dst, std::size_t bytes) override {
+    if (bytes != 0) std::memset(dst, 0, bytes);
+  }
+  void upload(void* dst, const void* src, std::size_t bytes) override { copy(dst, src, bytes); }
+  void download(void* dst, const void* src, std::size_t bytes) override { copy(dst, src, bytes); }
+  void copy(void* dst, const void* src, std::size_t bytes) override {
+    if (bytes != 0) std::memcpy(dst, src, bytes);
+  }
+  void synchronize() override {}
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_cpu_device() { return std::make_unique<CpuDevice>(); }
+
+}  // namespace aloft

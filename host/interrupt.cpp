@@ -1,0 +1,39 @@
+#include "host/interrupt.hpp"
+
+#include <csignal>
+
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+volatile std::sig_atomic_t requested = 0;
+
+extern "C" void on_signal(int number) {
+  if (requested != 0) {  // the second signal means it
+    std::signal(number, SIG_DFL);
+    std::raise(number);
+  }
+  requested = 1;
+}
+
+}  // namespace
+
+void install_interrupt_handlers() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = 0;  // no SA_RESTART: a read from a pipe that never ends must return
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool interrupt_requested() noexcept { return requested != 0; }
+
+void check_interrupt() {
+  if (interrupt_requested()) throw Interrupted("interrupted; run the same command again to resume");
+}
+
+void set_interrupt_requested(bool value) noexcept { requested = value ? 1 : 0; }
+
+}  // namespace aloft

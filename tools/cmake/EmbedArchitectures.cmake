@@ -1,0 +1,13 @@
+# tools/architectures/*.json become one generated source, so that the program is a single file.
+file(GLOB architecture_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/architectures/*.json)
+set(embedded ${PROJECT_BINARY_DIR}/generated/builtin_architectures.cpp)
+set(text "// Generated from tools/architectures/*.json.\n#include \"tools/aloft/builtin_architectures.hpp\"\n\nnamespace aloft {\n\nconst std::vector<BuiltinArchitecture>& builtin_architectures() {\n  static const std::vector<BuiltinArchitecture> all{\n")
+foreach(file ${architecture_files})
+  get_filename_component(stem ${file} NAME_WE)
+  file(READ ${file} json)
+  string(APPEND text "      {\"${stem}\", R\"json(${json})json\"},\n")
+  set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+endforeach()
+string(APPEND text "  };\n  return all;\n}\n\n}  // namespace aloft\n")
+file(CONFIGURE OUTPUT ${embedded} CONTENT "${text}" @ONLY)
+target_sources(aloft_tool PRIVATE ${embedded})
