@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "host/error.hpp"
 #include "host/interrupt.hpp"
 #include "host/progress.hpp"
 #include "kernels/ops.hpp"
