@@ -18,7 +18,9 @@ struct MatrixViewOf {
 
   [[nodiscard]] std::int64_t size() const { return batch * rows * cols; }
   [[nodiscard]] MatrixViewOf item(std::int64_t b) const { return {data + b * rows * cols, rows, cols, 1}; }
-  operator MatrixViewOf<const T>() const { return {data, rows, cols, batch}; }  // NOLINT: a view widens freely
+  operator MatrixViewOf<const T>() const {
+    return {data, rows, cols, batch};
+  }  // NOLINT: a view widens freely
 };
 using MatrixView = MatrixViewOf<double>;
 using ConstMatrixView = MatrixViewOf<const double>;
@@ -32,7 +34,10 @@ struct Matrix {
 
   Matrix() = default;
   Matrix(Device& device, std::int64_t rows_, std::int64_t cols_, std::int64_t batch_ = 1)
-      : data(device, static_cast<std::size_t>(batch_ * rows_ * cols_)), rows(rows_), cols(cols_), batch(batch_) {}
+      : data(device, static_cast<std::size_t>(batch_ * rows_ * cols_)),
+        rows(rows_),
+        cols(cols_),
+        batch(batch_) {}
 
   [[nodiscard]] MatrixView view() { return {data.data(), rows, cols, batch}; }
   [[nodiscard]] ConstMatrixView view() const { return {data.data(), rows, cols, batch}; }
