@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <utility>
 
 #include "host/error.hpp"
 #include "kernels/cpu/count_ops.hpp"
