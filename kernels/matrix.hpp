@@ -20,11 +20,10 @@ struct MatrixViewOf {
   [[nodiscard]] std::int64_t size() const { return batch * rows * cols; }
   [[nodiscard]] MatrixViewOf item(std::int64_t b) const { return {data + b * rows * cols, rows, cols, 1}; }
   operator MatrixViewOf<const T>() const  // NOLINT: a view widens freely
-      requires(!std::is_const_v<T>) {
+    requires(!std::is_const_v<T>)
+  {
     return {data, rows, cols, batch};
   }
-  return {data, rows, cols, batch};
-}  // NOLINT: a view widens freely
 };
 using MatrixView = MatrixViewOf<double>;
 using ConstMatrixView = MatrixViewOf<const double>;
