@@ -59,6 +59,8 @@ class CountOps {
   /// matrix; all other rows are empty. Synchronises.
   [[nodiscard]] virtual CountCsr compact(DenseCounts counts, std::int32_t lag) = 0;
 
+  /// False on a backend that has no count_pairs_sparse.
+  [[nodiscard]] virtual bool counts_without_table() const { return true; }
   /// The same counts as count_pairs_dense for this chunk alone, without a table: one CSR per lag, lag 1
   /// first. Workspace: about (8 + 4·max_lag) bytes a token and 16 bytes a distinct pair. Synchronises.
   [[nodiscard]] virtual std::vector<CountCsr> count_pairs_sparse(TokenChunk chunk, std::int64_t vocab,

@@ -24,6 +24,8 @@ struct CountParams {
   std::int64_t chunk_tokens = 0;      ///< 0: chosen from the plan
   std::uint64_t memory_bytes = 0;     ///< budget for tables and workspace; 0: no limit
   std::uint64_t expected_tokens = 0;  ///< for the plan and for `automatic`; 0: unknown
+  std::uint64_t flush_after =
+      0xFFFF'FFFFu;  ///< positions a u32 table may take in before it is emptied into u64
 };
 /// Streams the corpus once. Any strategy, chunk size and thread count give the same bits.
 [[nodiscard]] Counts count_transitions(Context& ctx, const CountParams& p, TokenSource& corpus);

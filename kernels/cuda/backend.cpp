@@ -41,6 +41,7 @@ class CudaCountOps final : public CountOps {
     const DenseCounts on_host{table.data(), 1, counts.vocab, counts.row_begin, counts.n_rows};
     return moved(host_ops_->compact(on_host, 1), device_);
   }
+  bool counts_without_table() const override { return false; }
   std::vector<CountCsr> count_pairs_sparse(TokenChunk, std::int64_t, std::int32_t) override {
     throw UsageError(
         "the cuda backend counts into dense tables only: use --strategy dense, or --backend cpu");
