@@ -5,7 +5,6 @@
 #include <omp.h>
 
 #include "host/cpu_device.hpp"
-#include "kernels/cpu/linear_ops.hpp"
 
 namespace aloft::cpu {
 
@@ -18,8 +17,6 @@ Backend make_backend(int threads) {
   backend.linear = make_linear_ops(*backend.device);
   return backend;
 }
-
-std::unique_ptr<LinearOps> make_linear_ops(Device& device) { return std::make_unique<CpuLinearOps>(device); }
 
 std::string describe() {
   return fmt::format("{} processors, {}", omp_get_num_procs(), openblas_get_config());
