@@ -25,15 +25,15 @@ struct Architecture {
   std::string query, key, value;  ///< names with {layer}; separate only
   std::string qkv;                ///< fused only
   std::string output;
-  std::string embedding, head;    ///< head empty when the model has none of its own
-  bool tied_head = false;
-  std::vector<std::string> optional_prefixes;
+  std::string embedding, head;    ///< head may be empty when tied
+  bool tied_head = false;         ///< the embedding serves as head and is written once, under its own name
+  std::vector<std::string> optional_prefixes;  ///< a checkpoint's names may begin with one of them; never written
 
   Norm norm = Norm::layernorm;
   Position position = Position::learned;
   std::string position_embedding;   ///< learned: the table's name
   Pairing pairing = Pairing::half;
-  int rope_sign = 1;                ///< +1: pair rotated by +position·θ
+  int rope_sign = 1;                ///< +1: pair (a, b) at position t becomes (a cos tθ − b sin tθ, b cos tθ + a sin tθ)
   double rope_base = 10000;
   double rotary_fraction = 1;       ///< share of head_dim that rotates
   std::string rope_scaling = "none";  ///< "none", "linear" (positions divided by rope_scaling_factor)
@@ -42,6 +42,7 @@ struct Architecture {
   bool qk_norm = false;
   bool attention_bias = false;
   bool grouped_query = false;         ///< kv_heads < heads allowed
+  bool free_head_dim = false;         ///< heads·head_dim need not be d_model
 
   double init_std = 0.02;
   bool init_residual_scaled = true;   ///< W_O at init_std/√(2·layers)
