@@ -23,8 +23,9 @@ struct TensorInfo {
   [[nodiscard]] std::int64_t elements() const;  ///< product of shape (1 for a scalar)
 };
 
-/// A safetensors file, memory-mapped and validated whole when opened: header length, JSON, duplicate keys, dtypes,
-/// shapes (overflow), offsets (order, overlap, holes, end of file). Throws InputError naming file, tensor and reason.
+/// A safetensors file, memory-mapped and validated whole when opened: header length, JSON, duplicate keys,
+/// dtypes, shapes (overflow), offsets (order, overlap, holes, end of file). Throws InputError naming file,
+/// tensor and reason.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::string& path);
@@ -34,7 +35,7 @@ class SafetensorsReader {
   [[nodiscard]] const std::vector<TensorInfo>& tensors() const;  ///< by offset in the file
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
   [[nodiscard]] bool contains(const std::string& name) const;
-  [[nodiscard]] const TensorInfo& info(const std::string& name) const;      ///< InputError if absent
+  [[nodiscard]] const TensorInfo& info(const std::string& name) const;  ///< InputError if absent
   [[nodiscard]] std::span<const std::byte> bytes(const std::string& name) const;
   /// The tensor's elements, checked to have this dtype and shape (-1: any extent). InputError otherwise.
   template <class T>
