@@ -1,0 +1,179 @@
+#include <Eigen/QR>
+#include <algorithm>
+#include <tuple>
+
+#include "host/error.hpp"
+#include "tests/conformance.hpp"
+
+namespace aloft {
+namespace {
+
+using namespace conformance;
+
+class DenseOps : public LinearConformance {
+ protected:
+  static Dense operand(Op op, const Dense& m) { return op == Op::transpose ? Dense(m.transpose()) : m; }
+};
+
+TEST_P(DenseOps, GemmMatchesEigenForEveryOrientation) {
+  for (const auto& [m, n, k] : {std::tuple{1, 1, 1},
+                                {1, 33, 5},
+                                {31, 32, 33},
+                                {63, 65, 64},
+                                {129, 127, 40},
+                                {257, 600, 9},
+                                {1100, 3, 17},
+                                {3, 1100, 2}})
+    for (const Op op_a : {Op::none, Op::transpose})
+      for (const Op op_b : {Op::none, Op::transpose}) {
+        const Dense a = op_a == Op::none ? random_dense(m, k, 1) : random_dense(k, m, 1);
+        const Dense b = op_b == Op::none ? random_dense(k, n, 2) : random_dense(n, k, 2);
+        const Dense before = random_dense(m, n, 3);
+        const Matrix a_on = upload(a), b_on = upload(b);
+        Matrix c = upload(before), fresh = unwritten(m, n);
+        ops.gemm(-1.5, op_a, a_on.cview(), op_b, b_on.cview(), 0.25, c.view());
+        ops.gemm(1, op_a, a_on.cview(), op_b, b_on.cview(), 0,
+                 fresh.view());  // beta 0: c is not read, NaN or not
+        const Dense product = operand(op_a, a) * operand(op_b, b);
+        const Dense want = -1.5 * product + 0.25 * before;
+        EXPECT_LE((download(c) - want).norm(), 1e-13 * (want.norm() + before.norm()))
+            << m << ' ' << n << ' ' << k;
+        EXPECT_LE((download(fresh) - product).norm(), 1e-13 * product.norm());
+      }
+}
+
+TEST_P(DenseOps, GemmOfBatchesAndOfSharedOperands) {
+  const std::vector<Dense> a{random_dense(33, 20, 4), random_dense(33, 20, 5), random_dense(33, 20, 6)};
+  const std::vector<Dense> b{random_dense(20, 31, 7), random_dense(20, 31, 8), random_dense(20, 31, 9)};
+  const Matrix many_a = upload(a), many_b = upload(b), one_a = upload(a[0]), one_b = upload(b[0]);
+  for (const auto& [left, right] :
+       {std::pair{&many_a, &many_b}, {&one_a, &many_b}, {&many_a, &one_b}, {&one_a, &one_b}}) {
+    Matrix c = unwritten(33, 31, 3);
+    ops.gemm(2, Op::none, left->cview(), Op::none, right->cview(), 0, c.view());
+    for (std::size_t i = 0; i < 3; ++i) {
+      const Dense want = 2 * a[left->batch == 1 ? 0 : i] * b[right->batch == 1 ? 0 : i];
+      EXPECT_LE((download(c, std::int64_t(i)) - want).norm(), 1e-13 * want.norm());
+    }
+  }
+}
+
+TEST_P(DenseOps, GemmWithoutAnInnerDimensionOnlyScales) {
+  const Matrix a(*backend.device, 3, 0), b(*backend.device, 0, 2);
+  Matrix c = upload(Dense::Ones(3, 2)), fresh = unwritten(3, 2);
+  ops.gemm(1, Op::none, a.cview(), Op::none, b.cview(), 0.5, c.view());
+  ops.gemm(1, Op::none, a.cview(), Op::none, b.cview(), 0, fresh.view());
+  EXPECT_EQ(download(c), Dense::Constant(3, 2, 0.5));
+  EXPECT_EQ(download(fresh), Dense::Zero(3, 2));
+}
+
+TEST_P(DenseOps, GemmRefusesShapesThatDoNotFit) {
+  const Matrix a = upload(random_dense(3, 4, 1)), b = upload(random_dense(3, 4, 2));
+  Matrix c = unwritten(3, 4), two = unwritten(3, 3, 2);
+  EXPECT_THROW(ops.gemm(1, Op::none, a.cview(), Op::none, b.cview(), 0, c.view()), Error);
+  const Matrix three = upload(std::vector<Dense>(3, random_dense(3, 4, 1)));
+  EXPECT_THROW(ops.gemm(1, Op::none, three.cview(), Op::transpose, b.cview(), 0, two.view()), Error);
+}
+
+TEST_P(DenseOps, ScaleMultipliesRowsAndColumns) {
+  const std::vector<Dense> x{random_dense(65, 33, 10), random_dense(65, 33, 11)};
+  const Dense rows = random_dense(65, 1, 12), cols = random_dense(33, 1, 13);
+  const auto row_scale = upload_vector({rows.data(), rows.data() + 65});
+  const auto column_scale = upload_vector({cols.data(), cols.data() + 33});
+  for (const bool use_rows : {false, true})
+    for (const bool use_cols : {false, true}) {
+      Matrix y = upload(x);
+      ops.scale(y.view(), use_rows ? row_scale.data() : nullptr, use_cols ? column_scale.data() : nullptr);
+      for (int b = 0; b < 2; ++b) {
+        const Dense got = download(y, b);
+        for (int i = 0; i < 65; ++i)
+          for (int j = 0; j < 33; ++j) {
+            const double factor = (use_rows ? rows(i) : 1) * (use_cols ? cols(j) : 1);
+            ASSERT_DOUBLE_EQ(got(i, j), x[std::size_t(b)](i, j) * factor);
+          }
+      }
+    }
+}
+
+// ---- orthonormalize
+// ------------------------------------------------------------------------------------------------
+
+double distance_from_identity(const Dense& gram) {
+  return (gram - Dense::Identity(gram.rows(), gram.cols())).norm();
+}
+
+TEST_P(DenseOps, OrthonormalizeIsTheQrFactorWithPositiveDiagonal) {
+  for (const auto& [m, k] : {std::pair{1, 1},
+                             {2, 1},
+                             {31, 31},
+                             {33, 32},
+                             {129, 64},
+                             {513, 5},
+                             {1023, 33},
+                             {1024, 33},
+                             {1025, 33},
+                             {1600, 257},
+                             {3000, 20}}) {
+    const std::vector<Dense> y{random_dense(m, k, 20), 1e-8 * random_dense(m, k, 21)};
+    Matrix q_on = upload(y);
+    ops.orthonormalize(q_on.view());
+    for (int b = 0; b < 2; ++b) {
+      const Dense q = download(q_on, b), &from = y[std::size_t(b)];
+      const Dense r = q.transpose() * from;
+      EXPECT_LE(distance_from_identity(q.transpose() * q), 1e-13 * k) << m << " x " << k;
+      EXPECT_LE((q * r - from).norm(), 1e-13 * k * from.norm()) << m << " x " << k;
+      for (int i = 0; i < k; ++i) {
+        EXPECT_GT(r(i, i), 0);
+        for (int j = 0; j < i; ++j) EXPECT_LE(std::abs(r(i, j)), 1e-13 * k * from.norm());
+      }
+    }
+  }
+}
+
+TEST_P(DenseOps, OrthonormalizeSurvivesRankDeficiency) {
+  for (const int m : {40, 2100}) {
+    const int k = 33;
+    Dense twins = random_dense(m, k, 22);
+    twins.rightCols(16) = twins.leftCols(16);
+    const Dense rank_two = random_dense(m, 2, 23) * random_dense(2, k, 24);
+    Dense graded = random_dense(m, k, 25);
+    for (int j = 0; j < k; ++j) graded.col(j) *= std::pow(10.0, -j);
+    Dense last_row = Dense::Zero(m, k);  // every block but one is zero
+    last_row(m - 1, 3) = 1;
+    for (const Dense& y : {twins, rank_two, graded, last_row, Dense(Dense::Zero(m, k))}) {
+      Matrix q_on = upload(y);
+      ops.orthonormalize(q_on.view());
+      const Dense q = download(q_on);
+      EXPECT_LE(distance_from_identity(q.transpose() * q), 1e-13 * k);
+      EXPECT_LE((q * (q.transpose() * y) - y).norm(), 1e-13 * k * y.norm());  // the span holds every column
+    }
+  }
+}
+
+TEST_P(DenseOps, OrthonormalizeRefusesWideMatrices) {
+  Matrix y = upload(random_dense(3, 4, 26));
+  EXPECT_THROW(ops.orthonormalize(y.view()), Error);
+}
+
+TEST_P(DenseOps, BitsDoNotDependOnTheWorkers) {
+  const Dense tall = random_dense(3000, 40, 27);
+  const Matrix a = upload(tall);
+  expect_same_bits_for_any_worker_count([&] {
+    Matrix q = upload(tall);
+    ops.orthonormalize(q.view());
+    return aloft::to_host(q.data);
+  });
+  expect_same_bits_for_any_worker_count([&] {
+    Matrix c = unwritten(40, 40), d = unwritten(3000, 3000);
+    ops.gemm(1, Op::transpose, a.cview(), Op::none, a.cview(), 0, c.view());
+    ops.gemm(1, Op::none, a.cview(), Op::transpose, a.cview(), 0, d.view());
+    auto all = aloft::to_host(c.data);
+    const auto more = aloft::to_host(d.data);
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, DenseOps, ::testing::ValuesIn(linear_backends()), backend_name);
+
+}  // namespace
+}  // namespace aloft
