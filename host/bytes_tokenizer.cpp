@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cstddef>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,7 +24,9 @@ class BytesPass final : public FilePass {
   void begin(InputStream& stream, std::size_t) override { stream_ = &stream; }
   bool next_block(std::vector<TokenId>& ids) override {
     const std::size_t n = stream_->read(block_);
-    for (const char c : std::span(block_).first(n)) ids.push_back(static_cast<unsigned char>(c));
+    const std::size_t first = ids.size();
+    ids.resize(first + n);
+    for (std::size_t k = 0; k < n; ++k) ids[first + k] = static_cast<unsigned char>(block_[k]);
     return n != 0;
   }
 

@@ -128,11 +128,11 @@ WordsScanner::Character WordsScanner::classify(char32_t c) {
   return out;
 }
 
-WordsScanner::AsciiTable::AsciiTable() {
+WordsScanner::AsciiTable::AsciiTable() : letter_of{} {
   for (unsigned char c = 0; c < 128; ++c) {
     const Character character = classify(c);
-    lower[c] = character.bytes[0];
     kind[c] = character.kind;
+    if (character.kind == letter) letter_of[c] = character.bytes[0];
   }
 }
 const WordsScanner::AsciiTable WordsScanner::kAscii;

@@ -55,7 +55,7 @@ class WordsScanner {
     }
   }
   struct AsciiTable {
-    char lower[128];
+    char letter_of[256];  // lower-cased ASCII letters, 0 for every other byte
     Class kind[128];
     AsciiTable();
   };
@@ -71,15 +71,18 @@ void WordsScanner::scan(std::string_view text, Sink&& sink) {
   const char* const end = p + text.size();
   while (p < end) {
     const auto byte = static_cast<unsigned char>(*p);
-    if (byte < 0x80) {
-      const Class kind = kAscii.kind[byte];
-      ++p;
-      if (kind == letter) {
-        append(&kAscii.lower[byte], 1);
-      } else {
-        finish(sink);
-        if (kind == single) sink(std::string_view(p - 1, 1));
+    if (kAscii.letter_of[byte] != 0) {  // most bytes are in such runs: a tight loop of their own
+      std::size_t n = length_;
+      char c = 0;
+      for (; p < end && (c = kAscii.letter_of[static_cast<unsigned char>(*p)]) != 0; ++p) {
+        if (n < kMaxTokenBytes) run_[n] = c;
+        n += n <= kMaxTokenBytes ? 1 : 0;  // stays over-long
       }
+      length_ = n;
+    } else if (byte < 0x80) {
+      finish(sink);
+      if (kAscii.kind[byte] == single) sink(std::string_view(p, 1));
+      ++p;
     } else {
       const Character c = classify(decode_valid_utf8(p));
       if (c.kind == letter) {
