@@ -28,7 +28,9 @@ namespace {
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
   const std::filesystem::path target(path_);
-  temporary_ = (target.parent_path() / fmt::format(".{}.aloft-partial-{}", target.filename().string(), getpid())).string();
+  temporary_ =
+      (target.parent_path() / fmt::format(".{}.aloft-partial-{}", target.filename().string(), getpid()))
+          .string();
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail(path_, "create");
 }
@@ -70,11 +72,13 @@ std::string read_file(const std::string& path, std::uint64_t max_bytes) {
   std::string text;
   char block[1 << 16];
   std::size_t n = 0;
-  while ((n = std::fread(block, 1, sizeof block, file)) > 0 && text.size() <= max_bytes) text.append(block, n);
+  while ((n = std::fread(block, 1, sizeof block, file)) > 0 && text.size() <= max_bytes)
+    text.append(block, n);
   const bool bad = std::ferror(file) != 0;
   std::fclose(file);
   if (bad) fail(path, "read");
-  if (text.size() > max_bytes) throw InputError(fmt::format("{}: larger than the {} bytes expected at most", path, max_bytes));
+  if (text.size() > max_bytes)
+    throw InputError(fmt::format("{}: larger than the {} bytes expected at most", path, max_bytes));
   return text;
 }
 

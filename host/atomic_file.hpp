@@ -28,6 +28,7 @@ class AtomicFile {
 /// Whole text to a file, atomically.
 void write_file(const std::string& path, std::string_view text);
 /// Whole file as text. Throws InputError if it cannot be read or is larger than max_bytes.
-[[nodiscard]] std::string read_file(const std::string& path, std::uint64_t max_bytes = std::uint64_t{1} << 30);
+[[nodiscard]] std::string read_file(const std::string& path,
+                                    std::uint64_t max_bytes = std::uint64_t{1} << 30);
 
 }  // namespace aloft

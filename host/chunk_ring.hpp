@@ -12,8 +12,9 @@
 
 namespace aloft {
 
-/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each chunk owns
-/// `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the next.
+/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each
+/// chunk owns `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the
+/// next.
 class ChunkRing {
  public:
   struct Chunk {

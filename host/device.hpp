@@ -17,7 +17,8 @@ class Device {
   virtual ~Device() = default;
 
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
-  /// True when host code may dereference this device's pointers (after synchronize()), so uploads can be skipped.
+  /// True when host code may dereference this device's pointers (after synchronize()), so uploads can be
+  /// skipped.
   [[nodiscard]] virtual bool shares_host_memory() const noexcept = 0;
   [[nodiscard]] virtual void* allocate(std::size_t bytes) = 0;  ///< aligned to 64 bytes; throws ResourceError
   virtual void deallocate(void* p) noexcept = 0;
@@ -33,7 +34,7 @@ class Device {
 
 /// Owns `size` uninitialised elements on one device. Move-only; the device must outlive it.
 template <class T>
-  requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 class Buffer {
  public:
   Buffer() = default;

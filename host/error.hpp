@@ -34,7 +34,8 @@ struct NumericError : Error {  // no convergence, NaN: exit 1
   return std::string(at.file_name()) + ':' + std::to_string(at.line()) + ": " + std::string(what);
 }
 
-/// Precondition on a caller's argument (a bug when it fails, not a user's mistake); stays on in release builds.
+/// Precondition on a caller's argument (a bug when it fails, not a user's mistake); stays on in release
+/// builds.
 inline void expects(bool ok, std::string_view what,
                     std::source_location at = std::source_location::current()) {
   if (!ok) throw Error("internal error: " + at_line(at, what));

@@ -5,7 +5,8 @@
 
 namespace aloft {
 
-/// Where long work says how far it is. Implementations must be cheap to call often (they rate-limit themselves).
+/// Where long work says how far it is. Implementations must be cheap to call often (they rate-limit
+/// themselves).
 class ProgressSink {
  public:
   ProgressSink() = default;
@@ -13,7 +14,8 @@ class ProgressSink {
   ProgressSink& operator=(const ProgressSink&) = delete;
   virtual ~ProgressSink() = default;
   /// `done` of `total` (0: unknown) on whatever scale; `items` are what the rate counts ("tokens", "layers").
-  virtual void update(std::string_view stage, double done, double total, std::uint64_t items, std::string_view unit) = 0;
+  virtual void update(std::string_view stage, double done, double total, std::uint64_t items,
+                      std::string_view unit) = 0;
   virtual void finish(std::string_view stage, double seconds, bool resumed) = 0;
 };
 

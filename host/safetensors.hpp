@@ -23,8 +23,9 @@ struct TensorInfo {
   [[nodiscard]] std::int64_t elements() const;  ///< product of shape (1 for a scalar)
 };
 
-/// A safetensors file, memory-mapped and validated whole when opened: header length, JSON, duplicate keys, dtypes,
-/// shapes (overflow), offsets (order, overlap, holes, end of file). Throws InputError naming file, tensor and reason.
+/// A safetensors file, memory-mapped and validated whole when opened: header length, JSON, duplicate keys,
+/// dtypes, shapes (overflow), offsets (order, overlap, holes, end of file). Throws InputError naming file,
+/// tensor and reason.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::string& path);
@@ -34,7 +35,7 @@ class SafetensorsReader {
   [[nodiscard]] const std::vector<TensorInfo>& tensors() const;  ///< by offset in the file
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
   [[nodiscard]] bool contains(const std::string& name) const;
-  [[nodiscard]] const TensorInfo& info(const std::string& name) const;      ///< InputError if absent
+  [[nodiscard]] const TensorInfo& info(const std::string& name) const;  ///< InputError if absent
   [[nodiscard]] std::span<const std::byte> bytes(const std::string& name) const;
   /// The tensor's elements, checked to have this dtype and shape (-1: any extent). InputError otherwise.
   template <class T>
@@ -48,27 +49,36 @@ class SafetensorsReader {
 };
 
 /// Writes a safetensors file atomically: declare every tensor, then append their data in the declared order.
-/// Header: keys sorted as declared, padded with spaces to 8 bytes; __metadata__ first.
+/// Header: __metadata__ first (keys sorted), then the tensors as declared, padded with spaces so that the
+/// data begin at a multiple of 8 bytes. The same declarations and data give the same bytes.
 class SafetensorsWriter {
  public:
   SafetensorsWriter(const std::string& path, std::map<std::string, std::string> metadata,
                     std::vector<TensorInfo> tensors);
-  /// Raw little-endian bytes of the next tensor, or a part of it; parts must add up to the tensor exactly.
+  /// Raw little-endian bytes of the next tensor, or a part of it; parts must add up to the tensor exactly,
+  /// and no part reaches into the tensor after it.
   void append(std::span<const std::byte> data);
   template <class T>
   void append(std::span<const T> values) {
     append(std::as_bytes(values));
   }
-  /// Floats converted to the next tensor's dtype (F32, F16 or BF16, round to nearest even; F64 widens).
+  /// Floats converted to the next tensor's dtype, which must be `dtype` (F32, F16 or BF16, round to nearest
+  /// even; F64 widens).
   void append_as(DType dtype, std::span<const float> values);
   void commit();  ///< throws Error if any byte is missing
 
  private:
+  void skip_full_tensors();
+
   AtomicFile file_;
-  std::uint64_t expected_ = 0, written_ = 0;
+  std::string path_;
+  std::vector<TensorInfo> tensors_;
+  std::size_t current_ = 0;    ///< the tensor that the next byte belongs to
+  std::uint64_t written_ = 0;  ///< bytes of it so far
 };
 
-// Rounding of one value, round to nearest even; NaN and infinity kept, overflow to infinity.
+// Rounding of one value, round to nearest even; infinity and NaN kept (its sign and the payload's leading
+// bits too), overflow to infinity. Every 16-bit pattern survives from_* followed by to_*.
 [[nodiscard]] std::uint16_t to_bf16(float x);
 [[nodiscard]] std::uint16_t to_f16(float x);
 [[nodiscard]] float from_bf16(std::uint16_t x);

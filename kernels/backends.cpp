@@ -14,7 +14,8 @@ std::vector<BackendInfo> backends() {
 #ifdef ALOFT_CUDA
   out.push_back(cuda::info());
 #else
-  out.push_back({"cuda", false, false, "not compiled in: no CUDA toolkit was found when this program was built"});
+  out.push_back(
+      {"cuda", false, false, "not compiled in: no CUDA toolkit was found when this program was built"});
 #endif
   return out;
 }
@@ -31,7 +32,8 @@ Backend make_backend(std::string_view name, int threads) {
   const auto found = std::find_if(all.begin(), all.end(), [&](const auto& b) { return b.name == name; });
   if (name != "auto" && found == all.end())
     throw UsageError("no backend is called '" + std::string(name) + "': use auto, cpu or cuda");
-  if (name != "auto" && !found->usable) throw UsageError("backend " + found->name + " cannot be used: " + found->detail);
+  if (name != "auto" && !found->usable)
+    throw UsageError("backend " + found->name + " cannot be used: " + found->detail);
 #ifdef ALOFT_CUDA
   if (name == "cuda") return cuda::make_backend();
 #endif

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "host/device.hpp"
@@ -16,9 +17,15 @@ struct MatrixViewOf {
   std::int64_t cols = 0;
   std::int64_t batch = 1;
 
+  MatrixViewOf() = default;
+  MatrixViewOf(T* data_, std::int64_t rows_, std::int64_t cols_, std::int64_t batch_ = 1)
+      : data(data_), rows(rows_), cols(cols_), batch(batch_) {}
+  template <class U, class = std::enable_if_t<std::is_same_v<const U, T>>>
+  MatrixViewOf(MatrixViewOf<U> other)  // NOLINT: a view of double reads as a view of const double
+      : MatrixViewOf(other.data, other.rows, other.cols, other.batch) {}
+
   [[nodiscard]] std::int64_t size() const { return batch * rows * cols; }
   [[nodiscard]] MatrixViewOf item(std::int64_t b) const { return {data + b * rows * cols, rows, cols, 1}; }
-  operator MatrixViewOf<const T>() const { return {data, rows, cols, batch}; }  // NOLINT: a view widens freely
 };
 using MatrixView = MatrixViewOf<double>;
 using ConstMatrixView = MatrixViewOf<const double>;
@@ -32,7 +39,10 @@ struct Matrix {
 
   Matrix() = default;
   Matrix(Device& device, std::int64_t rows_, std::int64_t cols_, std::int64_t batch_ = 1)
-      : data(device, static_cast<std::size_t>(batch_ * rows_ * cols_)), rows(rows_), cols(cols_), batch(batch_) {}
+      : data(device, static_cast<std::size_t>(batch_ * rows_ * cols_)),
+        rows(rows_),
+        cols(cols_),
+        batch(batch_) {}
 
   [[nodiscard]] MatrixView view() { return {data.data(), rows, cols, batch}; }
   [[nodiscard]] ConstMatrixView view() const { return {data.data(), rows, cols, batch}; }

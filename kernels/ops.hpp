@@ -11,17 +11,18 @@
 #include "kernels/sparse.hpp"
 
 // The whole arithmetic contract. Backends implement it; nothing else may differ between them.
-// All pointers are device memory. Calls are asynchronous on the device's queue unless they say otherwise; a call that
-// returns an owner whose size depends on the data synchronises. Counts are exact: every backend, any thread count and
-// any chunking give the same bits. Real results are deterministic for one backend (fixed summation order) and agree
-// between backends to the tolerance stated with the operation, relative to the result's Frobenius norm.
+// All pointers are device memory. Calls are asynchronous on the device's queue unless they say otherwise; a
+// call that returns an owner whose size depends on the data synchronises. Counts are exact: every backend,
+// any thread count and any chunking give the same bits. Real results are deterministic for one backend (fixed
+// summation order) and agree between backends to the tolerance stated with the operation, relative to the
+// result's Frobenius norm.
 
 namespace aloft {
 
 struct TokenChunk {
   const TokenId* ids = nullptr;  ///< [n_from + halo], each < vocab or kDocumentBreak
   std::int64_t n_from = 0;       ///< positions this chunk owns
-  std::int32_t halo = 0;         ///< look-ahead tokens borrowed from the next chunk (max_lag, less at the end)
+  std::int32_t halo = 0;  ///< look-ahead tokens borrowed from the next chunk (max_lag, less at the end)
 };
 
 /// Dense u32 counters for source ids [row_begin, row_begin + n_rows).
@@ -33,7 +34,8 @@ struct DenseCounts {
   std::int64_t n_rows = 0;
 };
 
-/// ‖M‖² and ⟨M, Mᵀ⟩ of a sparse matrix: enough for its asymmetry, ‖M_A‖² = (‖M‖² − ⟨M,Mᵀ⟩)/2, M_A = (M − Mᵀ)/2.
+/// ‖M‖² and ⟨M, Mᵀ⟩ of a sparse matrix: enough for its asymmetry, ‖M_A‖² = (‖M‖² − ⟨M,Mᵀ⟩)/2, M_A = (M −
+/// Mᵀ)/2.
 struct TransposeInner {
   double norm2 = 0;
   double inner = 0;
@@ -53,12 +55,14 @@ class CountOps {
   /// @pre fewer than 2^32 positions counted since the counters were zero
   virtual void count_pairs_dense(TokenChunk chunk, DenseCounts counts) = 0;
 
-  /// The non-zero counters of one lag (1-based) as rows [row_begin, row_begin + n_rows) of a vocab x vocab matrix;
-  /// all other rows are empty. Synchronises.
+  /// The non-zero counters of one lag (1-based) as rows [row_begin, row_begin + n_rows) of a vocab x vocab
+  /// matrix; all other rows are empty. Synchronises.
   [[nodiscard]] virtual CountCsr compact(DenseCounts counts, std::int32_t lag) = 0;
 
-  /// The same counts as count_pairs_dense for this chunk alone, without a table: one CSR per lag, lag 1 first.
-  /// Workspace: about (8 + 4·max_lag) bytes a token and 16 bytes a distinct pair. Synchronises.
+  /// False on a backend that has no count_pairs_sparse.
+  [[nodiscard]] virtual bool counts_without_table() const { return true; }
+  /// The same counts as count_pairs_dense for this chunk alone, without a table: one CSR per lag, lag 1
+  /// first. Workspace: about (8 + 4·max_lag) bytes a token and 16 bytes a distinct pair. Synchronises.
   [[nodiscard]] virtual std::vector<CountCsr> count_pairs_sparse(TokenChunk chunk, std::int64_t vocab,
                                                                  std::int32_t max_lag) = 0;
 
@@ -75,13 +79,16 @@ class LinearOps {
   LinearOps& operator=(const LinearOps&) = delete;
   virtual ~LinearOps() = default;
 
-  // ---- sparse ---------------------------------------------------------------------------------------------------
+  // ---- sparse
+  // ---------------------------------------------------------------------------------------------------
 
   [[nodiscard]] virtual CountCsr transpose(CountCsrView a) = 0;  ///< exact; synchronises
   [[nodiscard]] virtual RealCsr transpose(RealCsrView a) = 0;
-  /// The same matrix with real values, entry (i,j) = a_ij · row_scale[i] (row_scale [rows] or null = 1). Synchronises.
+  /// The same matrix with real values, entry (i,j) = a_ij · row_scale[i] (row_scale [rows] or null = 1).
+  /// Synchronises.
   [[nodiscard]] virtual RealCsr to_real(CountCsrView a, const double* row_scale) = 0;
-  /// Σ_j a_ij per row and Σ_i a_ij per column, exact. row_sums: [rows], column_sums: [cols]; either may be null.
+  /// Σ_j a_ij per row and Σ_i a_ij per column, exact. row_sums: [rows], column_sums: [cols]; either may be
+  /// null.
   virtual void marginals(CountCsrView a, std::uint64_t* row_sums, std::uint64_t* column_sums) = 0;
   /// max(0, log(a_ij · a.. / (a_i. · a.j))), entries that are 0 dropped. Synchronises. Tolerance 1e-14.
   [[nodiscard]] virtual RealCsr positive_pmi(CountCsrView a) = 0;
@@ -90,36 +97,39 @@ class LinearOps {
   /// Synchronises. Tolerance 1e-12.
   [[nodiscard]] virtual TransposeInner transpose_inner(RealCsrView a) = 0;
 
-  // ---- dense, row-major; batches are independent -------------------------------------------------------------------
+  // ---- dense, row-major; batches are independent
+  // -------------------------------------------------------------------
 
   /// c = alpha·op(a)·op(b) + beta·c for every batch item (a or b of batch 1 is shared). Tolerance 1e-13.
   virtual void gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
                     MatrixView c) = 0;
   /// x[i][j] *= row_scale[i] · column_scale[j] (either null = 1); same scales for every batch item.
   virtual void scale(MatrixView x, const double* row_scale, const double* column_scale) = 0;
-  /// Replaces y [m, k], m >= k, by an orthonormal basis of its columns' span (Householder QR, diag(R) >= 0 made so by
-  /// signs). Rank-deficient columns become arbitrary orthonormal directions. ‖YᵀY − I‖ <= 1e-13·k.
+  /// Replaces y [m, k], m >= k, by an orthonormal basis of its columns' span (Householder QR, diag(R) >= 0
+  /// made so by signs). Rank-deficient columns become arbitrary orthonormal directions. ‖YᵀY − I‖ <= 1e-13·k.
   virtual void orthonormalize(MatrixView y) = 0;
-  /// a = v·diag(values)·vᵀ per batch item, a [n, n] symmetric (only the lower triangle is read), values ascending,
-  /// vectors as columns of v. values: [batch, n], v: [n, n]. Tolerance 1e-12. Throws NumericError without convergence.
+  /// a = v·diag(values)·vᵀ per batch item, a [n, n] symmetric (only the lower triangle is read), values
+  /// ascending, vectors as columns of v. values: [batch, n], v: [n, n]. Tolerance 1e-12. Throws NumericError
+  /// without convergence.
   virtual void eigh(ConstMatrixView a, double* values, MatrixView v) = 0;
-  /// a = u·diag(sigma)·vt per batch item, thin: a [m, n], k = min(m,n), u [m, k], sigma [batch, k] descending,
-  /// vt [k, n]. u and vt may have data = null: values only. Tolerance 1e-12 σ₁.
+  /// a = u·diag(sigma)·vt per batch item, thin: a [m, n], k = min(m,n), u [m, k], sigma [batch, k]
+  /// descending, vt [k, n]. u and vt may have data = null: values only. Tolerance 1e-12 σ₁.
   virtual void svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) = 0;
   /// The spectrum of real antisymmetric a [n, n] as its invariant planes, m = n/2 (floor):
   ///   a = Σ_k sigma_k (l_k r_kᵀ − r_k l_kᵀ),  l, r rows of left and right [m, n], all 2m rows orthonormal,
   /// sigma [batch, m] descending; each stands for two equal singular values (odd n: one more, exactly 0).
   /// Only the strict lower triangle of a is read. left and right may have data = null. Tolerance 1e-12 σ₁.
   virtual void skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) = 0;
-  /// Real part of ifft2(fft2(a) ∘ fft2(circ(k0))), a [n, n], k0 [n], circ(k0)[i][j] = k0[(j − i) mod n]; out [n, n].
-  /// Computed by 2-D FFTs. Tolerance 1e-12.
+  /// Real part of ifft2(fft2(a) ∘ fft2(circ(k0))), a [n, n], k0 [n], circ(k0)[i][j] = k0[(j − i) mod n]; out
+  /// [n, n]. Computed by 2-D FFTs. Tolerance 1e-12.
   virtual void convolve_circulant(ConstMatrixView a, const double* k0, MatrixView out) = 0;
-  /// Standard normal numbers × stddev: element i of the stream (seed, stream) is the same on every backend to 1e-14
-  /// and does not depend on how many are asked for (Philox 4x32-10, Box-Muller).
+  /// Standard normal numbers × stddev: element i of the stream (seed, stream) is the same on every backend to
+  /// 1e-14 and does not depend on how many are asked for (Philox 4x32-10, Box-Muller).
   virtual void fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) = 0;
 };
 
-/// A device with what it can do. `linear` is null on a backend that only counts (its counts go to the host and on).
+/// A device with what it can do. `linear` is null on a backend that only counts (its counts go to the host
+/// and on).
 struct Backend {
   std::unique_ptr<Device> device;
   std::unique_ptr<CountOps> count;
@@ -127,14 +137,14 @@ struct Backend {
 };
 
 struct BackendInfo {
-  std::string name;     ///< "cpu", "cuda"
+  std::string name;  ///< "cpu", "cuda"
   bool compiled = false;
   bool usable = false;
-  std::string detail;   ///< processor and BLAS; GPU, driver and runtime; or why it is not usable
+  std::string detail;  ///< processor and BLAS; GPU, driver and runtime; or why it is not usable
 };
 
-[[nodiscard]] std::vector<BackendInfo> backends();             ///< every one this source knows
-[[nodiscard]] std::vector<std::string> available_backends();   ///< compiled in and usable now
+[[nodiscard]] std::vector<BackendInfo> backends();            ///< every one this source knows
+[[nodiscard]] std::vector<std::string> available_backends();  ///< compiled in and usable now
 /// name: "auto", "cpu" or "cuda". Throws UsageError if it is not compiled in or finds no device.
 /// threads: CPU worker threads, 0 = all processors this process may use.
 [[nodiscard]] Backend make_backend(std::string_view name, int threads = 0);

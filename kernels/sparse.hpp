@@ -29,7 +29,7 @@ struct Csr {
   }
 };
 
-using CountCsr = Csr<std::uint64_t>;       ///< pairs; exact
+using CountCsr = Csr<std::uint64_t>;  ///< pairs; exact
 using CountCsrView = CsrViewOf<std::uint64_t>;
 using RealCsr = Csr<double>;
 using RealCsrView = CsrViewOf<double>;

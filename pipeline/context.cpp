@@ -13,7 +13,8 @@ double now() {
 
 Context::Scope Context::scope(std::string name) { return {*this, std::move(name)}; }
 
-Context::Scope::Scope(Context& context, std::string name) : context_(context), name_(std::move(name)), start_(now()) {
+Context::Scope::Scope(Context& context, std::string name)
+    : context_(context), name_(std::move(name)), start_(now()) {
   context_.check_interrupt();
   context_.device().push_range(name_.c_str());
 }

@@ -32,7 +32,8 @@ class Context {
   }
   [[nodiscard]] ProgressSink& progress() { return progress_; }
   [[nodiscard]] std::vector<StageTime>& times() { return times_; }
-  /// Throws Interrupted after Ctrl-C or SIGTERM; stages call it between units of work of at most a second or so.
+  /// Throws Interrupted after Ctrl-C or SIGTERM; stages call it between units of work of at most a second or
+  /// so.
   void check_interrupt() const { aloft::check_interrupt(); }
 
   /// A trace range and a row of times() for as long as it lives.

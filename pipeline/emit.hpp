@@ -12,13 +12,13 @@ namespace aloft {
 [[nodiscard]] std::vector<TensorInfo> emitted_tensors(const Architecture& arch, const ModelShape& shape,
                                                       bool with_embedding, DType dtype);
 
-/// Writes `weights` as the checkpoint tensors of `arch` (atomically). dtype: F32, F16 or BF16. `metadata` is added to
-/// `format: pt`; nothing in the file depends on time, path or thread count.
-void emit(const std::string& path, const Architecture& arch, const ModelShape& shape, const HeadWeights& weights,
-          DType dtype, const std::map<std::string, std::string>& metadata);
+/// Writes `weights` as the checkpoint tensors of `arch` (atomically). dtype: F32, F16 or BF16. `metadata` is
+/// added to `format: pt`; nothing in the file depends on time, path or thread count.
+void emit(const std::string& path, const Architecture& arch, const ModelShape& shape,
+          const HeadWeights& weights, DType dtype, const std::map<std::string, std::string>& metadata);
 
-/// The canonical form itself: layer{l}.query [H,d_h,d], .key, .value [KV,d_h,d], .output [H,d_h,d] in F32, and
-/// `embedding` when there is one.
+/// The canonical form itself: layer{l}.query [H,d_h,d], .key, .value [KV,d_h,d], .output [H,d_h,d] in F32,
+/// and `embedding` when there is one.
 void save_heads(const std::string& path, const ModelShape& shape, const HeadWeights& weights,
                 const std::map<std::string, std::string>& metadata);
 

@@ -6,9 +6,10 @@
 #include "kernels/matrix.hpp"
 #include "kernels/sparse.hpp"
 
-// What flows between the stages: plain structs, each of which artifacts.hpp can save and load. Matrices live in
-// the memory of the context's device; small per-lag and per-layer figures live on the host. Lag n (1-based) is item
-// n−1 of every batch. d = model width, m = d/2 (floor) = number of planes of an antisymmetric d×d matrix.
+// What flows between the stages: plain structs, each of which artifacts.hpp can save and load. Matrices live
+// in the memory of the context's device; small per-lag and per-layer figures live on the host. Lag n
+// (1-based) is item n−1 of every batch. d = model width, m = d/2 (floor) = number of planes of an
+// antisymmetric d×d matrix.
 
 namespace aloft {
 
@@ -25,8 +26,8 @@ struct Counts {
 
 /// Token embedding: row i is token i in the coordinates that every later d×d matrix uses.
 struct Embedding {
-  Matrix rows;         ///< [vocab, d]; values are representable as F32, so a saved file loses nothing
-  std::string method;  ///< "ppmi-svd", "mobius", "file"
+  Matrix rows;            ///< [vocab, d]; values are representable as F32, so a saved file loses nothing
+  std::string method;     ///< "ppmi-svd", "mobius", "file"
   std::int64_t rank = 0;  ///< columns from rank on are zero (fewer directions in the corpus than d)
 };
 
@@ -51,25 +52,25 @@ struct SkewPlanes {
 };
 
 struct Spectra {
-  SkewPlanes antisymmetric;            ///< of A_n = (P_n − P_nᵀ)/2, one item per lag
-  std::vector<double> general_sigma;   ///< of P_n, [lags][d] descending
-  std::vector<double> transition_norm; ///< ‖P_n‖, [lags]
+  SkewPlanes antisymmetric;             ///< of A_n = (P_n − P_nᵀ)/2, one item per lag
+  std::vector<double> general_sigma;    ///< of P_n, [lags][d] descending
+  std::vector<double> transition_norm;  ///< ‖P_n‖, [lags]
 };
 
 /// What one layer will inject: an antisymmetric target of the wanted participation ratio.
 struct LayerExpansion {
   std::int32_t lag = 1;
   double pr_target = 0;
-  double pr_before = 0, pr_after = 0;         ///< energy participation ratio of the full (paired) spectrum
-  double spectral_cosine = 1;                 ///< of the sorted singular values before and after
-  double matrix_cosine = 1;                   ///< ⟨A_before, A_after⟩/(‖·‖‖·‖)
-  double subspace_overlap = 1;                ///< mean squared cosine of principal angles, top `overlap_k` directions
+  double pr_before = 0, pr_after = 0;  ///< energy participation ratio of the full (paired) spectrum
+  double spectral_cosine = 1;          ///< of the sorted singular values before and after
+  double matrix_cosine = 1;            ///< ⟨A_before, A_after⟩/(‖·‖‖·‖)
+  double subspace_overlap = 1;  ///< mean squared cosine of principal angles, top `overlap_k` directions
   std::int32_t overlap_k = 8;
-  std::string method;                         ///< "none", "temper", "pareto", "whiten", "stack"
-  double parameter = 0;                       ///< α (temper, stack), t (pareto), γ (whiten)
-  double max_pr = 0;                          ///< whiten: the largest PR on the γ grid
-  bool reached = true;                        ///< whiten alone reached the target (else tempered the rest of the way)
-  double temper_after = 1;                    ///< the α of that tempering, 1 = none
+  std::string method;       ///< "none", "temper", "pareto", "whiten", "stack"
+  double parameter = 0;     ///< α (temper, stack), t (pareto), γ (whiten)
+  double max_pr = 0;        ///< whiten: the largest PR on the γ grid
+  bool reached = true;      ///< whiten alone reached the target (else tempered the rest of the way)
+  double temper_after = 1;  ///< the α of that tempering, 1 = none
 };
 
 struct ExpandedSpectra {
@@ -94,10 +95,11 @@ struct ModelShape {
 /// q = W_Q,h x, k = W_K,g(h) x, g(h) = h / (heads / kv_heads). RoPE, where the model has it, pairs rows i and
 /// i + r/2 of a head (r = rotary part); emit reorders rows for models that pair differently.
 struct LayerHeads {
-  std::vector<float> query;   ///< [heads, head_dim, d]
-  std::vector<float> key;     ///< [kv_heads, head_dim, d]
-  std::vector<float> value;   ///< [kv_heads, head_dim, d]
-  std::vector<float> output;  ///< [heads, head_dim, d]: row r of head h is the column h·d_h + r of the checkpoint's W_O
+  std::vector<float> query;  ///< [heads, head_dim, d]
+  std::vector<float> key;    ///< [kv_heads, head_dim, d]
+  std::vector<float> value;  ///< [kv_heads, head_dim, d]
+  std::vector<float>
+      output;  ///< [heads, head_dim, d]: row r of head h is the column h·d_h + r of the checkpoint's W_O
 };
 
 /// What a recipe designed, for one model.

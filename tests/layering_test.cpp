@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-// tools -> pipeline -> kernels -> host: includes only ever point this way, and pipeline/ knows nothing of CUDA.
+// tools -> pipeline -> kernels -> host: includes only ever point this way, and pipeline/ knows nothing of
+// CUDA.
 
 namespace {
 

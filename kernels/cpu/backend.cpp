@@ -13,7 +13,7 @@ Backend make_backend(int threads) {
   openblas_set_num_threads(1);
   Backend backend;
   backend.device = make_cpu_device();
-  backend.count = make_count_ops();
+  backend.count = make_count_ops(*backend.device);
   backend.linear = make_linear_ops(*backend.device);
   return backend;
 }

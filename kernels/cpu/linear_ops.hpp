@@ -17,7 +17,8 @@ class CpuLinearOps final : public LinearOps {
   void spmm(RealCsrView a, ConstMatrixView x, MatrixView y) override;
   TransposeInner transpose_inner(RealCsrView a) override;
 
-  void gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta, MatrixView c) override;
+  void gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
+            MatrixView c) override;
   void scale(MatrixView x, const double* row_scale, const double* column_scale) override;
   void orthonormalize(MatrixView y) override;
   void eigh(ConstMatrixView a, double* values, MatrixView v) override;

@@ -1,0 +1,73 @@
+#include <algorithm>
+
+#include "kernels/cpu/lapack.hpp"
+#include "kernels/cpu/linear_ops.hpp"
+#include "kernels/cpu/parallel.hpp"
+#include "kernels/random.hpp"
+
+namespace aloft::cpu {
+namespace {
+
+// Tiles of C given to one BLAS call. They depend on C's shape alone, so the bits do not depend on the worker
+// count.
+constexpr std::int64_t kTileRows = 128;
+constexpr std::int64_t kTileRowsSmall =
+    64;  // of a C with fewer than 1024 rows, to have enough tiles for the workers
+constexpr std::int64_t kTileCols = 512;
+
+}  // namespace
+
+void CpuLinearOps::gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
+                        MatrixView c) {
+  const bool a_flipped = op_a == Op::transpose, b_flipped = op_b == Op::transpose;
+  const std::int64_t inner = a_flipped ? a.rows : a.cols;
+  expects((a_flipped ? a.cols : a.rows) == c.rows && (b_flipped ? b.cols : b.rows) == inner &&
+              (b_flipped ? b.rows : b.cols) == c.cols,
+          "gemm: op(a) [m, k], op(b) [k, n], c [m, n]");
+  expects((a.batch == c.batch || a.batch == 1) && (b.batch == c.batch || b.batch == 1),
+          "gemm: a and b have c's batch or 1");
+  if (c.size() == 0) return;
+  const std::int64_t tile_rows = c.rows < 1024 ? kTileRowsSmall : kTileRows;
+  const std::int64_t tiles_down = blocks_of(c.rows, tile_rows), tiles_across = blocks_of(c.cols, kTileCols);
+  const auto lda = lapack_size(std::max<std::int64_t>(1, a.cols)),
+             ldb = lapack_size(std::max<std::int64_t>(1, b.cols));
+  const auto ldc = lapack_size(c.cols), depth = lapack_size(inner);
+  parallel_for(c.batch * tiles_down * tiles_across, [&](std::int64_t task) {
+    const std::int64_t item = task / (tiles_down * tiles_across);
+    const std::int64_t i = task / tiles_across % tiles_down * tile_rows, j = task % tiles_across * kTileCols;
+    const double* a_at = a.data + (a.batch == 1 ? 0 : item) * a.rows * a.cols + (a_flipped ? i : i * a.cols);
+    const double* b_at = b.data + (b.batch == 1 ? 0 : item) * b.rows * b.cols + (b_flipped ? j * b.cols : j);
+    cblas_dgemm(CblasRowMajor, a_flipped ? CblasTrans : CblasNoTrans, b_flipped ? CblasTrans : CblasNoTrans,
+                static_cast<int>(std::min(tile_rows, c.rows - i)),
+                static_cast<int>(std::min(kTileCols, c.cols - j)), depth, alpha, a_at, lda, b_at, ldb, beta,
+                c.item(item).data + i * c.cols + j, ldc);
+  });
+}
+
+void CpuLinearOps::scale(MatrixView x, const double* row_scale, const double* column_scale) {
+  parallel_for(
+      x.batch * x.rows,
+      [&](std::int64_t r) {
+        double* row = x.data + r * x.cols;
+        const double s = row_scale == nullptr ? 1.0 : row_scale[r % x.rows];
+        if (column_scale == nullptr)
+          for (std::int64_t j = 0; j < x.cols; ++j) row[j] *= s;
+        else
+          for (std::int64_t j = 0; j < x.cols; ++j) row[j] *= s * column_scale[j];
+      },
+      64);
+}
+
+void CpuLinearOps::fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) {
+  const std::int64_t n = x.size();
+  parallel_for(
+      blocks_of(n, 2),
+      [&](std::int64_t block) {
+        const NormalPair pair = normal_pair(seed, stream, static_cast<std::uint64_t>(block));
+        x.data[2 * block] = pair.even * stddev;
+        if (2 * block + 1 < n) x.data[2 * block + 1] = pair.odd * stddev;
+      },
+      8192);
+}
+
+}  // namespace aloft::cpu

@@ -1,0 +1,83 @@
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/lapack.hpp"
+#include "kernels/cpu/linear_ops.hpp"
+#include "kernels/cpu/parallel.hpp"
+
+// Householder QR of tall matrices in two levels (TSQR: Demmel, Grigori, Hoemmen, Langou,
+// "Communication-optimal parallel and sequential QR and LU factorizations", 2012): each block of rows is
+// factored alone, then the stacked triangles, and the two orthonormal factors are multiplied.
+
+namespace aloft::cpu {
+namespace {
+
+// Rows of a block: enough to make the second level small, and a function of the shape alone
+// (thread-independent bits).
+std::int64_t block_rows(std::int64_t k) { return std::max<std::int64_t>(512, 3 * k); }
+
+/// Row-major a [m, k] into column-major out [m, k], or the reverse with m and k exchanged.
+void transpose_into(const double* a, std::int64_t m, std::int64_t k, double* out) {
+  constexpr std::int64_t tile = 16;  // two cache lines each way
+  for (std::int64_t i0 = 0; i0 < m; i0 += tile)
+    for (std::int64_t j0 = 0; j0 < k; j0 += tile)
+      for (std::int64_t i = i0; i < std::min(m, i0 + tile); ++i)
+        for (std::int64_t j = j0; j < std::min(k, j0 + tile); ++j) out[j * m + i] = a[i * k + j];
+}
+
+/// Replaces row-major y [m, k] by the orthonormal factor of its QR factorisation with diag(R) >= 0; r, if not
+/// null, gets R, row-major [k, k].
+void factor(double* y, std::int64_t m, std::int64_t k, double* r, std::int64_t item) {
+  std::vector<double> a(static_cast<std::size_t>(m * k)), tau(static_cast<std::size_t>(k));
+  transpose_into(y, m, k, a.data());
+  const lapack_int rows = lapack_size(m), cols = lapack_size(k);
+  require_success("dgeqrf", LAPACKE_dgeqrf(LAPACK_COL_MAJOR, rows, cols, a.data(), rows, tau.data()), item);
+  std::vector<double> sign(static_cast<std::size_t>(k));
+  for (std::int64_t j = 0; j < k; ++j)
+    sign[static_cast<std::size_t>(j)] = a[static_cast<std::size_t>(j * m + j)] < 0 ? -1 : 1;
+  if (r != nullptr)
+    for (std::int64_t i = 0; i < k; ++i)
+      for (std::int64_t j = 0; j < k; ++j)
+        r[i * k + j] =
+            j < i ? 0.0 : sign[static_cast<std::size_t>(i)] * a[static_cast<std::size_t>(j * m + i)];
+  require_success("dorgqr", LAPACKE_dorgqr(LAPACK_COL_MAJOR, rows, cols, cols, a.data(), rows, tau.data()),
+                  item);
+  for (std::int64_t j = 0; j < k; ++j)
+    if (sign[static_cast<std::size_t>(j)] < 0)
+      for (std::int64_t i = 0; i < m; ++i) a[static_cast<std::size_t>(j * m + i)] *= -1;
+  transpose_into(a.data(), k, m, y);
+}
+
+}  // namespace
+
+void CpuLinearOps::orthonormalize(MatrixView y) {
+  expects(y.rows >= y.cols, "orthonormalize: y [m, k] has m >= k");
+  if (y.size() == 0) return;
+  const std::int64_t m = y.rows, k = y.cols;
+  const std::int64_t blocks = std::max<std::int64_t>(1, m / block_rows(k));  // the last takes the remainder
+  if (blocks == 1) {
+    parallel_for(y.batch, [&](std::int64_t item) { factor(y.item(item).data, m, k, nullptr, item); });
+    return;
+  }
+  const auto first_row = [&](std::int64_t block) { return block == blocks ? m : block * block_rows(k); };
+  Matrix triangles(device_, blocks * k, k, y.batch);  // the stacked R of every block
+  parallel_for(y.batch * blocks, [&](std::int64_t task) {
+    const std::int64_t item = task / blocks, block = task % blocks;
+    factor(y.item(item).data + first_row(block) * k, first_row(block + 1) - first_row(block), k,
+           triangles.view().item(item).data + block * k * k, item);
+  });
+  parallel_for(y.batch, [&](std::int64_t item) {
+    factor(triangles.view().item(item).data, blocks * k, k, nullptr, item);
+  });
+  parallel_for(y.batch * blocks, [&](std::int64_t task) {
+    const std::int64_t item = task / blocks, block = task % blocks;
+    const std::int64_t rows = first_row(block + 1) - first_row(block);
+    double* at = y.item(item).data + first_row(block) * k;
+    const std::vector<double> q(at, at + rows * k);
+    const lapack_int width = lapack_size(k);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, lapack_size(rows), width, width, 1.0, q.data(),
+                width, triangles.view().item(item).data + block * k * k, width, 0.0, at, width);
+  });
+}
+
+}  // namespace aloft::cpu

@@ -1,0 +1,59 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/corpus.hpp"
+#include "host/safetensors.hpp"
+#include "pipeline/architecture.hpp"
+#include "pipeline/stages.hpp"
+
+namespace aloft {
+
+/// Sizes as the user gave them; what is absent comes from the model config, then from a default where one is
+/// sensible.
+struct ModelFlags {
+  std::optional<std::int64_t> layers, heads, kv_heads, head_dim, d_model, context, vocab;
+  std::optional<double> rope_base;
+};
+
+/// Everything `aloft init` was asked to do.
+struct RunConfig {
+  CorpusSpec corpus;
+  std::string counts_file;           ///< start from these counts instead of a corpus
+  std::string expected_corpus_hash;  ///< from a manifest: the corpus must still be this one; "": not checked
+  std::int32_t lags = 8;
+  CountStrategy strategy = CountStrategy::automatic;
+
+  std::string embedding = "ppmi-svd";  ///< or "mobius", or a file
+  std::string embedding_tensor;        ///< its name in a safetensors file
+  std::uint64_t null_tokens = std::uint64_t{1}
+                              << 24;  ///< at most this many for the shuffled null; 0: no null
+
+  ExpandParams expand;  ///< layer_lags empty: layer l takes lag l+1, the last lag repeats
+  ComposeParams compose;
+  DType dtype = DType::f32;
+  bool save_heads = false;
+
+  std::uint64_t seed = 0;
+  std::string backend = "auto";
+  int threads = 0;
+  std::uint64_t memory_bytes = 0;  ///< 0: no limit
+  std::string output;
+  bool force = false;
+};
+
+/// Sizes from flags over `config` over defaults (heads: d_model/64 at least 1; kv_heads = heads; head_dim =
+/// d_model/heads; context 1024). Throws UsageError naming the flag that is missing or does not fit.
+[[nodiscard]] ModelShape resolve_shape(const ModelFlags& flags, const ModelConfig& config,
+                                       const Architecture& arch, std::int64_t corpus_vocab);
+
+/// The architecture with what a model config says of it (RoPE base, rotary share, tied head, ...).
+[[nodiscard]] Architecture specialize(Architecture arch, const ModelConfig& config);
+
+/// Lag of each layer: layer l takes lag l+1, the last lag repeats.
+[[nodiscard]] std::vector<std::int32_t> default_layer_lags(std::int64_t layers, std::int32_t lags);
+
+}  // namespace aloft

@@ -1,0 +1,113 @@
+#include "pipeline/run_directory.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "host/atomic_file.hpp"
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kManifest = "manifest.json";
+constexpr const char* kState = ".aloft-state.json";
+constexpr const char* kLock = ".aloft-lock";
+// Everything a run writes; --force removes these and nothing else.
+constexpr std::array kFiles{"init.safetensors",      "counts.safetensors",      "vocab.json",
+                            "embedding.safetensors", "projections.safetensors", "spectra.safetensors",
+                            "expanded.safetensors",  "heads.safetensors",       "spectra.json"};
+
+bool is_partial(const fs::path& p) {
+  return p.filename().string().find(".aloft-partial-") != std::string::npos;
+}
+
+void remove_partials(const fs::path& folder) {
+  std::vector<fs::path> partial;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (is_partial(entry.path())) partial.push_back(entry.path());
+  for (const auto& p : partial) fs::remove(p);
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(std::string path, const std::string& settings, bool force)
+    : path_(std::move(path)) {
+  std::error_code failed;
+  if (fs::exists(path_) && !fs::is_directory(path_))
+    throw UsageError(path_ + ": exists and is no folder; give --output another name");
+  fs::create_directories(path_, failed);
+  if (failed) throw InputError(path_ + ": cannot create this folder: " + failed.message());
+  lock_.emplace(file(kLock));
+  remove_partials(path_);
+
+  const bool complete = fs::exists(file(kManifest));
+  const auto former = recall("settings");
+  if (force) {
+    fs::remove(file(kManifest));  // first, so that an interruption never leaves a manifest without its files
+    fs::remove(state_path());
+    for (const char* name : kFiles) fs::remove(file(name));
+  } else if (complete) {
+    throw UsageError(path_ + ": holds a finished run; use --force to replace it, or another --output");
+  } else if (former && *former != settings) {
+    throw UsageError(
+        path_ +
+        ": holds an interrupted run with other settings; repeat those, use --force to discard it, "
+        "or another --output");
+  } else if (!former) {
+    for (const char* name : kFiles)
+      if (fs::exists(file(name)))
+        throw UsageError(file(name) + ": already exists; use --force to replace it, or another --output");
+  } else {
+    resuming_ = true;
+  }
+  remember("settings", settings);
+}
+
+RunDirectory::Lock::Lock(std::string path) : path_(std::move(path)) {
+  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) throw InputError(path_ + ": cannot write in this folder");
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    ::close(descriptor_);
+    throw UsageError(path_ + ": another aloft is working in this folder");
+  }
+}
+
+RunDirectory::Lock::~Lock() {
+  ::unlink(path_.c_str());
+  ::close(descriptor_);
+}
+
+std::string RunDirectory::file(const std::string& name) const { return (fs::path(path_) / name).string(); }
+std::string RunDirectory::state_path() const { return file(kState); }
+
+std::optional<std::string> RunDirectory::recall(const std::string& key) const {
+  if (!fs::exists(state_path())) return std::nullopt;
+  const json state = json::parse(read_file(state_path()), nullptr, false);
+  if (!state.is_object() || !state.contains(key) || !state[key].is_string()) return std::nullopt;
+  return state[key].get<std::string>();
+}
+
+void RunDirectory::remember(const std::string& key, const std::string& value) {
+  json state =
+      fs::exists(state_path()) ? json::parse(read_file(state_path()), nullptr, false) : json::object();
+  if (!state.is_object()) state = json::object();
+  state[key] = value;
+  write_file(state_path(), state.dump(1) + "\n");
+}
+
+void RunDirectory::complete(const std::string& manifest_text) {
+  write_file(file(kManifest), manifest_text);
+  fs::remove(state_path());
+}
+
+}  // namespace aloft

@@ -1,0 +1,46 @@
+#pragma once
+#include <optional>
+#include <string>
+
+namespace aloft {
+
+/// The folder of one run. Complete: it has a manifest.json. Interrupted: it has a state file and no manifest.
+/// One process at a time (a lock file).
+class RunDirectory {
+ public:
+  /// Creates the folder, or enters it: a complete run (or any file this run would write) is refused without
+  /// `force`, as is an interrupted run of other settings; with `force` what this program wrote there is
+  /// removed first. `settings`: a hash of the run's settings. Throws UsageError when refused or locked,
+  /// InputError when not writable.
+  RunDirectory(std::string path, const std::string& settings, bool force);
+
+  [[nodiscard]] std::string file(const std::string& name) const;
+  [[nodiscard]] bool resuming() const { return resuming_; }
+
+  /// A remembered fact of this run ("counts.inputs" -> hash): kept across interruptions, gone when complete.
+  [[nodiscard]] std::optional<std::string> recall(const std::string& key) const;
+  void remember(const std::string& key, const std::string& value);
+  /// Writes the manifest, which makes the run complete, and removes the state.
+  void complete(const std::string& manifest_text);
+
+ private:
+  /// Holds `path` locked for as long as it lives.
+  class Lock {
+   public:
+    explicit Lock(std::string path);
+    ~Lock();
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+   private:
+    std::string path_;
+    int descriptor_ = -1;
+  };
+  [[nodiscard]] std::string state_path() const;
+
+  std::string path_;
+  std::optional<Lock> lock_;
+  bool resuming_ = false;
+};
+
+}  // namespace aloft

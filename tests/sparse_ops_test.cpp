@@ -1,0 +1,178 @@
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "host/error.hpp"
+#include "tests/conformance.hpp"
+
+namespace aloft {
+namespace {
+
+using namespace conformance;
+
+class SparseOps : public LinearConformance {};
+
+/// The oracle of a transposition: entries in a map ordered by (column, row).
+template <class T>
+HostCsr<T> transpose_oracle(const HostCsr<T>& a) {
+  std::map<std::pair<std::uint32_t, std::int64_t>, T> entries;
+  for (std::int64_t i = 0; i < a.rows; ++i)
+    for (auto e = a.row_offsets[i]; e < a.row_offsets[i + 1]; ++e) entries[{a.columns[e], i}] = a.values[e];
+  HostCsr<T> out{a.cols, a.rows, std::vector<std::uint64_t>(std::size_t(a.cols) + 1), {}, {}};
+  for (const auto& [at, value] : entries) {
+    ++out.row_offsets[at.first + 1];
+    out.columns.push_back(static_cast<std::uint32_t>(at.second));
+    out.values.push_back(value);
+  }
+  for (std::size_t i = 0; i < std::size_t(a.cols); ++i) out.row_offsets[i + 1] += out.row_offsets[i];
+  return out;
+}
+
+TEST_P(SparseOps, TransposeIsExact) {
+  for (const auto& [rows, cols, per_row] :
+       {std::array{1, 1, 1}, {1, 33, 40}, {33, 1, 1}, {64, 65, 9}, {127, 129, 20}, {3000, 2000, 80}}) {
+    const auto counts = random_counts(rows, cols, per_row, 1);
+    EXPECT_EQ(to_host(ops.transpose(counts.on(*backend.device).view())), transpose_oracle(counts));
+    const auto real = random_real(rows, cols, per_row, 2);
+    EXPECT_EQ(to_host(ops.transpose(real.on(*backend.device).view())), transpose_oracle(real));
+  }
+}
+
+TEST_P(SparseOps, TransposeOfAnEmptyMatrixIsEmpty) {
+  const HostCsr<std::uint64_t> nothing{3, 5, {0, 0, 0, 0}, {}, {}};
+  const auto t = to_host(ops.transpose(nothing.on(*backend.device).view()));
+  EXPECT_EQ(t, (HostCsr<std::uint64_t>{5, 3, {0, 0, 0, 0, 0, 0}, {}, {}}));
+}
+
+TEST_P(SparseOps, ToRealScalesRowsAndLeavesNoZeros) {
+  const HostCsr<std::uint64_t> a{3, 4, {0, 2, 3, 5}, {0, 3, 1, 0, 2}, {6, 2, 9, 1, 3}};
+  const auto device = a.on(*backend.device);
+  EXPECT_EQ(to_host(ops.to_real(device.view(), nullptr)),
+            (HostCsr<double>{3, 4, {0, 2, 3, 5}, {0, 3, 1, 0, 2}, {6, 2, 9, 1, 3}}));
+  const auto scale = upload_vector({0.5, 0, -2});
+  EXPECT_EQ(to_host(ops.to_real(device.view(), scale.data())),
+            (HostCsr<double>{3, 4, {0, 2, 2, 4}, {0, 3, 0, 2}, {3, 1, -2, -6}}));
+}
+
+TEST_P(SparseOps, MarginalsAreExact) {
+  for (const int n : {1, 31, 33, 257, 2500}) {
+    auto a = random_counts(n, n + 3, 70, 3);
+    a.values[0] = 1ull << 60;  // beyond what a double holds exactly
+    std::vector<std::uint64_t> rows(std::size_t(a.rows)), cols(std::size_t(a.cols));
+    for (std::int64_t i = 0; i < a.rows; ++i)
+      for (auto e = a.row_offsets[i]; e < a.row_offsets[i + 1]; ++e) {
+        rows[i] += a.values[e];
+        cols[a.columns[e]] += a.values[e];
+      }
+    const auto device = a.on(*backend.device);
+    Buffer<std::uint64_t> row_sums(*backend.device, rows.size()), column_sums(*backend.device, cols.size());
+    ops.marginals(device.view(), row_sums.data(), nullptr);
+    ops.marginals(device.view(), nullptr, column_sums.data());
+    EXPECT_EQ(aloft::to_host(row_sums), rows);
+    EXPECT_EQ(aloft::to_host(column_sums), cols);
+    backend.device->zero(row_sums.data(), rows.size() * sizeof(std::uint64_t));
+    ops.marginals(device.view(), row_sums.data(), column_sums.data());
+    EXPECT_EQ(aloft::to_host(row_sums), rows);
+  }
+}
+
+TEST_P(SparseOps, PositivePmiOfATableByHand) {
+  // Sums: rows 4, 4; columns 4, 4; total 8. (0,0): 3·8/(4·4) = 1.5; (0,1) and (1,0): 0.5, negative.
+  const HostCsr<std::uint64_t> a{2, 2, {0, 2, 4}, {0, 1, 0, 1}, {3, 1, 1, 3}};
+  const auto got = to_host(ops.positive_pmi(a.on(*backend.device).view()));
+  EXPECT_EQ(got.columns, (std::vector<std::uint32_t>{0, 1}));
+  for (const double v : got.values) EXPECT_NEAR(v, std::log(1.5), 1e-15);
+  // Independent: every ratio is exactly 1, so nothing stays.
+  const HostCsr<std::uint64_t> flat{2, 2, {0, 2, 4}, {0, 1, 0, 1}, {7, 21, 5, 15}};
+  EXPECT_EQ(to_host(ops.positive_pmi(flat.on(*backend.device).view())).values.size(), 0u);
+}
+
+TEST_P(SparseOps, PositivePmiMatchesItsDefinition) {
+  for (const std::uint64_t factor : {1ull, 1ull << 40}) {  // the second overflows 64-bit products
+    auto a = random_counts(129, 127, 30, 4);
+    for (auto& v : a.values) v *= factor;
+    std::vector<long double> rows(129), cols(127);
+    long double total = 0;
+    for (std::int64_t i = 0; i < a.rows; ++i)
+      for (auto e = a.row_offsets[i]; e < a.row_offsets[i + 1]; ++e) {
+        rows[i] += a.values[e], cols[a.columns[e]] += a.values[e], total += a.values[e];
+      }
+    Dense want = Dense::Zero(129, 127);
+    std::size_t kept = 0;
+    for (std::int64_t i = 0; i < a.rows; ++i)
+      for (auto e = a.row_offsets[i]; e < a.row_offsets[i + 1]; ++e) {
+        const long double pmi = std::log(a.values[e] * total / (rows[i] * cols[a.columns[e]]));
+        if (pmi > 0) want(i, a.columns[e]) = static_cast<double>(pmi), ++kept;
+      }
+    const auto got = to_host(ops.positive_pmi(a.on(*backend.device).view()));
+    EXPECT_EQ(got.values.size(), kept);
+    EXPECT_LT((got.dense() - want).norm(), 1e-14 * want.norm());
+  }
+}
+
+TEST_P(SparseOps, SpmmMatchesTheDenseProduct) {
+  for (const int n : {1, 31, 64, 65, 129}) {
+    const auto a = random_real(n + 1, n, 20, 5);
+    const auto device = a.on(*backend.device);
+    for (const int k : {1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 129, 257, 288}) {
+      const Dense x = random_dense(n, k, 6);
+      const Matrix on_device = upload(x);
+      Matrix y = unwritten(n + 1, k);
+      ops.spmm(device.view(), on_device.cview(), y.view());
+      const Dense want = a.dense() * x;
+      EXPECT_LE((download(y) - want).norm(), 1e-13 * want.norm()) << n << " x " << k;
+    }
+  }
+}
+
+TEST_P(SparseOps, SpmmRefusesShapesThatDoNotFit) {
+  const auto a = random_real(4, 5, 3, 7).on(*backend.device);
+  Matrix x = unwritten(4, 3), y = unwritten(4, 3);
+  EXPECT_THROW(ops.spmm(a.view(), x.cview(), y.view()), Error);
+}
+
+TEST_P(SparseOps, TransposeInnerMatchesTheDenseProducts) {
+  for (const int n : {1, 2, 33, 128, 257}) {
+    const auto a = random_real(n, n, 40, 8);
+    const auto got = ops.transpose_inner(a.on(*backend.device).view());
+    const Dense m = a.dense();
+    EXPECT_NEAR(got.norm2, m.squaredNorm(), 1e-12 * m.squaredNorm());
+    EXPECT_NEAR(got.inner, (m.array() * m.transpose().array()).sum(), 1e-12 * m.squaredNorm());
+  }
+}
+
+TEST_P(SparseOps, TransposeInnerTellsSymmetricFromAntisymmetric) {
+  const HostCsr<double> symmetric{2, 2, {0, 1, 2}, {1, 0}, {3, 3}};
+  const HostCsr<double> antisymmetric{2, 2, {0, 1, 2}, {1, 0}, {3, -3}};
+  EXPECT_EQ(ops.transpose_inner(symmetric.on(*backend.device).view()).inner, 18);
+  EXPECT_EQ(ops.transpose_inner(antisymmetric.on(*backend.device).view()).inner, -18);
+  EXPECT_EQ(ops.transpose_inner(antisymmetric.on(*backend.device).view()).norm2, 18);
+}
+
+TEST_P(SparseOps, BitsDoNotDependOnTheWorkers) {
+  const auto counts = random_counts(2500, 2500, 80, 9).on(*backend.device);  // large enough to be split
+  const auto real = random_real(2500, 2500, 80, 10).on(*backend.device);
+  const Matrix x = upload(random_dense(2500, 50, 11));
+  expect_same_bits_for_any_worker_count([&] { return to_host(ops.transpose(counts.view())).columns; });
+  expect_same_bits_for_any_worker_count([&] { return to_host(ops.transpose(real.view())).values; });
+  expect_same_bits_for_any_worker_count([&] { return to_host(ops.positive_pmi(counts.view())).values; });
+  expect_same_bits_for_any_worker_count([&] {
+    const auto t = ops.transpose_inner(real.view());
+    return std::vector<double>{t.norm2, t.inner};
+  });
+  expect_same_bits_for_any_worker_count([&] {
+    Matrix y = unwritten(2500, 50);
+    ops.spmm(real.view(), x.cview(), y.view());
+    return aloft::to_host(y.data);
+  });
+  expect_same_bits_for_any_worker_count([&] {
+    Buffer<std::uint64_t> sums(*backend.device, 2500);
+    ops.marginals(counts.view(), nullptr, sums.data());
+    return aloft::to_host(sums);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, SparseOps, ::testing::ValuesIn(linear_backends()), backend_name);
+
+}  // namespace
+}  // namespace aloft
