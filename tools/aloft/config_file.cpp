@@ -73,9 +73,9 @@ std::vector<std::string> config_words(const std::string& path, const CLI::App& c
 
 namespace {
 
-nlohmann::json typed(const std::string& text) {
-  const auto value = nlohmann::json::parse(text, nullptr, false);
-  return value.is_number() ? value : nlohmann::json(text);
+nlohmann::ordered_json typed(const std::string& text) {
+  const auto value = nlohmann::ordered_json::parse(text, nullptr, false);
+  return value.is_number() ? value : nlohmann::ordered_json(text);
 }
 
 }  // namespace
