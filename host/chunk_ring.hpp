@@ -12,9 +12,10 @@
 
 namespace aloft {
 
-/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each
-/// chunk owns `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the
-/// next.
+/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each chunk owns
+/// `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the next
+/// ones (fewer near the end, none in the last chunk). Until its destruction the source belongs to that thread, except
+/// for position(); the destructor cancels a read in progress, and with it the rest of the pass.
 class ChunkRing {
  public:
   struct Chunk {
@@ -28,7 +29,7 @@ class ChunkRing {
   ChunkRing(const ChunkRing&) = delete;
   ChunkRing& operator=(const ChunkRing&) = delete;
 
-  /// Nothing at the end. Rethrows what the source threw.
+  /// Nothing at the end. Rethrows what the source threw, after the chunks read before it.
   [[nodiscard]] std::optional<Chunk> next();
 
  private:
@@ -37,16 +38,18 @@ class ChunkRing {
     std::vector<TokenId> ids;
     std::int64_t n_from = 0;
     std::int32_t halo = 0;
-    bool full = false;
+    bool full = false;  ///< the thread filled it and the caller has not given it back
   };
   void fill();
+  [[nodiscard]] bool fill_slot(Slot& slot);
 
   TokenSource& source_;
   const std::int64_t chunk_tokens_;
   const std::int32_t halo_;
   Slot slots_[kSlots];
-  int reading_ = -1;  ///< the slot the caller holds
-  int next_ = 0;
+  std::vector<TokenId> ahead_;  ///< the thread's: read, but owned by a later chunk
+  int reading_ = -1;            ///< the slot the caller holds
+  int next_ = 0;                ///< the slot the caller gets next
   bool ended_ = false, stop_ = false;
   std::exception_ptr failure_;
   std::mutex mutex_;

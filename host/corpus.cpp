@@ -1,0 +1,69 @@
+#include "host/corpus.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "host/bytes_tokenizer.hpp"
+#include "host/corpus_format.hpp"
+#include "host/error.hpp"
+#include "host/progress.hpp"
+#include "host/sentencepiece_tokenizer.hpp"
+#include "host/token_files.hpp"
+#include "host/vocabulary.hpp"
+#include "host/words_tokenizer.hpp"
+
+namespace aloft {
+namespace {
+
+bool is_model_name(std::string_view tokenizer) { return tokenizer.ends_with(".model"); }
+
+/// What is wrong whatever the files hold.
+void check_options(const CorpusSpec& spec) {
+  if (spec.paths.empty()) throw UsageError("no corpus: name at least one file, or - for stdin");
+  for (const auto& path : spec.paths)
+    if (path.empty()) throw UsageError("a corpus file has an empty name");
+  if (std::count(spec.paths.begin(), spec.paths.end(), "-") > 1)
+    throw UsageError("- (stdin) is given more than once");
+  if (spec.vocab_size < 0 || spec.vocab_size > kMaxVocab)
+    throw UsageError(fmt::format("--vocab-size {} is out of range (1 to 2^31)", spec.vocab_size));
+  if (spec.tokenizer != "words" && spec.tokenizer != "bytes" && !is_model_name(spec.tokenizer))
+    throw UsageError(fmt::format(
+        "tokenizer \"{}\" is not known: words, bytes or a SentencePiece file (*.model); with any other, "
+        "tokenize first and give the ids (--format u16, u32 or npy)",
+        spec.tokenizer));
+}
+
+CorpusFormat common_format(const InputFiles& files, const CorpusSpec& spec) {
+  if (spec.format != CorpusFormat::automatic) return spec.format;
+  const CorpusFormat first = detect_format(*files.front(), spec.vocab_size, spec.invalid_utf8);
+  for (const auto& file : files) {
+    const CorpusFormat format = detect_format(*file, spec.vocab_size, spec.invalid_utf8);
+    if (format != first)
+      throw InputError(fmt::format(
+          "{}: looks like {}, but {} like {}: the files of a corpus need one format (--format sets it)",
+          file->name(), format_option(format), files.front()->name(), format_option(first)));
+  }
+  return first;
+}
+
+}  // namespace
+
+std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progress) {
+  check_options(spec);
+  InputFiles files;
+  for (const auto& path : spec.paths) files.push_back(std::make_shared<InputFile>(path));
+  const CorpusFormat format = common_format(files, spec);
+  if (format != CorpusFormat::text) return open_token_files(std::move(files), spec, format);
+
+  if (spec.doc_sep_id)
+    throw UsageError("--doc-sep-id is for files of token ids; in text every file is one document");
+  if (spec.tokenizer == "words") return open_words(std::move(files), spec, progress);
+  if (!spec.vocabulary.empty()) throw UsageError("--vocabulary is for the words tokenizer only");
+  if (spec.tokenizer == "bytes") return open_bytes(std::move(files), spec);
+  return open_sentencepiece(std::move(files), spec);
+}
+
+}  // namespace aloft

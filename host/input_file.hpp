@@ -1,0 +1,82 @@
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace aloft {
+
+/// An open file; closed with the last owner.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor();
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// One pass over an InputFile's bytes. Checks for interrupts at every read.
+class InputStream {
+ public:
+  /// Fills `out` unless the end comes first; returns the bytes read, 0 only at the end. Throws InputError
+  /// when reading fails or a file has shrunk since it was first seen, Interrupted after a signal or a
+  /// cancellation.
+  [[nodiscard]] std::size_t read(std::span<char> out);
+  [[nodiscard]] std::uint64_t offset() const { return offset_; }  ///< bytes read so far
+  [[nodiscard]] const std::string& name() const { return name_; }
+  /// From now on a read ends with Interrupted soon after `*cancelled` becomes true, also one that waits for a
+  /// pipe.
+  void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
+
+ private:
+  friend class InputFile;
+  InputStream() = default;
+  [[nodiscard]] std::size_t read_some(char* out, std::size_t bytes);
+
+  std::string name_;
+  std::shared_ptr<Descriptor> file_;
+  bool seekable_ = false;
+  std::uint64_t start_ = 0, size_ = 0;  // seekable: where the content lies in the file
+  std::string prefix_;                  // pipe: bytes already taken from it
+  std::uint64_t offset_ = 0;
+  const std::atomic<bool>* cancelled_ = nullptr;
+};
+
+/// A file, a pipe or stdin as an input: regular files (stdin redirected from one too) can be read any number
+/// of times, pipes once, or any number of times after spool().
+class InputFile {
+ public:
+  /// `path` "-": stdin. Throws InputError if it is missing, a folder, unreadable or empty; UsageError if
+  /// stdin is a terminal. Waits for the first bytes of a pipe.
+  explicit InputFile(const std::string& path);
+
+  [[nodiscard]] const std::string& name() const { return name_; }  ///< the path, or "stdin"
+  [[nodiscard]] std::uint64_t size() const { return size_; }       ///< bytes; 0: a pipe, unknown
+  [[nodiscard]] bool rewindable() const { return seekable_; }
+  /// The first kHeadBytes bytes (fewer if there are no more).
+  static constexpr std::size_t kHeadBytes = std::size_t{1} << 17;
+  [[nodiscard]] std::string head();
+  /// Makes a pipe rewindable: copies it to an unnamed temporary file in `folder` ("": the system's).
+  /// ResourceError if that runs full.
+  void spool(const std::string& folder);
+  /// Throws UsageError at the second pass over a pipe that was not spooled.
+  [[nodiscard]] std::unique_ptr<InputStream> open();
+
+ private:
+  std::string path_, name_;
+  std::shared_ptr<Descriptor> file_;  // stdin, pipe or spool; regular files are opened for each pass
+  bool seekable_ = false, taken_ = false;
+  std::uint64_t start_ = 0, size_ = 0;
+  std::string prefix_;
+};
+
+using InputFiles = std::vector<std::shared_ptr<InputFile>>;
+
+}  // namespace aloft

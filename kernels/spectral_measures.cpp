@@ -1,0 +1,132 @@
+#include "kernels/spectral_measures.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+/// Fourth powers of a spectrum must neither overflow nor vanish, so every sum is over σ/σ₁.
+double largest(std::span<const double> sigma) {
+  return sigma.empty() ? 0.0 : *std::max_element(sigma.begin(), sigma.end());
+}
+
+std::vector<double> sorted(std::span<const double> sigma) {
+  std::vector<double> out(sigma.begin(), sigma.end());
+  std::sort(out.begin(), out.end(), std::greater<>());
+  return out;
+}
+
+double dot(std::span<const double> a, std::span<const double> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+double cosine(std::span<const double> a, std::span<const double> b) {
+  const double norms = std::sqrt(dot(a, a)) * std::sqrt(dot(b, b));
+  return norms > 0 ? std::clamp(dot(a, b) / norms, -1.0, 1.0) : 0.0;
+}
+
+}  // namespace
+
+std::vector<double> paired(std::span<const double> planes, std::int64_t d) {
+  expects(static_cast<std::int64_t>(planes.size()) == d / 2, "an antisymmetric d x d matrix has d/2 planes");
+  std::vector<double> out;
+  out.reserve(static_cast<std::size_t>(d));
+  for (const double s : planes) out.insert(out.end(), 2, s);
+  out.resize(static_cast<std::size_t>(d), 0.0);
+  return out;
+}
+
+double participation_ratio(std::span<const double> sigma) {
+  const double top = largest(sigma);
+  if (!(top > 0)) return 0;
+  double second = 0, fourth = 0;
+  for (const double s : sigma) {
+    const double e = (s / top) * (s / top);
+    second += e;
+    fourth += e * e;
+  }
+  return second * second / fourth;
+}
+
+double linear_participation_ratio(std::span<const double> sigma) {
+  const double top = largest(sigma);
+  if (!(top > 0)) return 0;
+  double first = 0, second = 0;
+  for (const double s : sigma) {
+    first += s / top;
+    second += (s / top) * (s / top);
+  }
+  return first * first / second;
+}
+
+double effective_rank(std::span<const double> sigma) {
+  const double top = largest(sigma);
+  if (!(top > 0)) return 0;
+  double total = 0;
+  for (const double s : sigma) total += s / top;
+  double entropy = 0;
+  for (const double s : sigma) {
+    const double q = s / top / total;
+    if (q > 0) entropy -= q * std::log(q);
+  }
+  return std::exp(entropy);
+}
+
+double top_energy(std::span<const double> sigma, std::int64_t k) {
+  const auto order = sorted(sigma);
+  if (order.empty() || !(order.front() > 0)) return 0;
+  double top = 0, total = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const double e = (order[i] / order[0]) * (order[i] / order[0]);
+    if (static_cast<std::int64_t>(i) < k) top += e;
+    total += e;
+  }
+  return top / total;
+}
+
+SpectrumMeasures measure_spectrum(std::span<const double> sigma) {
+  return {participation_ratio(sigma), linear_participation_ratio(sigma), effective_rank(sigma),
+          top_energy(sigma, 8), top_energy(sigma, 32)};
+}
+
+double spectral_cosine(std::span<const double> a, std::span<const double> b) {
+  expects(a.size() == b.size(), "spectra of the same length");
+  return cosine(sorted(a), sorted(b));
+}
+
+double matrix_cosine(std::span<const double> x, std::span<const double> y) {
+  expects(x.size() == y.size(), "matrices of the same size");
+  return cosine(x, y);
+}
+
+double subspace_overlap(std::span<const double> a, std::span<const double> b, std::int64_t k,
+                        std::int64_t n) {
+  const auto elements = static_cast<std::size_t>(k * n);
+  expects(a.size() == elements && b.size() == elements, "two bases of k rows of length n");
+  if (k == 0) return 0;
+  const auto row = [n](std::span<const double> m, std::int64_t i) {
+    return m.subspan(static_cast<std::size_t>(i * n), static_cast<std::size_t>(n));
+  };
+  double sum = 0;
+  for (std::int64_t i = 0; i < k; ++i)
+    for (std::int64_t j = 0; j < k; ++j) {
+      const double c = dot(row(a, i), row(b, j));
+      sum += c * c;
+    }
+  return sum / static_cast<double>(k);
+}
+
+Asymmetry asymmetry(const TransposeInner& m) {
+  if (!(m.norm2 > 0)) return {};
+  const double energy =
+      std::clamp((m.norm2 - m.inner) / (2 * m.norm2), 0.0, 1.0);  // rounding may step outside
+  return {std::sqrt(energy), energy};
+}
+
+}  // namespace aloft

@@ -1,0 +1,29 @@
+#include <cmath>
+
+#include "pipeline/device_math.hpp"
+#include "pipeline/stages.hpp"
+
+namespace aloft {
+
+Spectra decompose(Context& ctx, const Projections& projections) {
+  const auto timed = ctx.scope("decompose");
+  const ConstMatrixView p = projections.transition.view();
+  Spectra out;
+  out.antisymmetric = planes_of(ctx, skew_part(ctx, p).view());
+  ctx.check_interrupt();
+
+  Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(p.batch * p.cols));
+  ctx.linear().svd(p, {}, sigma.data(), {});
+  out.general_sigma = to_host(sigma);
+
+  const std::vector<double> host = to_host(projections.transition);
+  for (std::int64_t lag = 0; lag < p.batch; ++lag) {
+    double squares = 0;
+    for (std::int64_t i = lag * p.rows * p.cols; i < (lag + 1) * p.rows * p.cols; ++i)
+      squares += host[static_cast<std::size_t>(i)] * host[static_cast<std::size_t>(i)];
+    out.transition_norm.push_back(std::sqrt(squares));
+  }
+  return out;
+}
+
+}  // namespace aloft

@@ -1,0 +1,54 @@
+#include "pipeline/device_math.hpp"
+
+namespace aloft {
+
+Matrix identity(Device& device, std::int64_t n) {
+  std::vector<double> host(static_cast<std::size_t>(n * n), 0.0);
+  for (std::int64_t i = 0; i < n; ++i) host[static_cast<std::size_t>(i * n + i)] = 1;
+  return matrix_from(device, host, n, n);
+}
+
+Matrix transposed(Context& ctx, ConstMatrixView x) {
+  // A product with 1 on the shorter side: every other term is an exact zero.
+  Matrix out(ctx.device(), x.cols, x.rows, x.batch);
+  if (x.cols <= x.rows)
+    ctx.linear().gemm(1, Op::none, identity(ctx.device(), x.cols).view(), Op::transpose, x, 0, out.view());
+  else
+    ctx.linear().gemm(1, Op::transpose, x, Op::none, identity(ctx.device(), x.rows).view(), 0, out.view());
+  ctx.device().synchronize();  // the identity goes
+  return out;
+}
+
+Matrix skew_part(Context& ctx, ConstMatrixView x) {
+  Matrix out(ctx.device(), x.rows, x.cols, x.batch);
+  ctx.device().copy(out.data.data(), x.data, out.data.size() * sizeof(double));
+  const Matrix one = identity(ctx.device(), x.rows);
+  ctx.linear().gemm(-0.5, Op::transpose, x, Op::none, one.view(), 0.5, out.view());
+  ctx.device().synchronize();
+  return out;
+}
+
+Matrix from_planes(Context& ctx, std::span<const double> sigma, ConstMatrixView left, ConstMatrixView right) {
+  expects(static_cast<std::int64_t>(sigma.size()) == left.batch * left.rows, "one sigma for each plane");
+  Device& device = ctx.device();
+  // With B = 2 Σ_k sigma_k l_k r_kᵀ the sum is (B − Bᵀ)/2.
+  Matrix scaled(device, left.rows, left.cols, left.batch);
+  device.copy(scaled.data.data(), left.data, scaled.data.size() * sizeof(double));
+  const auto weights = to_device(device, sigma);
+  for (std::int64_t item = 0; item < left.batch; ++item)
+    ctx.linear().scale(scaled.view().item(item), weights.data() + item * left.rows, nullptr);
+  Matrix b(device, left.cols, left.cols, left.batch);
+  ctx.linear().gemm(2, Op::transpose, scaled.view(), Op::none, right, 0, b.view());
+  return skew_part(ctx, b.view());
+}
+
+SkewPlanes planes_of(Context& ctx, ConstMatrixView x) {
+  const std::int64_t m = x.rows / 2;
+  Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(x.batch * m));
+  SkewPlanes out{{}, Matrix(ctx.device(), m, x.rows, x.batch), Matrix(ctx.device(), m, x.rows, x.batch)};
+  ctx.linear().skew_spectrum(x, sigma.data(), out.left.view(), out.right.view());
+  out.sigma = to_host(sigma);
+  return out;
+}
+
+}  // namespace aloft

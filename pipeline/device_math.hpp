@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "pipeline/context.hpp"
+#include "pipeline/values.hpp"
+
+// Small combinations of LinearOps that several stages need.
+
+namespace aloft {
+
+[[nodiscard]] inline std::vector<double> to_host(const Matrix& m) { return to_host(m.data); }
+
+[[nodiscard]] Matrix identity(Device& device, std::int64_t n);
+/// xᵀ for every batch item, exactly.
+[[nodiscard]] Matrix transposed(Context& ctx, ConstMatrixView x);
+/// (x − xᵀ)/2 for every batch item [n, n]; antisymmetric to the last bit.
+[[nodiscard]] Matrix skew_part(Context& ctx, ConstMatrixView x);
+/// Σ_k sigma_k (l_k r_kᵀ − r_k l_kᵀ) for every batch item; left, right: [batch][m, n], sigma: [batch][m] on the host.
+/// Antisymmetric to the last bit.
+[[nodiscard]] Matrix from_planes(Context& ctx, std::span<const double> sigma, ConstMatrixView left,
+                                 ConstMatrixView right);
+/// Invariant planes of antisymmetric x (ops.hpp: skew_spectrum).
+[[nodiscard]] SkewPlanes planes_of(Context& ctx, ConstMatrixView x);
+
+}  // namespace aloft

@@ -1,0 +1,22 @@
+#include "pipeline/marginals.hpp"
+#include "pipeline/stages.hpp"
+
+namespace aloft {
+
+std::vector<LagAsymmetry> measure_asymmetry(Context& ctx, const Counts& counts) {
+  const auto timed = ctx.scope("asymmetry");
+  LinearOps& linear = ctx.linear();
+  std::vector<LagAsymmetry> out;
+  for (const CountCsr& lag : counts.lags) {
+    ctx.check_interrupt();
+    const TransposeInner j = linear.transpose_inner(linear.to_real(lag.view(), nullptr).view());
+    const auto scale = reciprocals(ctx.device(), marginals_of(ctx, lag).source);
+    const TransposeInner t = linear.transpose_inner(linear.to_real(lag.view(), scale.data()).view());
+    out.push_back({j.norm2, j.inner, t.norm2, t.inner});
+    ctx.progress().update("asymmetry", static_cast<double>(out.size()), static_cast<double>(counts.lags.size()),
+                          out.size(), "lags");
+  }
+  return out;
+}
+
+}  // namespace aloft
