@@ -1,0 +1,63 @@
+#include "pipeline/artifact_file.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <filesystem>
+
+#include "host/error.hpp"
+
+namespace aloft {
+
+std::optional<SafetensorsReader> open_artifact(const std::string& path, const std::string& kind,
+                                               const std::string& key) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  SafetensorsReader file(path);
+  const auto& metadata = file.metadata();
+  const auto found = metadata.find("artifact");
+  if (found == metadata.end() || found->second != kind)
+    throw InputError(fmt::format("{}: holds {}, not aloft {}", path,
+                                 found == metadata.end() ? "no aloft artifact" : "aloft " + found->second,
+                                 kind));
+  const auto made_from = metadata.find("key");
+  if (!key.empty() && (made_from == metadata.end() || made_from->second != key)) return std::nullopt;
+  return file;
+}
+
+ArtifactFile::ArtifactFile(std::string kind, const std::string& key) {
+  metadata_["artifact"] = std::move(kind);
+  metadata_["format"] = "pt";
+  if (!key.empty()) metadata_["key"] = key;
+}
+
+void ArtifactFile::add(const std::string& name, const Matrix& m) {
+  add<double>(name, DType::f64, {m.batch, m.rows, m.cols}, to_host(m.data));
+}
+
+void ArtifactFile::write(const std::string& path) const {
+  SafetensorsWriter writer(path, metadata_, infos_);
+  for (const auto& bytes : data_) writer.append(std::span<const std::byte>(bytes));
+  writer.commit();
+}
+
+Matrix read_matrix(Device& device, const SafetensorsReader& file, const std::string& name, std::int64_t batch,
+                   std::int64_t rows, std::int64_t cols) {
+  const std::vector<double> values = file.read<double>(name, {batch, rows, cols});
+  const auto& shape = file.info(name).shape;
+  return matrix_from(device, values, shape[1], shape[2], shape[0]);
+}
+
+std::int64_t metadata_integer(const SafetensorsReader& file, const std::string& path, const std::string& name,
+                              std::int64_t least) {
+  const auto found = file.metadata().find(name);
+  std::int64_t value = 0;
+  if (found == file.metadata().end()) throw InputError(fmt::format("{}: its metadata lack '{}'", path, name));
+  const std::string& text = found->second;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed != std::errc{} || end != text.data() + text.size() || value < least)
+    throw InputError(
+        fmt::format("{}: metadata '{}' is '{}', a whole number from {} is needed", path, name, text, least));
+  return value;
+}
+
+}  // namespace aloft

@@ -1,0 +1,46 @@
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/safetensors.hpp"
+#include "kernels/matrix.hpp"
+
+// What the artifacts_*.cpp share: a safetensors file with a kind and a key.
+
+namespace aloft {
+
+/// Opens an artifact. Nothing when the file is absent or its key differs (an empty `key` accepts any);
+/// InputError when it is no artifact of this kind.
+[[nodiscard]] std::optional<SafetensorsReader> open_artifact(const std::string& path, const std::string& kind,
+                                                             const std::string& key);
+
+/// Collects tensors, then writes them in that order.
+class ArtifactFile {
+ public:
+  ArtifactFile(std::string kind, const std::string& key);
+  void say(const std::string& name, const std::string& value) { metadata_[name] = value; }
+  void add(const std::string& name, const Matrix& m);  ///< F64 [batch, rows, cols], downloaded
+  template <class T>
+  void add(const std::string& name, DType dtype, std::vector<std::int64_t> shape, std::vector<T> values) {
+    const auto bytes = std::as_bytes(std::span<const T>(values));
+    data_.emplace_back(bytes.begin(), bytes.end());
+    infos_.push_back({name, dtype, std::move(shape)});
+  }
+  void write(const std::string& path) const;
+
+ private:
+  std::map<std::string, std::string> metadata_;
+  std::vector<TensorInfo> infos_;
+  std::vector<std::vector<std::byte>> data_;
+};
+
+/// An F64 [batch, rows, cols] tensor with these extents (-1: any), uploaded.
+[[nodiscard]] Matrix read_matrix(Device& device, const SafetensorsReader& file, const std::string& name,
+                                 std::int64_t batch, std::int64_t rows, std::int64_t cols);
+/// Metadata as an integer at least `least`. InputError otherwise.
+[[nodiscard]] std::int64_t metadata_integer(const SafetensorsReader& file, const std::string& path,
+                                            const std::string& name, std::int64_t least);
+
+}  // namespace aloft
