@@ -88,6 +88,7 @@ struct ModelShape {
   std::int64_t context = 0;
   std::int64_t vocab = 0;  ///< rows of the model's embedding, >= the corpus vocabulary
   double rope_base = 10000;
+  std::int64_t rotary_dim = 0;  ///< rows of a head that RoPE rotates, even; 0: no RoPE
 };
 
 /// One layer's attention in the canonical form: y = Σ_h W_O,hᵀ Σ_j p_hj W_V,g(h) x_j, scores q·k/√d_h with

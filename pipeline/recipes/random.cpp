@@ -1,0 +1,14 @@
+#include "pipeline/recipes/usual_init.hpp"
+
+namespace aloft::recipes {
+
+LayerDesign design_random(Context& ctx, const RecipeInput& in, std::int64_t layer) {
+  LayerDesign out;
+  out.heads.query = usual_matrix(ctx, in, Part::query, layer);
+  out.heads.key = usual_matrix(ctx, in, Part::key, layer);
+  out.heads.value = usual_matrix(ctx, in, Part::value, layer);
+  out.heads.output = usual_matrix(ctx, in, Part::output, layer);
+  return out;
+}
+
+}  // namespace aloft::recipes

@@ -1,0 +1,38 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+// Shapes of singular-value spectra: the family the invariants recipe draws from, and the measures it is held
+// to. A profile is descending and non-negative; only its shape counts, not its scale.
+
+namespace aloft::recipes {
+
+/// exp(H(σ/Σσ)), H the entropy in nats. 0 for an all-zero profile.
+[[nodiscard]] double effective_rank(const std::vector<double>& sigma);
+/// Σ_{i<k} σ_i² / Σ σ_i².
+[[nodiscard]] double top_energy(const std::vector<double>& sigma, std::int64_t k);
+/// KL(p‖q) of the first min(size) singular values, each profile divided by its sum there. Nats.
+[[nodiscard]] double profile_kl(const std::vector<double>& p, const std::vector<double>& q);
+/// The singular values, largest first, that a large [rows, cols] matrix of independent entries has on
+/// average: the quantiles (i + ½)/n of the Marchenko–Pastur law, n = min(rows, cols), for entries of variance
+/// 1/max(rows, cols).
+[[nodiscard]] std::vector<double> marchenko_pastur(std::int64_t rows, std::int64_t cols);
+
+/// What the product Q Kᵀ of one layer should look like.
+struct ProfileTarget {
+  double effective_rank = 0;
+  double top_energy = 0;
+  std::int64_t top = 0;  ///< number of singular values the energy refers to
+};
+
+/// σ_i = (1 + i/c)^-a, i = 0..n−1.
+struct PowerProfile {
+  double c = 1, a = 1;
+  [[nodiscard]] std::vector<double> sigma(std::int64_t n) const;
+};
+/// The profile that meets both targets for n values: for each a, c is set by the top energy (which falls with
+/// c), and the effective rank then falls with a from a heavy tail to the exponential limit. Targets beyond
+/// that range get the nearest end, with the top energy met.
+[[nodiscard]] PowerProfile fit_profile(const ProfileTarget& target, std::int64_t n);
+
+}  // namespace aloft::recipes
