@@ -17,7 +17,7 @@ constexpr double kResidual = 1e-6;                      // relative to |λ₁|
 // x^9 a step: the sample's 256 pairs need 640 directions, with plain x 1500. Odd, to keep signs apart.
 constexpr int kPower = 9;
 constexpr std::int64_t kBlock = 32;
-constexpr double kFresh = 1e-10;  // far above rounding, far below what matters to a residual of kResidual
+constexpr double kFresh = 1e-13;  // norm beside unit columns: just above rounding
 
 /// Positions of `values` by falling magnitude, positive first among equals.
 std::vector<std::size_t> by_magnitude(const std::vector<double>& values) {
@@ -79,7 +79,8 @@ class KrylovBasis {
     linear.orthonormalize(block_.view());
     // A trace of fresh random directions: it changes nothing while the block brings news, and replaces it
     // when the powers of x lead nowhere new (low rank, or eigenvalues of high multiplicity).
-    linear.fill_normal(product_.view(), seed_, kStream + static_cast<std::uint64_t>(size_), kFresh);
+    linear.fill_normal(product_.view(), seed_, kStream + static_cast<std::uint64_t>(size_),
+                       kFresh / std::sqrt(static_cast<double>(x_.rows)));
     linear.gemm(1, Op::none, product_.view(), Op::none, one_.view(), 1, block_.view());
     for (int pass = 0; pass < 2;
          ++pass) {  // once leaves rounding amplified by the cancellation, twice is enough
