@@ -14,7 +14,9 @@ std::uint64_t total_bytes(const InputFiles& files) {
   return total;
 }
 
-FilePass::FilePass(InputFiles files) : files_(std::move(files)), total_(total_bytes(files_)) {}
+FilePass::FilePass(InputFiles files) : files_(std::move(files)), total_(total_bytes(files_)) {
+  for (const auto& file : files_) pipes_.push_back(file->rewindable() ? nullptr : file->open());
+}
 
 std::size_t FilePass::read(std::span<TokenId> out) {
   std::size_t done = 0;
@@ -36,7 +38,7 @@ bool FilePass::refill() {
     if (stream_ == nullptr) {
       if (next_file_ == files_.size()) return false;
       if (next_file_ > 0) ids_.push_back(kDocumentBreak);
-      stream_ = files_[next_file_]->open();
+      stream_ = pipes_[next_file_] != nullptr ? std::move(pipes_[next_file_]) : files_[next_file_]->open();
       stream_->watch(&cancelled_);
       begin(*stream_, next_file_++);
     }

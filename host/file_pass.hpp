@@ -15,6 +15,7 @@ namespace aloft {
 /// kDocumentBreak stands between two files. position() and cancel() may be called from other threads.
 class FilePass : public TokenSource {
  public:
+  /// Throws UsageError if one of the files is a pipe that another pass has taken.
   explicit FilePass(InputFiles files);
 
   [[nodiscard]] std::size_t read(std::span<TokenId> out) final;
@@ -31,6 +32,7 @@ class FilePass : public TokenSource {
   [[nodiscard]] bool refill();
 
   InputFiles files_;
+  std::vector<std::unique_ptr<InputStream>> pipes_;  // [files], those that can be read once only
   std::size_t next_file_ = 0;
   std::unique_ptr<InputStream> stream_;
   std::vector<TokenId> ids_;  // of the current block

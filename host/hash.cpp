@@ -3,7 +3,12 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <cstdio>
+#include <memory>
 #include <new>
+#include <vector>
+
+#include "host/error.hpp"
 
 namespace aloft {
 
@@ -31,6 +36,17 @@ std::string Hash::hex() const {
 std::string hash_of(std::string_view text) {
   Hash hash;
   hash.update(text.data(), text.size());
+  return hash.hex();
+}
+
+std::string hash_of_file(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
+  if (file == nullptr) throw InputError(path + ": cannot be read");
+  std::vector<char> block(std::size_t{1} << 20);
+  Hash hash;
+  while (const std::size_t n = std::fread(block.data(), 1, block.size(), file.get()))
+    hash.update(block.data(), n);
+  if (std::ferror(file.get()) != 0) throw InputError(path + ": cannot be read to its end");
   return hash.hex();
 }
 

@@ -22,5 +22,7 @@ class Hash {
 };
 
 [[nodiscard]] std::string hash_of(std::string_view text);
+/// Of a file's bytes, read in blocks. Throws InputError if it cannot be read.
+[[nodiscard]] std::string hash_of_file(const std::string& path);
 
 }  // namespace aloft

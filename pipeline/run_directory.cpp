@@ -22,6 +22,7 @@ using nlohmann::json;
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kState = ".aloft-state.json";
 constexpr const char* kLock = ".aloft-lock";
+constexpr const char* kSettings = "settings";
 // Everything a run writes; --force removes these and nothing else.
 constexpr std::array kFiles{"init.safetensors",      "counts.safetensors",      "vocab.json",
                             "embedding.safetensors", "projections.safetensors", "spectra.safetensors",
@@ -45,13 +46,13 @@ RunDirectory::RunDirectory(std::string path, const std::string& settings, bool f
   std::error_code failed;
   if (fs::exists(path_) && !fs::is_directory(path_))
     throw UsageError(path_ + ": exists and is no folder; give --output another name");
-  fs::create_directories(path_, failed);
+  created_ = fs::create_directories(path_, failed);
   if (failed) throw InputError(path_ + ": cannot create this folder: " + failed.message());
   lock_.emplace(file(kLock));
   remove_partials(path_);
 
   const bool complete = fs::exists(file(kManifest));
-  const auto former = recall("settings");
+  const auto former = recall(kSettings);
   if (force) {
     fs::remove(file(kManifest));  // first, so that an interruption never leaves a manifest without its files
     fs::remove(state_path());
@@ -68,9 +69,16 @@ RunDirectory::RunDirectory(std::string path, const std::string& settings, bool f
       if (fs::exists(file(name)))
         throw UsageError(file(name) + ": already exists; use --force to replace it, or another --output");
   } else {
-    resuming_ = true;
+    resuming_ = worth_keeping_ = true;
   }
-  remember("settings", settings);
+  remember(kSettings, settings);
+}
+
+RunDirectory::~RunDirectory() {
+  std::error_code ignored;
+  if (!worth_keeping_) fs::remove(state_path(), ignored);
+  lock_.reset();
+  if (created_ && !worth_keeping_) fs::remove(path_, ignored);  // only when empty
 }
 
 RunDirectory::Lock::Lock(std::string path) : path_(std::move(path)) {
@@ -102,10 +110,12 @@ void RunDirectory::remember(const std::string& key, const std::string& value) {
       fs::exists(state_path()) ? json::parse(read_file(state_path()), nullptr, false) : json::object();
   if (!state.is_object()) state = json::object();
   state[key] = value;
+  worth_keeping_ = worth_keeping_ || key != kSettings;
   write_file(state_path(), state.dump(1) + "\n");
 }
 
 void RunDirectory::complete(const std::string& manifest_text) {
+  worth_keeping_ = true;
   write_file(file(kManifest), manifest_text);
   fs::remove(state_path());
 }

@@ -13,6 +13,10 @@ class RunDirectory {
   /// removed first. `settings`: a hash of the run's settings. Throws UsageError when refused or locked,
   /// InputError when not writable.
   RunDirectory(std::string path, const std::string& settings, bool force);
+  /// A run that failed before its first finished stage leaves nothing behind.
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
 
   [[nodiscard]] std::string file(const std::string& name) const;
   [[nodiscard]] bool resuming() const { return resuming_; }
@@ -41,6 +45,8 @@ class RunDirectory {
   std::string path_;
   std::optional<Lock> lock_;
   bool resuming_ = false;
+  bool created_ = false;  ///< the folder is this object's making
+  bool worth_keeping_ = false;
 };
 
 }  // namespace aloft

@@ -138,6 +138,29 @@ TEST_F(Compose, LayerNumbersDoNotDependOnTheNumberOfLayers) {
   }
 }
 
+TEST_F(Compose, ThreadsDoNotChangeABit) {
+  ModelShape s = small_shape();
+  s.d_model = 72, s.head_dim = 18, s.rotary_dim = 18;
+  for (const char* name : {"random", "invariants", "mimetic", "orthogonal"}) {
+    ComposeParams p;
+    p.recipe = name;
+    std::vector<Composition> made;
+    for (const int threads : {1, 3}) {
+      Backend b = make_backend("cpu", threads);
+      Context c(b, progress);
+      made.push_back(compose(c, p, s, nullptr, nullptr));
+    }
+    for (std::size_t l = 0; l < 3; ++l) {
+      const LayerHeads &one = made[0].weights.layers[l], &three = made[1].weights.layers[l];
+      EXPECT_EQ(one.query, three.query) << name;
+      EXPECT_EQ(one.key, three.key) << name;
+      EXPECT_EQ(one.value, three.value) << name;
+      EXPECT_EQ(one.output, three.output) << name;
+      EXPECT_EQ(made[0].layers[l].measures, made[1].layers[l].measures) << name;
+    }
+  }
+}
+
 TEST_F(Compose, StreamsNeverCollide) {
   using recipes::Part;
   std::set<std::uint64_t> seen;

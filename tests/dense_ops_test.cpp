@@ -111,7 +111,7 @@ TEST_P(DenseOps, OrthonormalizeIsTheQrFactorWithPositiveDiagonal) {
                              {1023, 33},
                              {1024, 33},
                              {1025, 33},
-                             {1600, 257},
+                             {2060, 257},
                              {3000, 20}}) {
     const std::vector<Dense> y{random_dense(m, k, 20), 1e-8 * random_dense(m, k, 21)};
     Matrix q_on = upload(y);

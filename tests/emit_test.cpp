@@ -442,7 +442,7 @@ TEST_F(Emit, WritesSamplesOnRequest) {
         request.at("layers"),  request.at("heads"),   request.at("kv_heads"), request.at("head_dim"),
         request.at("d_model"), request.at("context"), request.at("vocab"),    10000};
     fs::create_directories(out);
-    HeadWeights w = random_heads(s, request.at("embedding").get<bool>());
+    HeadWeights w = random_heads(s, false);
     for (LayerHeads& layer : w.layers)
       for (auto* part : {&layer.query, &layer.key, &layer.value, &layer.output})
         for (float& x : *part) x *= 0.02F;

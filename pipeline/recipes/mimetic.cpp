@@ -11,8 +11,8 @@
 namespace aloft::recipes {
 namespace {
 
-/// Doublings of the subspace iteration. The spectrum of I + Z has no gap to converge on; after 6 the captured
-/// energy is within a per mille or so of the best.
+/// Rounds of the subspace iteration. The spectrum of I + Z has no gap to converge on, and none is needed:
+/// after 6 rounds what the factors miss is within 1% of what the best of their rank miss.
 constexpr int kPowerIterations = 6;
 
 /// The leading k singular triplets: u [rows, k], sigma [k], vt [k, d].

@@ -7,10 +7,6 @@
 
 namespace aloft::recipes {
 
-/// exp(H(σ/Σσ)), H the entropy in nats. 0 for an all-zero profile.
-[[nodiscard]] double effective_rank(const std::vector<double>& sigma);
-/// Σ_{i<k} σ_i² / Σ σ_i².
-[[nodiscard]] double top_energy(const std::vector<double>& sigma, std::int64_t k);
 /// KL(p‖q) of the first min(size) singular values, each profile divided by its sum there. Nats.
 [[nodiscard]] double profile_kl(const std::vector<double>& p, const std::vector<double>& q);
 /// The singular values, largest first, that a large [rows, cols] matrix of independent entries has on

@@ -1,5 +1,3 @@
-#include <cstdio>
+#include "tools/aloft/commands.hpp"
 
-#include "tools/aloft/build_info.hpp"
-
-int main() { std::printf("aloft %s\n", aloft::build_info().version.c_str()); }
+int main(int argc, char** argv) { return aloft::run_program({argv + 1, argv + argc}); }

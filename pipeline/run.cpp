@@ -1,0 +1,388 @@
+#include "pipeline/run.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "host/error.hpp"
+#include "host/hash.hpp"
+#include "kernels/spectral_measures.hpp"
+#include "pipeline/artifacts.hpp"
+#include "pipeline/emit.hpp"
+#include "pipeline/run_directory.hpp"
+#include "pipeline/run_plan.hpp"
+#include "pipeline/spectra_report.hpp"
+
+namespace aloft {
+namespace {
+
+using nlohmann::ordered_json;
+using Note = std::function<void(const std::string&)>;
+
+// A new version of a stage's arithmetic must not take an older one's artifact for its own.
+constexpr const char* kArtifactVersion = "aloft artifacts 1";
+
+std::string key_of(std::initializer_list<std::string> parts) {
+  std::string text = kArtifactVersion;
+  for (const std::string& part : parts) text += '\n' + part;
+  return hash_of(text);
+}
+
+// Which files, as they are now: enough to trust counts made from them without reading them again. Empty for
+// stdin.
+std::string inputs_fingerprint(const RunConfig& c) {
+  const CorpusSpec& s = c.corpus;
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.format), s.tokenizer, s.vocab_size, s.vocabulary,
+                  s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags);
+  std::vector<std::string> files = s.paths;
+  files.push_back(c.counts_file);
+  files.push_back(s.vocabulary);
+  files.push_back(s.tokenizer);  // a SentencePiece model, unless a built-in's name
+  for (const std::string& path : files) {
+    if (path == "-") return "";
+    struct stat st {};
+    if (path.empty() || ::stat(path.c_str(), &st) != 0) continue;
+    text += fmt::format("\n{} {} {}.{}", std::filesystem::absolute(path).string(), st.st_size,
+                        st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+  }
+  return hash_of(text);
+}
+
+// Moves counts to another device (the GPU counted, the CPU goes on).
+template <class T>
+Buffer<T> moved(const Buffer<T>& from, Device& to) {
+  const std::vector<T> host = to_host(from);
+  return to_device<const T>(to, host);
+}
+void move_counts(Counts& counts, Device& to) {
+  for (CountCsr& lag : counts.lags)
+    lag = {lag.rows, lag.cols, moved(lag.row_offsets, to), moved(lag.columns, to), moved(lag.values, to)};
+}
+
+// One run: the state that its steps share.
+class Run {
+ public:
+  Run(const RunConfig& config, const ModelFlags& flags, const ModelConfig& model_config,
+      const Architecture& arch, const std::string& settings, ProgressSink& progress, const Note& note)
+      : c_(config),
+        flags_(flags),
+        model_config_(model_config),
+        arch_(specialize(arch, model_config)),
+        settings_(settings),
+        progress_(progress),
+        note_(note),
+        backend_(make_backend(c_.backend, c_.threads)),
+        host_backend_(backend_.linear ? std::nullopt
+                                      : std::optional<Backend>(aloft::make_backend("cpu", c_.threads))),
+        ctx_(host_backend_ ? *host_backend_ : backend_, progress),
+        folder_(c_.output, hash_of(settings), c_.force) {}
+
+  RunOutcome go() {
+    out_.resumed = folder_.resuming();
+    const bool reads = recipe_reads_corpus(c_.compose.recipe);
+    if (reads) {
+      obtain_counts();
+      embed_and_project();
+      decompose_and_expand();
+    } else {
+      if (!c_.corpus.paths.empty())
+        note_("note: recipe " + c_.compose.recipe + " reads no corpus; --corpus is not used");
+      shape_ = resolve_shape(flags_, model_config_, arch_, 1);
+      if (!flags_.vocab && !model_config_.vocab) shape_.vocab = 0;
+      check_plan(plan_run(c_, shape_, 1, 0), c_);
+    }
+    compose_and_emit(reads);
+    out_.shape = shape_;
+    out_.times = ctx_.times();
+    finish();
+    return std::move(out_);
+  }
+
+ private:
+  void settle_shape(std::int64_t corpus_vocab, std::uint64_t expected_tokens) {
+    shape_ = resolve_shape(flags_, model_config_, arch_, corpus_vocab);
+    check_plan(plan_run(c_, shape_, corpus_vocab, expected_tokens), c_);
+  }
+
+  void obtain_counts() {
+    const std::string path = folder_.file("counts.safetensors"), inputs = inputs_fingerprint(c_);
+    Device& device = ctx_.device();
+    if (const auto known = folder_.recall("counts.inputs"); known && !inputs.empty() && *known == inputs) {
+      if (auto loaded = load_counts(device, path, folder_.recall("counts.key").value_or("-"))) {
+        counts_ = std::move(*loaded);
+        resumed("count");
+        settle_shape(counts_.vocab, counts_.tokens);
+        describe_counts();
+        return;
+      }
+    }
+    if (!c_.counts_file.empty()) {
+      take_counts_file();
+    } else {
+      count_corpus();
+    }
+    counts_key_ = key_of(
+        {"counts", counts_.corpus_hash, std::to_string(counts_.vocab), std::to_string(counts_.max_lag)});
+    save(path, counts_, counts_key_);
+    if (!inputs.empty()) {
+      folder_.remember("counts.key", counts_key_);
+      folder_.remember("counts.inputs", inputs);
+    }
+    describe_counts();
+  }
+
+  void take_counts_file() {
+    auto loaded = load_counts(ctx_.device(), c_.counts_file, "");
+    if (!loaded) throw InputError(c_.counts_file + ": no such file");
+    counts_ = std::move(*loaded);
+    if (counts_.max_lag < c_.lags)
+      throw UsageError(
+          fmt::format("{} holds {} lags, --lags asks for {}", c_.counts_file, counts_.max_lag, c_.lags));
+    counts_.max_lag = c_.lags;
+    counts_.lags.resize(static_cast<std::size_t>(c_.lags));
+    counts_.pairs.resize(static_cast<std::size_t>(c_.lags));
+    settle_shape(counts_.vocab, counts_.tokens);
+  }
+
+  void count_corpus() {
+    if (c_.corpus.paths.empty())
+      throw UsageError("recipe " + c_.compose.recipe + " needs --corpus (or --counts)");
+    CorpusSpec spec = c_.corpus;
+    spec.spool_folder = folder_.file("");
+    const auto corpus = open_corpus(spec, progress_);
+    out_.corpus_format = corpus->format_name();
+    settle_shape(corpus->vocab_size(), corpus->expected_tokens());
+    CountParams p;
+    p.vocab = corpus->vocab_size();
+    p.max_lag = c_.lags;
+    p.strategy = c_.strategy;
+    p.memory_bytes = c_.memory_bytes;
+    p.expected_tokens = corpus->expected_tokens();
+    Context counting(backend_, progress_);
+    {
+      const auto timed = counting.scope("count");
+      const auto source = corpus->open();
+      counts_ = count_transitions(counting, p, *source);
+    }
+    ctx_.times() = counting.times();
+    if (host_backend_) move_counts(counts_, ctx_.device());
+    if (counts_.tokens < 2)
+      throw InputError(c_.corpus.paths.front() +
+                       ": holds fewer than two tokens, so there is no pair to count");
+    if (const auto vocabulary = corpus->vocabulary_json())
+      write_file(folder_.file("vocab.json"), *vocabulary);
+  }
+
+  void describe_counts() {
+    if (!c_.expected_corpus_hash.empty() && counts_.corpus_hash != c_.expected_corpus_hash)
+      throw InputError(
+          fmt::format("the corpus has changed: its hash is {}, the config expects {} (drop corpus-hash from "
+                      "the config, or pass --corpus, to use it all the same)",
+                      counts_.corpus_hash, c_.expected_corpus_hash));
+    if (counts_key_.empty())
+      counts_key_ = key_of(
+          {"counts", counts_.corpus_hash, std::to_string(counts_.vocab), std::to_string(counts_.max_lag)});
+    out_.corpus_hash = counts_.corpus_hash;
+    out_.corpus_vocab = counts_.vocab;
+    out_.tokens = counts_.tokens;
+    out_.pairs = counts_.pairs;
+  }
+
+  void resumed(const std::string& stage) {
+    ctx_.times().push_back({stage, 0, true});
+    progress_.finish(stage, 0, true);
+  }
+
+  // A stage whose result may already lie in the folder under this key.
+  template <class T, class Load, class Make>
+  T stage(const std::string& name, const std::string& file, const std::string& key, const Load& load,
+          const Make& make) {
+    const std::string path = folder_.file(file);
+    if (auto loaded = load(ctx_.device(), path, key)) {
+      resumed(name);
+      return std::move(*loaded);
+    }
+    const auto timed = ctx_.scope(name);
+    T value = make();
+    save(path, value, key);
+    return value;
+  }
+
+  void embed_and_project() {
+    const std::string d = std::to_string(shape_.d_model);
+    std::string source = c_.embedding;
+    if (source != "ppmi-svd" && source != "mobius") {
+      source = "file " + hash_of_file(source) + " " + c_.embedding_tensor;
+    }
+    embedding_key_ = key_of({"embedding", counts_key_, source, d, std::to_string(c_.seed)});
+    embedding_ = stage<Embedding>("embed", "embedding.safetensors", embedding_key_, load_embedding, [&] {
+      if (c_.embedding == "ppmi-svd") return embed_ppmi_svd(ctx_, counts_, shape_.d_model, c_.seed);
+      if (c_.embedding == "mobius") return embed_mobius(ctx_, counts_, shape_.d_model, c_.memory_bytes);
+      return embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, counts_.vocab, shape_.d_model);
+    });
+    if (embedding_.rank < shape_.d_model)
+      note_(fmt::format("note: the corpus spans {} of {} embedding directions; the rest stay zero",
+                        embedding_.rank, shape_.d_model));
+    projections_key_ = key_of({"projections", embedding_key_});
+    projections_ = stage<Projections>("project", "projections.safetensors", projections_key_,
+                                      load_projections, [&] { return project(ctx_, counts_, embedding_); });
+  }
+
+  void decompose_and_expand() {
+    const std::string spectra_key = key_of({"spectra", projections_key_});
+    spectra_ = stage<Spectra>("decompose", "spectra.safetensors", spectra_key, load_spectra,
+                              [&] { return decompose(ctx_, projections_); });
+    ExpandParams p = c_.expand;
+    p.seed = c_.seed;
+    if (p.layer_lags.empty()) p.layer_lags = default_layer_lags(shape_.layers, c_.lags);
+    if (p.layer_lags.size() != static_cast<std::size_t>(shape_.layers))
+      throw UsageError(
+          fmt::format("--layer-lags names {} lags for {} layers", p.layer_lags.size(), shape_.layers));
+    for (const std::int32_t lag : p.layer_lags)
+      if (lag < 1 || lag > c_.lags)
+        throw UsageError(fmt::format("--layer-lags: lag {} is not among 1..{}", lag, c_.lags));
+    if (c_.compose.recipe == "asymmetry") {  // the paper's own: A_1 as it is, in every layer
+      p.method = ExpandMethod::none;
+      p.layer_lags.assign(static_cast<std::size_t>(shape_.layers), 1);
+    }
+    const std::string key =
+        key_of({"expanded", spectra_key, std::to_string(static_cast<int>(p.method)),
+                fmt::format("{} {} {} {}", p.pr_target, static_cast<int>(p.directions), p.stack_modes,
+                            p.whiten_ridge),
+                fmt::format("{}", fmt::join(p.layer_lags, ",")),
+                fmt::format("{}", fmt::join(p.stack_weights, ",")), std::to_string(p.seed)});
+    expanded_ = stage<ExpandedSpectra>("expand", "expanded.safetensors", key, load_expanded,
+                                       [&] { return expand(ctx_, projections_, spectra_, p); });
+    for (std::size_t l = 0; l < expanded_.layers.size(); ++l)
+      if (!expanded_.layers[l].reached)
+        note_(fmt::format(
+            "note: layer {}: whitening reaches a participation ratio of {:.1f} at most; tempered the rest of "
+            "the way to {:.1f} (exponent {:.3f})",
+            l, expanded_.layers[l].max_pr, expanded_.layers[l].pr_after, expanded_.layers[l].temper_after));
+    out_.layers = expanded_.layers;
+    pr_target_ = p.pr_target;
+  }
+
+  void compose_and_emit(bool reads) {
+    ComposeParams p = c_.compose;
+    p.seed = c_.seed;
+    p.init_std = arch_.init_std;
+    p.residual_scaled = arch_.init_residual_scaled;
+    Composition composed;
+    {
+      const auto timed = ctx_.scope("compose");
+      composed = compose(ctx_, p, shape_, reads ? &expanded_ : nullptr, reads ? &embedding_ : nullptr);
+    }
+    out_.composition = composed.layers;
+    if (reads && !p.emit_embedding)
+      note_(
+          "warning: --no-embedding: the injected kernels live in the coordinates of an embedding the file "
+          "does not carry");
+    {
+      const auto timed = ctx_.scope("emit");
+      const std::map<std::string, std::string> metadata = provenance();
+      emit(folder_.file("init.safetensors"), arch_, shape_, composed.weights, c_.dtype, metadata);
+      if (c_.save_heads) save_heads(folder_.file("heads.safetensors"), shape_, composed.weights, metadata);
+    }
+    out_.tensors = emitted_tensors(arch_, shape_, !composed.weights.embedding.empty(), c_.dtype).size();
+    if (reads) report(composed.layers);
+  }
+
+  // Same request, same bytes: nothing here depends on time, path or thread count.
+  std::map<std::string, std::string> provenance() const {
+    std::map<std::string, std::string> m{{"producer", "aloft"},
+                                         {"architecture", arch_.name},
+                                         {"recipe", c_.compose.recipe},
+                                         {"seed", std::to_string(c_.seed)}};
+    if (!out_.corpus_hash.empty()) m["corpus_hash"] = out_.corpus_hash;
+    return m;
+  }
+
+  void report(const std::vector<LayerComposition>& composed) {
+    const auto timed = ctx_.scope("report");
+    SpectraReport r;
+    r.lags.counts = &counts_;
+    r.lags.asymmetry = measure_asymmetry(ctx_, counts_);
+    r.lags.spectra = &spectra_;
+    const std::uint64_t null_tokens = std::min(c_.null_tokens, counts_.tokens);
+    Counts null_counts;
+    Spectra null_spectra;
+    if (null_tokens > 0) {
+      null_counts = count_shuffled_null(ctx_, counts_, null_tokens, c_.seed);
+      null_spectra = decompose(ctx_, project(ctx_, null_counts, embedding_));
+      r.null = LagMeasurements{&null_counts, measure_asymmetry(ctx_, null_counts), &null_spectra};
+    }
+    r.expanded = &expanded_;
+    r.composed = composed;
+    r.pr_target = pr_target_;
+    r.seed = c_.seed;
+    for (std::int32_t n = 0; n < counts_.max_lag; ++n) {
+      const std::size_t m = spectra_.antisymmetric.sigma.size() / static_cast<std::size_t>(counts_.max_lag);
+      out_.corpus_pr.push_back(paired_participation_ratio(
+          {spectra_.antisymmetric.sigma.data() + static_cast<std::size_t>(n) * m, m}));
+    }
+    write_file(folder_.file("spectra.json"), spectra_report_json(ctx_, r));
+  }
+
+  void finish() {
+    ordered_json manifest = ordered_json::parse(settings_);
+    if (!out_.corpus_hash.empty()) manifest["corpus-hash"] = out_.corpus_hash;
+    ordered_json& record = manifest["manifest"];
+    record["backend"] = backend_.device->name();
+    if (!out_.corpus_format.empty()) record["corpus_format"] = out_.corpus_format;
+    record["tokens"] = out_.tokens;
+    record["corpus_vocab"] = out_.corpus_vocab;
+    record["pairs"] = out_.pairs;
+    record["shape"] = {{"layers", shape_.layers},     {"heads", shape_.heads},
+                       {"kv_heads", shape_.kv_heads}, {"head_dim", shape_.head_dim},
+                       {"d_model", shape_.d_model},   {"context", shape_.context},
+                       {"vocab", shape_.vocab},       {"rope_base", shape_.rope_base}};
+    for (const StageTime& t : out_.times)
+      record["stages"].push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
+    for (const char* name : {"init.safetensors", "heads.safetensors", "counts.safetensors", "vocab.json",
+                             "embedding.safetensors", "projections.safetensors", "spectra.safetensors",
+                             "expanded.safetensors", "spectra.json"}) {
+      if (!std::filesystem::exists(folder_.file(name))) continue;
+      out_.files.emplace_back(name);
+      record["files"][name] = {{"bytes", std::filesystem::file_size(folder_.file(name))},
+                               {"xxh3_128", hash_of_file(folder_.file(name))}};
+    }
+    folder_.complete(manifest.dump(1) + "\n");
+    out_.files.emplace_back("manifest.json");
+  }
+
+  const RunConfig& c_;
+  const ModelFlags& flags_;
+  const ModelConfig& model_config_;
+  const Architecture arch_;
+  const std::string& settings_;
+  ProgressSink& progress_;
+  const Note& note_;
+  Backend backend_;
+  std::optional<Backend> host_backend_;  ///< for the stages that backend_ does not do
+  Context ctx_;
+  RunDirectory folder_;
+  ModelShape shape_;
+  RunOutcome out_;
+  double pr_target_ = 0;
+  std::string counts_key_, embedding_key_, projections_key_;
+  Counts counts_;
+  Embedding embedding_;
+  Projections projections_;
+  Spectra spectra_;
+  ExpandedSpectra expanded_;
+};
+
+}  // namespace
+
+RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const ModelConfig& model_config,
+                    const Architecture& architecture, const std::string& settings_json,
+                    ProgressSink& progress, const std::function<void(const std::string&)>& note) {
+  return Run(config, flags, model_config, architecture, settings_json, progress, note).go();
+}
+
+}  // namespace aloft

@@ -1,0 +1,125 @@
+#include "host/chunk_ring.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <stdexcept>
+#include <thread>
+
+#include "host/error.hpp"
+#include "host/interrupt.hpp"
+#include "tests/corpus_helpers.hpp"
+
+namespace aloft {
+namespace {
+
+/// Ids 0, 1, 2, ... in reads of random size; fails after `fail_after` of them if that is not negative.
+class Counting final : public TokenSource {
+ public:
+  explicit Counting(std::int64_t n, unsigned seed = 1, std::int64_t fail_after = -1)
+      : n_(n), fail_after_(fail_after), random_(seed) {}
+  std::size_t read(std::span<TokenId> out) override {
+    if (fail_after_ >= 0 && at_ >= fail_after_) throw InputError("broken.bin: at last");
+    std::size_t k = 0;
+    const std::size_t want = 1 + random_() % out.size();
+    for (; k < want && at_ < n_ && at_ != fail_after_; ++k) out[k] = static_cast<TokenId>(at_++);
+    return k;
+  }
+  Position position() const override { return {}; }
+
+ private:
+  std::int64_t n_, fail_after_, at_ = 0;
+  std::mt19937 random_;
+};
+
+TEST(ChunkRing, ChunksAndHaloesPartitionTheStream) {
+  for (const std::int64_t n : {0, 1, 2, 7, 8, 9, 16, 100, 1000})
+    for (const std::int64_t chunk : {1, 2, 3, 8, 100, 999, 1000, 1001})
+      for (const std::int32_t halo : {0, 1, 2, 8, 50}) {
+        Counting source(n, static_cast<unsigned>(n + chunk + halo));
+        ChunkRing ring(source, chunk, halo);
+        std::int64_t begin = 0;
+        while (const auto got = ring.next()) {
+          ASSERT_EQ(got->n_from, std::min(chunk, n - begin)) << n << ' ' << chunk << ' ' << halo;
+          ASSERT_EQ(got->halo, std::min<std::int64_t>(halo, n - begin - got->n_from));
+          ASSERT_EQ(static_cast<std::int64_t>(got->ids.size()), got->n_from + got->halo);
+          for (std::size_t k = 0; k < got->ids.size(); ++k)
+            ASSERT_EQ(got->ids[k], static_cast<TokenId>(begin) + static_cast<TokenId>(k));
+          begin += got->n_from;
+        }
+        EXPECT_EQ(begin, n);
+        EXPECT_FALSE(ring.next());  // the end stays the end
+      }
+}
+
+TEST(ChunkRing, AChunkStaysValidUntilTheNextCall) {
+  Counting source(1000);
+  ChunkRing ring(source, 10, 3);
+  for (TokenId begin = 0; const auto chunk = ring.next(); begin += 10) {
+    std::this_thread::sleep_for(std::chrono::microseconds(100));  // the thread fills the other slot meanwhile
+    EXPECT_EQ(chunk->ids.front(), begin);
+    EXPECT_EQ(chunk->ids[9], begin + 9);
+  }
+}
+
+TEST(ChunkRing, FailuresOfTheSourceComeOutOfNext) {
+  Counting source(1000, 1, 35);
+  ChunkRing ring(source, 10, 0);
+  for (int k = 0; k < 3; ++k) EXPECT_TRUE(ring.next());
+  EXPECT_THROW((void)ring.next(), InputError);
+  EXPECT_THROW((void)ring.next(), InputError);  // again, not a silent end
+}
+
+TEST(ChunkRing, CanBeAbandonedAtAnyMoment) {
+  for (int taken = 0; taken < 6; ++taken) {
+    Counting source(1 << 20);
+    ChunkRing ring(source, 100, 5);
+    for (int k = 0; k < taken; ++k) EXPECT_TRUE(ring.next());
+  }
+  Counting failing(1000, 1, 0);
+  const ChunkRing ring(failing, 10, 0);
+}
+
+TEST(ChunkRing, ADestructorDoesNotWaitForASilentPipe) {
+  const corpus_tests::Stdin in(std::string(1 << 18, 'x'),
+                               false);  // more than the head; then nothing, and no end
+  CorpusSpec spec;
+  spec.paths = {"-"};
+  spec.tokenizer = "bytes";
+  const auto corpus = corpus_tests::open(spec);
+  const auto source = corpus->open();
+  const auto start = std::chrono::steady_clock::now();
+  {
+    ChunkRing ring(*source, 1 << 20, 8);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+}
+
+TEST(ChunkRing, AnInterruptReachesTheCallerWaitingForASilentPipe) {
+  const corpus_tests::Stdin in(std::string(1 << 18, 'x'), false);
+  CorpusSpec spec;
+  spec.paths = {"-"};
+  spec.tokenizer = "bytes";
+  const auto corpus = corpus_tests::open(spec);
+  const auto source = corpus->open();
+  ChunkRing ring(*source, 1 << 20, 8);
+  std::thread signal([] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    set_interrupt_requested(true);
+  });
+  EXPECT_THROW((void)ring.next(), Interrupted);
+  signal.join();
+  set_interrupt_requested(false);
+}
+
+TEST(ChunkRing, RefusesSenselessSizes) {
+  Counting source(10);
+  EXPECT_THROW(ChunkRing(source, 0, 0), Error);
+  EXPECT_THROW(ChunkRing(source, 1, -1), Error);
+}
+
+}  // namespace
+}  // namespace aloft

@@ -1,0 +1,112 @@
+#include "tools/aloft/config_file.hpp"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "host/atomic_file.hpp"
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr std::uint64_t kLargestConfig = std::uint64_t{16} << 20;
+
+[[noreturn]] void fail(const std::string& path, const YAML::Mark& at, const std::string& what) {
+  throw InputError(at.is_null() ? fmt::format("{}: {}", path, what)
+                                : fmt::format("{}:{}: {}", path, at.line + 1, what));
+}
+
+std::string scalar(const std::string& path, const YAML::Node& node, const std::string& key) {
+  if (!node.IsScalar())
+    fail(path, node.Mark(), fmt::format("'{}' needs a plain value or a list of them", key));
+  return node.Scalar();
+}
+
+void add_words(const std::string& path, const std::string& key, const YAML::Node& value,
+               const CLI::Option& option, std::vector<std::string>& words) {
+  if (option.get_items_expected_max() == 0) {  // a flag
+    bool on = false;
+    if (!value.IsScalar() || !YAML::convert<bool>::decode(value, on))
+      fail(path, value.Mark(), fmt::format("'{}' is true or false", key));
+    if (on) words.push_back("--" + key);
+    return;
+  }
+  if (!value.IsSequence()) {
+    words.push_back("--" + key + "=" + scalar(path, value, key));
+    return;
+  }
+  for (const YAML::Node& item : value) words.push_back("--" + key + "=" + scalar(path, item, key));
+}
+
+}  // namespace
+
+std::vector<std::string> config_words(const std::string& path, const CLI::App& command) {
+  YAML::Node root;
+  try {
+    root = YAML::Load(read_file(path, kLargestConfig));
+  } catch (const YAML::Exception& e) {
+    fail(path, e.mark, "not a YAML config: " + e.msg);
+  }
+  if (!root.IsMap()) fail(path, root.Mark(), "a config is a mapping of flags to values");
+  std::vector<std::string> words;
+  std::vector<std::string> seen;
+  for (const auto& entry : root) {
+    const std::string key = scalar(path, entry.first, "a key");
+    if (std::find(seen.begin(), seen.end(), key) != seen.end())
+      fail(path, entry.first.Mark(), fmt::format("'{}' stands here twice", key));
+    seen.push_back(key);
+    if (key == "manifest") continue;
+    const CLI::Option* option = command.get_option_no_throw("--" + key);
+    if (option == nullptr || key == "config" || key == "help")
+      fail(path, entry.first.Mark(),
+           fmt::format("unknown key '{}' (see `aloft {} --help`)", key, command.get_name()));
+    if (entry.second.IsNull()) fail(path, entry.first.Mark(), fmt::format("'{}' has no value", key));
+    if (option->count() == 0) add_words(path, key, entry.second, *option, words);
+  }
+  return words;
+}
+
+namespace {
+
+nlohmann::ordered_json typed(const std::string& text) {
+  const auto value = nlohmann::ordered_json::parse(text, nullptr, false);
+  return value.is_number() ? value : nlohmann::ordered_json(text);
+}
+
+}  // namespace
+
+std::string settings_json(const CLI::App& command, const std::vector<std::string>& left_out,
+                          const std::vector<std::string>& paths) {
+  const auto among = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_lnames().empty()) continue;
+    const std::string name = option->get_lnames().front();
+    if (name == "help" || among(left_out, name)) continue;
+    if (option->get_items_expected_max() == 0) {
+      if (option->count() > 0) out[name] = true;
+      continue;
+    }
+    std::vector<std::string> values = option->results();
+    if (values.empty() && !option->get_default_str().empty()) values = {option->get_default_str()};
+    if (values.empty()) continue;
+    if (among(paths, name))
+      for (std::string& v : values)
+        if (std::filesystem::exists(v)) v = std::filesystem::absolute(v).lexically_normal().string();
+    if (option->get_items_expected_max() == 1) {
+      out[name] = typed(values.back());
+    } else {
+      for (const std::string& v : values) out[name].push_back(typed(v));
+    }
+  }
+  return out.dump(1);
+}
+
+}  // namespace aloft

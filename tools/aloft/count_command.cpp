@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "host/error.hpp"
+#include "host/hash.hpp"
+#include "pipeline/artifacts.hpp"
+#include "pipeline/run_plan.hpp"
+#include "tools/aloft/commands.hpp"
+#include "tools/aloft/options.hpp"
+#include "tools/aloft/terminal_progress.hpp"
+
+namespace aloft {
+namespace {
+
+class CountCommand final : public Command {
+ public:
+  explicit CountCommand(CLI::App& program)
+      : app_(*program.add_subcommand("count", "The first stage alone: J_1..J_lags and the unigram")) {
+    app_.add_option("--config", config_path_, "Flags from a YAML file; the command line wins")
+        ->type_name("FILE");
+    app_.add_option("--output", output_path_, "File to write, e.g. counts.safetensors")->type_name("FILE");
+    app_.add_option("--vocab-output", vocab_path_, "words: also write the vocabulary here")
+        ->type_name("FILE");
+    app_.add_flag("--force", force_, "Replace existing files");
+    add_output_options(app_, output_);
+    add_corpus_options(app_, corpus_);
+    add_count_options(app_, count_);
+  }
+  CLI::App& app() override { return app_; }
+
+  void run() override {
+    if (output_path_.empty()) throw UsageError("--output is needed: the counts file to write");
+    if (corpus_.paths.empty()) throw UsageError("--corpus is needed");
+    for (const std::string& path : {output_path_, vocab_path_})
+      if (!path.empty() && !force_ && std::filesystem::exists(path))
+        throw UsageError(path + ": already exists; use --force to replace it");
+    TerminalProgress progress(output_.quiet);
+    Backend backend = make_backend(count_.backend, count_.threads);
+    Context ctx(backend, progress);
+    const auto corpus = open_corpus(corpus_, progress);
+    CountParams p;
+    p.vocab = corpus->vocab_size();
+    p.max_lag = count_.lags;
+    p.strategy = count_.strategy;
+    p.memory_bytes = memory_budget(count_.memory);
+    p.expected_tokens = corpus->expected_tokens();
+    const CountPlan plan = plan_count(p);
+    progress.note("counting: " + strategy_name(plan.strategy) + ", " + plan.reason);
+    if (const std::uint64_t free = free_disk(output_path_); plan.result_bytes > free)
+      throw ResourceError(fmt::format("{}: the counts need about {} bytes of disk, {} are free", output_path_,
+                                      plan.result_bytes, free));
+    Counts counts;
+    {
+      const auto timed = ctx.scope("count");
+      const auto source = corpus->open();
+      counts = count_transitions(ctx, p, *source);
+    }
+    if (counts.tokens < 2)
+      throw InputError(corpus_.paths.front() + ": holds fewer than two tokens, so there is no pair to count");
+    if (const auto vocabulary = corpus->vocabulary_json(); vocabulary && !vocab_path_.empty())
+      write_file(vocab_path_, *vocabulary);
+    save(output_path_, counts, "");
+    print(counts, corpus->format_name(), ctx.times().back().seconds, strategy_name(plan.strategy));
+  }
+
+ private:
+  void print(const Counts& counts, const std::string& format, double seconds,
+             const std::string& strategy) const {
+    if (output_.json) {
+      nlohmann::ordered_json out{{"output", output_path_},  {"format", format},
+                                 {"strategy", strategy},    {"vocab", counts.vocab},
+                                 {"tokens", counts.tokens}, {"corpus_hash", counts.corpus_hash},
+                                 {"seconds", seconds}};
+      for (std::size_t n = 0; n < counts.lags.size(); ++n)
+        out["lags"].push_back(
+            {{"lag", n + 1}, {"pairs", counts.pairs[n]}, {"distinct", counts.lags[n].nnz()}});
+      std::fputs((out.dump(1) + "\n").c_str(), stdout);
+      return;
+    }
+    std::fputs(fmt::format("{} tokens, {} ids ({})\n\nlag        pairs     distinct\n", counts.tokens,
+                           counts.vocab, format)
+                   .c_str(),
+               stdout);
+    for (std::size_t n = 0; n < counts.lags.size(); ++n)
+      std::fputs(fmt::format("{:>3} {:>12} {:>12}\n", n + 1, counts.pairs[n], counts.lags[n].nnz()).c_str(),
+                 stdout);
+    std::fputs(fmt::format("\nwrote {}\n", output_path_).c_str(), stdout);
+  }
+
+  CLI::App& app_;
+  std::string config_path_, output_path_, vocab_path_;
+  bool force_ = false;
+  OutputOptions output_;
+  CorpusSpec corpus_;
+  CountOptions count_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_count_command(CLI::App& program) {
+  return std::make_unique<CountCommand>(program);
+}
+
+}  // namespace aloft

@@ -1,0 +1,273 @@
+#include "tools/aloft/options.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+
+#include "host/atomic_file.hpp"
+#include "host/error.hpp"
+#include "pipeline/run_plan.hpp"
+#include "tools/aloft/builtin_architectures.hpp"
+
+namespace aloft {
+namespace {
+
+// A flag whose words stand for an enum's values; shown by name in --help and in manifests.
+template <class E>
+CLI::Option* add_choice(CLI::App& command, const std::string& flag, E& value,
+                        const std::map<std::string, E>& words, const std::string& help) {
+  std::string initial, names;
+  for (const auto& [word, meaning] : words) {
+    names += (names.empty() ? "" : ", ") + word;
+    if (meaning == value) initial = word;
+  }
+  return command
+      .add_option_function<std::string>(
+          flag,
+          [flag, &value, words, names](const std::string& word) {
+            const auto found = words.find(word);
+            if (found == words.end())
+              throw CLI::ValidationError(flag, fmt::format("'{}' is not one of {}", word, names));
+            value = found->second;
+          },
+          help + ": " + names)
+      ->default_str(initial)
+      ->type_name("WORD");
+}
+
+const std::map<std::string, CorpusFormat> kFormats{
+    {"auto", CorpusFormat::automatic}, {"text", CorpusFormat::text}, {"u16", CorpusFormat::u16},
+    {"u32", CorpusFormat::u32},        {"llmc", CorpusFormat::llmc}, {"npy", CorpusFormat::npy}};
+
+}  // namespace
+
+void add_output_options(CLI::App& command, OutputOptions& o) {
+  command.add_flag("--json", o.json, "Print the result as JSON");
+  command.add_flag("--quiet", o.quiet, "No progress and no notes on stderr");
+}
+
+void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
+  const std::string group = "Corpus";
+  command.add_option("--corpus", spec.paths, "Text or token files; - reads stdin")
+      ->type_name("FILE")
+      ->group(group);
+  add_choice(command, "--format", spec.format, kFormats, "How it is stored")->group(group);
+  command.add_option("--tokenizer", spec.tokenizer, "For text: words, bytes or a SentencePiece .model file")
+      ->capture_default_str()
+      ->type_name("NAME|FILE")
+      ->group(group);
+  command.add_option("--vocab-size", spec.vocab_size, "Ids below this (words: types kept, unknown included)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))
+      ->type_name("V")
+      ->group(group);
+  command.add_option("--vocab", spec.vocabulary, "words: use this vocab.json instead of building one")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_option("--doc-sep-id", spec.doc_sep_id, "Token files: this id stands between documents")
+      ->type_name("ID")
+      ->group(group);
+  add_choice(command, "--utf8", spec.invalid_utf8,
+             {{"strict", InvalidUtf8::refuse}, {"replace", InvalidUtf8::replace}}, "Text that is not UTF-8")
+      ->group(group);
+}
+
+void add_count_options(CLI::App& command, CountOptions& o) {
+  const std::string group = "Counting";
+  command.add_option("--lags", o.lags, "Count token pairs 1..N apart")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64))
+      ->type_name("N")
+      ->group(group);
+  add_choice(command, "--strategy", o.strategy,
+             {{"auto", CountStrategy::automatic},
+              {"dense", CountStrategy::dense},
+              {"sparse", CountStrategy::sparse}},
+             "How to count")
+      ->group(group);
+  command
+      .add_option("--backend", o.backend,
+                  "auto, cpu or cuda (cuda counts on the GPU, the rest runs on the CPU)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->group(group);
+  command.add_option("--threads", o.threads, "CPU threads; 0: all processors")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096))
+      ->group(group);
+  command
+      .add_option("--memory", o.memory, "Refuse what needs more, e.g. 8G (default: 90% of what is available)")
+      ->type_name("SIZE")
+      ->group(group);
+}
+
+void add_model_options(CLI::App& command, ModelOptions& o) {
+  const std::string group = "Model";
+  std::string names;
+  for (const auto& a : builtin_architectures()) names += (names.empty() ? "" : ", ") + a.name;
+  command.add_option("--arch", o.arch, "One of " + names + ", or your own JSON file")
+      ->type_name("NAME|FILE")
+      ->group(group);
+  command.add_option("--model-config", o.model_config, "Sizes from a Hugging Face config.json; flags win")
+      ->type_name("FILE")
+      ->group(group);
+  const auto size = [&](const char* flag, std::optional<std::int64_t>& value, const char* help) {
+    command.add_option(flag, value, help)
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))
+        ->type_name("N")
+        ->group(group);
+  };
+  size("--layers", o.sizes.layers, "Transformer layers");
+  size("--heads", o.sizes.heads, "Query heads (default: d-model / 64)");
+  size("--kv-heads", o.sizes.kv_heads, "Key/value heads (default: as many as heads)");
+  size("--head-dim", o.sizes.head_dim, "Rows of a head (default: d-model / heads)");
+  size("--d-model", o.sizes.d_model, "Model width");
+  size("--context", o.sizes.context, "Context length (default: 1024)");
+  size("--model-vocab-size", o.sizes.vocab, "Rows of the model's embedding, at least the corpus vocabulary");
+  command.add_option("--rope-base", o.sizes.rope_base, "RoPE base (default: the architecture's)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("X")
+      ->group(group);
+}
+
+Model load_model(const ModelOptions& o) {
+  Model model;
+  if (!o.model_config.empty()) model.config = parse_model_config(read_file(o.model_config), o.model_config);
+  const std::string name = o.arch.empty() ? model.config.architecture : o.arch;
+  if (name.empty())
+    throw UsageError(o.model_config.empty()
+                         ? "--arch is needed: a built-in's name or a JSON file"
+                         : o.model_config + ": its model_type is not one this program knows; give --arch");
+  std::string known;
+  for (const auto& a : builtin_architectures()) {
+    if (a.name == name) {
+      model.architecture = parse_architecture(a.json, "built-in " + name);
+      return model;
+    }
+    known += " " + a.name;
+  }
+  if (!std::filesystem::exists(name))
+    throw UsageError(fmt::format("--arch {}: neither a file nor one of{}", name, known));
+  model.architecture = parse_architecture(read_file(name), name);
+  return model;
+}
+
+void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
+  const std::string group = "Design";
+  command.add_option("--embedding", c.embedding, "ppmi-svd, mobius, or a .npy/.safetensors file")
+      ->capture_default_str()
+      ->type_name("NAME|FILE")
+      ->group(group);
+  command.add_option("--embedding-tensor", c.embedding_tensor, "Its name in a safetensors file")
+      ->type_name("NAME")
+      ->group(group);
+  command
+      .add_option("--recipe", c.compose.recipe,
+                  "random, asymmetry, spread, invariants, mimetic or orthogonal")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"random", "asymmetry", "spread", "invariants", "mimetic", "orthogonal"}))
+      ->group(group);
+  add_choice(command, "--expand", c.expand.method,
+             {{"none", ExpandMethod::none},
+              {"temper", ExpandMethod::temper},
+              {"pareto", ExpandMethod::pareto},
+              {"whiten", ExpandMethod::whiten},
+              {"stack", ExpandMethod::stack}},
+             "spread: how to expand the spectra")
+      ->group(group);
+  command.add_option("--pr-target", c.expand.pr_target, "Participation ratio to reach")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  command.add_option("--directions", o.directions, "keep, or haar: random directions (control)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"keep", "haar"}))
+      ->group(group);
+  command
+      .add_option("--layer-lags", c.expand.layer_lags,
+                  "Lag of each layer, e.g. 1,2,2,4 (default: layer l takes l+1)")
+      ->delimiter(',')
+      ->type_name("LIST")
+      ->group(group);
+  command
+      .add_option("--stack-modes", c.expand.stack_modes, "stack: planes from each lag (0: d-model / 2 lags)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  command
+      .add_option("--stack-weights", c.expand.stack_weights,
+                  "stack: weight of each lag (default: 1,1/2,1/3,...)")
+      ->delimiter(',')
+      ->type_name("LIST")
+      ->group(group);
+  command
+      .add_option("--sign", o.sign,
+                  "paper: M ~ +A, causal: M ~ -A (default: paper for asymmetry, causal for spread)")
+      ->check(CLI::IsMember({"paper", "causal"}))
+      ->group(group);
+  command.add_option("--noise", c.compose.noise, "Usual random part added to what is injected, times this")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  command
+      .add_option("--strength", c.compose.strength,
+                  "Norm of the injected kernel relative to the random init's")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  command
+      .add_option("--mimetic-key", c.compose.mimetic_key,
+                  "mimetic: alpha of W_Q' W_K ~ alpha I (< 0: 0.7/sqrt(d))")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--mimetic-value", c.compose.mimetic_value, "mimetic: beta of W_O W_V ~ -beta I")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_flag_callback(
+          "--no-embedding", [&c] { c.compose.emit_embedding = false; }, "Leave the embedding out of the file")
+      ->group(group);
+  command
+      .add_option("--null-tokens", c.null_tokens,
+                  "Shuffled tokens for the null in spectra.json, at most; 0: none")
+      ->capture_default_str()
+      ->group(group);
+  add_choice(command, "--dtype", c.dtype, {{"f32", DType::f32}, {"f16", DType::f16}, {"bf16", DType::bf16}},
+             "Type of the tensors written")
+      ->group(group);
+  command.add_option("--seed", c.seed, "Every random number follows from it")
+      ->capture_default_str()
+      ->group(group);
+}
+
+void settle_design(RunConfig& c, const DesignOptions& o) {
+  c.expand.directions = o.directions == "haar" ? Directions::haar : Directions::keep;
+  const std::string sign = !o.sign.empty() ? o.sign : c.compose.recipe == "asymmetry" ? "paper" : "causal";
+  c.compose.sign = sign == "paper" ? Sign::paper : Sign::causal;
+  if (c.embedding != "ppmi-svd" && c.embedding != "mobius" && !std::filesystem::exists(c.embedding))
+    throw UsageError(fmt::format("--embedding {}: not ppmi-svd, not mobius, and no such file", c.embedding));
+}
+
+std::uint64_t parse_bytes(const std::string& text) {
+  std::size_t used = 0;
+  double value = -1;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  static const std::map<std::string, int> kShift{{"", 0},   {"B", 0},    {"K", 10}, {"KiB", 10},
+                                                 {"M", 20}, {"MiB", 20}, {"G", 30}, {"GiB", 30},
+                                                 {"T", 40}, {"TiB", 40}};
+  const auto unit = kShift.find(text.substr(used));
+  if (used == 0 || unit == kShift.end() || !(value > 0) || value > 1e18)
+    throw UsageError(fmt::format("'{}' is no size: write bytes, or a number with K, M, G or T", text));
+  return static_cast<std::uint64_t>(std::ldexp(value, unit->second));
+}
+
+std::uint64_t memory_budget(const std::string& text) {
+  return text.empty() ? available_memory() / 10 * 9 : parse_bytes(text);
+}
+
+}  // namespace aloft

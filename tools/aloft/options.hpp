@@ -1,0 +1,58 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "pipeline/run_config.hpp"
+
+namespace aloft {
+
+/// What every command takes.
+struct OutputOptions {
+  bool json = false;
+  bool quiet = false;
+};
+void add_output_options(CLI::App& command, OutputOptions& o);
+
+/// Flags that describe a corpus (count, init, plan).
+void add_corpus_options(CLI::App& command, CorpusSpec& spec);
+
+/// Flags that say how to count, and with what.
+struct CountOptions {
+  std::int32_t lags = 8;
+  CountStrategy strategy = CountStrategy::automatic;
+  std::string backend = "auto";
+  int threads = 0;
+  std::string memory;  ///< as typed
+};
+void add_count_options(CLI::App& command, CountOptions& o);
+
+/// Flags of a model's architecture and sizes (init, plan).
+struct ModelOptions {
+  std::string arch;          ///< a built-in's name or a JSON file; "": from the model config
+  std::string model_config;  ///< a Hugging Face config.json
+  ModelFlags sizes;
+};
+void add_model_options(CLI::App& command, ModelOptions& o);
+/// The architecture and config that `o` names. Throws UsageError (unknown name) or InputError (bad file).
+struct Model {
+  Architecture architecture;
+  ModelConfig config;
+};
+[[nodiscard]] Model load_model(const ModelOptions& o);
+
+/// Flags of what init designs: embedding, recipe, expansion, output file (init, plan).
+struct DesignOptions {
+  std::string sign;  ///< "", "paper", "causal"
+  std::string directions = "keep";
+};
+void add_design_options(CLI::App& command, RunConfig& config, DesignOptions& o);
+/// Fills what depends on more than one flag. Throws UsageError.
+void settle_design(RunConfig& config, const DesignOptions& o);
+
+/// "512M", "4G", "1.5GiB", plain bytes; powers of 1024. Throws UsageError.
+[[nodiscard]] std::uint64_t parse_bytes(const std::string& text);
+/// What --memory says; without it nine tenths of what is available now.
+[[nodiscard]] std::uint64_t memory_budget(const std::string& text);
+
+}  // namespace aloft

@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+
+#include "host/error.hpp"
+#include "host/interrupt.hpp"
+#include "kernels/ops.hpp"
+#include "tools/aloft/build_info.hpp"
+#include "tools/aloft/commands.hpp"
+#include "tools/aloft/config_file.hpp"
+#include "tools/aloft/exit_code.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr const char* kFooter =
+    "Exit codes: 0 ok, 1 failure, 2 usage, 3 bad input, 4 would exceed memory or disk, 5 interrupted but "
+    "resumable.\n"
+    "Results go to stdout; progress, notes and errors to stderr.";
+
+std::string version_text() {
+  const BuildInfo& b = build_info();
+  std::string out = fmt::format(
+      "aloft {} ({})\nbuilt with {}, {}\ncuda: {}{}\n", b.version, b.commit, b.compiler, b.build_type, b.cuda,
+      b.cuda_architectures.empty() ? "" : ", architectures " + b.cuda_architectures);
+  for (const BackendInfo& backend : backends())
+    out += fmt::format("backend {}: {}\n", backend.name, backend.detail);
+  out.pop_back();
+  return out;
+}
+
+struct Program {
+  CLI::App app{"aloft: corpus transitions -> layer-specific attention init tensors", "aloft"};
+  std::vector<std::unique_ptr<Command>> commands;
+
+  Program() {
+    app.set_version_flag("--version", [] { return version_text(); });
+    app.require_subcommand(1);
+    app.footer(kFooter);
+    for (const auto make : {make_init_command, make_count_command, make_plan_command, make_inspect_command,
+                            make_doctor_command}) {
+      commands.push_back(make(app));
+      CLI::App& command = commands.back()->app();
+      command.footer(kFooter);
+      for (CLI::Option* option : command.get_options())
+        if (option->get_items_expected_max() == 1)
+          option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    }
+  }
+  Command* chosen() {
+    for (const auto& c : commands)
+      if (c->app().parsed()) return c.get();
+    return nullptr;
+  }
+};
+
+void parse(Program& program, std::vector<std::string> words) {
+  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+  program.app.parse(words);
+}
+
+int fail(ExitCode code, const std::string& what) {
+  std::string line = what;
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::fprintf(stderr, "aloft: %s\n", line.c_str());
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& arguments) {
+  install_interrupt_handlers();
+  try {
+    auto program = std::make_unique<Program>();
+    parse(*program, arguments);
+    CLI::App& app = program->chosen()->app();
+    // A config stands for flags: once it is known what the command line itself says, its words go in front.
+    if (CLI::Option* config = app.get_option_no_throw("--config"); config != nullptr && config->count() > 0) {
+      std::vector<std::string> words = config_words(config->as<std::string>(), app);
+      words.insert(words.begin(), app.get_name());
+      words.insert(words.end(), arguments.begin() + 1, arguments.end());
+      program = std::make_unique<Program>();
+      parse(*program, words);
+    }
+    program->chosen()->run();
+    if (std::fflush(stdout) != 0) return fail(ExitCode::failure, "cannot write to stdout");
+    return static_cast<int>(ExitCode::ok);
+  } catch (const CLI::Success& e) {  // --help, --version
+    Program program;
+    try {
+      parse(program, arguments);
+    } catch (const CLI::ParseError& again) {
+      return program.app.exit(again);
+    }
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    return fail(ExitCode::usage, std::string(e.what()) + " (see aloft --help)");
+  } catch (const std::bad_alloc&) {
+    return fail(ExitCode::resources, "out of memory; `aloft plan` says what a run needs");
+  } catch (const std::exception& e) {
+    return fail(exit_code_of(e), e.what());
+  }
+}
+
+}  // namespace aloft
