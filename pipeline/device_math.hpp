@@ -17,8 +17,8 @@ namespace aloft {
 [[nodiscard]] Matrix transposed(Context& ctx, ConstMatrixView x);
 /// (x − xᵀ)/2 for every batch item [n, n]; antisymmetric to the last bit.
 [[nodiscard]] Matrix skew_part(Context& ctx, ConstMatrixView x);
-/// Σ_k sigma_k (l_k r_kᵀ − r_k l_kᵀ) for every batch item; left, right: [batch][m, n], sigma: [batch][m] on the host.
-/// Antisymmetric to the last bit.
+/// Σ_k sigma_k (l_k r_kᵀ − r_k l_kᵀ) for every batch item; left, right: [batch][m, n], sigma: [batch][m] on
+/// the host. Antisymmetric to the last bit.
 [[nodiscard]] Matrix from_planes(Context& ctx, std::span<const double> sigma, ConstMatrixView left,
                                  ConstMatrixView right);
 /// Invariant planes of antisymmetric x (ops.hpp: skew_spectrum).

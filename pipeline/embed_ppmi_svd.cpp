@@ -29,11 +29,12 @@ Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d, std
 
   std::vector<double> rows(static_cast<std::size_t>(vocab * d), 0.0);
   std::int64_t rank = 0;
-  for (; rank < k && std::abs(pairs.values[static_cast<std::size_t>(rank)]) >
-                         kRankTolerance * std::abs(pairs.values[0]);
+  for (; rank < k &&
+         std::abs(pairs.values[static_cast<std::size_t>(rank)]) > kRankTolerance * std::abs(pairs.values[0]);
        ++rank) {
     const std::span<const double> u(pairs.vectors.data() + rank * vocab, static_cast<std::size_t>(vocab));
-    const auto largest = std::max_element(u.begin(), u.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
+    const auto largest =
+        std::max_element(u.begin(), u.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
     const double scale =
         std::copysign(std::sqrt(std::abs(pairs.values[static_cast<std::size_t>(rank)])), *largest);
     for (std::int64_t i = 0; i < vocab; ++i)

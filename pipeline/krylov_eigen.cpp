@@ -13,11 +13,11 @@ namespace {
 
 constexpr std::uint64_t kStream = 0x6b72'796c'6f76ULL;  // "krylov": of the starting block
 constexpr double kResidual = 1e-6;                      // relative to |λ₁|
-// Products with x are cheap beside orthogonalising against the basis and solving in it, so the basis grows by x^9 a
-// step: the sample's 256 pairs need 640 directions, with plain x 1500. Odd, to keep signs apart.
+// Products with x are cheap beside orthogonalising against the basis and solving in it, so the basis grows by
+// x^9 a step: the sample's 256 pairs need 640 directions, with plain x 1500. Odd, to keep signs apart.
 constexpr int kPower = 9;
 constexpr std::int64_t kBlock = 32;
-constexpr double kFresh = 1e-10;  // far above rounding, far below what matters to a residual of kResidual
+constexpr double kFresh = 1e-13;  // norm beside unit columns: just above rounding
 
 /// Positions of `values` by falling magnitude, positive first among equals.
 std::vector<std::size_t> by_magnitude(const std::vector<double>& values) {
@@ -77,11 +77,13 @@ class KrylovBasis {
     }
     std::swap(product_, block_);
     linear.orthonormalize(block_.view());
-    // A trace of fresh random directions: it changes nothing while the block brings news, and replaces it when the
-    // powers of x lead nowhere new (low rank, or eigenvalues of high multiplicity).
-    linear.fill_normal(product_.view(), seed_, kStream + static_cast<std::uint64_t>(size_), kFresh);
+    // A trace of fresh random directions: it changes nothing while the block brings news, and replaces it
+    // when the powers of x lead nowhere new (low rank, or eigenvalues of high multiplicity).
+    linear.fill_normal(product_.view(), seed_, kStream + static_cast<std::uint64_t>(size_),
+                       kFresh / std::sqrt(static_cast<double>(x_.rows)));
     linear.gemm(1, Op::none, product_.view(), Op::none, one_.view(), 1, block_.view());
-    for (int pass = 0; pass < 2; ++pass) {  // once leaves rounding amplified by the cancellation, twice is enough
+    for (int pass = 0; pass < 2;
+         ++pass) {  // once leaves rounding amplified by the cancellation, twice is enough
       Matrix inner(ctx_.device(), size_, kBlock);
       linear.gemm(1, Op::none, basis(), Op::none, block_.view(), 0, inner.view());
       linear.gemm(-1, Op::transpose, basis(), Op::none, inner.view(), 1, block_.view());
@@ -126,10 +128,12 @@ class KrylovBasis {
     LinearOps& linear = ctx_.linear();
     expects(size_ + kBlock <= capacity_, "room for another block");
     const Matrix rows = transposed(ctx_, block_.view());
-    ctx_.device().copy(rows_.data.data() + size_ * x_.rows, rows.data.data(), rows.data.size() * sizeof(double));
+    ctx_.device().copy(rows_.data.data() + size_ * x_.rows, rows.data.data(),
+                       rows.data.size() * sizeof(double));
     size_ += kBlock;
     linear.spmm(x_, block_.view(), product_.view());
-    Matrix inner(ctx_.device(), kBlock, size_);  // rows of the symmetric projection: up to and with its diagonal block
+    Matrix inner(ctx_.device(), kBlock,
+                 size_);  // rows of the symmetric projection: up to and with its diagonal block
     linear.gemm(1, Op::transpose, product_.view(), Op::transpose, basis(), 0, inner.view());
     const auto host = to_host(inner);
     for (std::int64_t i = 0; i < kBlock; ++i)
@@ -157,8 +161,9 @@ double largest_residual(Context& ctx, RealCsrView x, const EigenPairs& pairs) {
   std::vector<double> squares(static_cast<std::size_t>(k), 0.0);
   for (std::int64_t j = 0; j < x.rows; ++j)
     for (std::int64_t i = 0; i < k; ++i) {
-      const double r = host[static_cast<std::size_t>(j * k + i)] -
-                       pairs.values[static_cast<std::size_t>(i)] * pairs.vectors[static_cast<std::size_t>(i * x.rows + j)];
+      const double r =
+          host[static_cast<std::size_t>(j * k + i)] -
+          pairs.values[static_cast<std::size_t>(i)] * pairs.vectors[static_cast<std::size_t>(i * x.rows + j)];
       squares[static_cast<std::size_t>(i)] += r * r;
     }
   return std::sqrt(*std::max_element(squares.begin(), squares.end()));
@@ -166,7 +171,8 @@ double largest_residual(Context& ctx, RealCsrView x, const EigenPairs& pairs) {
 
 }  // namespace
 
-EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed, std::string_view stage) {
+EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
+                              std::string_view stage) {
   expects(x.rows == x.cols && k >= 1 && k <= x.rows, "k eigenpairs of a square matrix, 1 <= k <= n");
   const std::int64_t n = x.rows;
   // Below this the dense solver is as fast as the smallest Krylov space that would do.
@@ -189,9 +195,10 @@ EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::
     const double residual = largest_residual(ctx, x, pairs);
     if (residual <= kResidual * std::abs(pairs.values[0])) return pairs;
     if (basis.size() + kBlock > capacity)
-      throw NumericError(fmt::format("the {} largest eigenpairs of a {} x {} matrix have not converged after {} "
-                                     "directions (residual {:.2e}); use a smaller dimension",
-                                     k, n, n, basis.size(), residual / std::abs(pairs.values[0])));
+      throw NumericError(
+          fmt::format("the {} largest eigenpairs of a {} x {} matrix have not converged after {} "
+                      "directions (residual {:.2e}); use a smaller dimension",
+                      k, n, n, basis.size(), residual / std::abs(pairs.values[0])));
     next_check = std::min(capacity, next_check + std::max(kBlock, whole(k / 4)));
   }
 }

@@ -13,8 +13,8 @@ std::vector<LagAsymmetry> measure_asymmetry(Context& ctx, const Counts& counts) 
     const auto scale = reciprocals(ctx.device(), marginals_of(ctx, lag).source);
     const TransposeInner t = linear.transpose_inner(linear.to_real(lag.view(), scale.data()).view());
     out.push_back({j.norm2, j.inner, t.norm2, t.inner});
-    ctx.progress().update("asymmetry", static_cast<double>(out.size()), static_cast<double>(counts.lags.size()),
-                          out.size(), "lags");
+    ctx.progress().update("asymmetry", static_cast<double>(out.size()),
+                          static_cast<double>(counts.lags.size()), out.size(), "lags");
   }
   return out;
 }

@@ -5,8 +5,8 @@
 #include "pipeline/marginals.hpp"
 #include "pipeline/stages.hpp"
 
-// Everything later stages need from the corpus, in embedding coordinates: one sparse product and four dense ones a
-// lag. No V×V matrix is ever dense.
+// Everything later stages need from the corpus, in embedding coordinates: one sparse product and four dense
+// ones a lag. No V×V matrix is ever dense.
 
 namespace aloft {
 namespace {
@@ -28,8 +28,8 @@ class LagProjection {
         source_mean_(ctx.device(), e_.cols, 1),
         target_mean_(ctx.device(), e_.cols, 1) {}
 
-  void run(const CountCsr& counts, double pairs, MatrixView transition, MatrixView deviation, MatrixView source_cov,
-           MatrixView target_cov) {
+  void run(const CountCsr& counts, double pairs, MatrixView transition, MatrixView deviation,
+           MatrixView source_cov, MatrixView target_cov) {
     LinearOps& linear = ctx_.linear();
     const Marginals marginals = marginals_of(ctx_, counts);
     {
@@ -56,7 +56,8 @@ class LagProjection {
     ctx_.linear().scale(scaled_.view(), weights, nullptr);
   }
 
-  /// out = Eᵀ (diag w − w wᵀ) E and mean = Eᵀ w; out is symmetric up to rounding, of which eigh() reads one half.
+  /// out = Eᵀ (diag w − w wᵀ) E and mean = Eᵀ w; out is symmetric up to rounding, of which eigh() reads one
+  /// half.
   void covariance(const std::vector<double>& w, MatrixView mean, MatrixView out) {
     const auto weights = to_device(ctx_.device(), std::span(w));
     scale_rows(weights.data());
@@ -69,8 +70,8 @@ class LagProjection {
 
   Context& ctx_;
   ConstMatrixView e_;
-  Matrix targets_, scaled_;            // [vocab, d]
-  Matrix source_mean_, target_mean_;   // [d, 1]
+  Matrix targets_, scaled_;           // [vocab, d]
+  Matrix source_mean_, target_mean_;  // [d, 1]
 };
 
 }  // namespace
@@ -91,9 +92,9 @@ Projections project(Context& ctx, const Counts& counts, const Embedding& embeddi
     ctx.check_interrupt();
     const auto at = static_cast<std::size_t>(i);
     if (counts.pairs[at] > 0)  // a corpus whose documents are all shorter than the lag has zeros there
-      lag_projection.run(counts.lags[at], static_cast<double>(counts.pairs[at]), out.transition.view().item(i),
-                         out.deviation.view().item(i), out.source_covariance.view().item(i),
-                         out.target_covariance.view().item(i));
+      lag_projection.run(counts.lags[at], static_cast<double>(counts.pairs[at]),
+                         out.transition.view().item(i), out.deviation.view().item(i),
+                         out.source_covariance.view().item(i), out.target_covariance.view().item(i));
     ctx.progress().update("project", static_cast<double>(i + 1), static_cast<double>(lags),
                           static_cast<std::uint64_t>(i + 1), "lags");
   }
