@@ -6,111 +6,58 @@
 #include <filesystem>
 
 #include "host/error.hpp"
-#include "host/hash.hpp"
 
 namespace aloft {
-namespace {
 
-constexpr const char* kFormat = "1";  // of what the artifacts hold; another number is not read
-constexpr const char* kDigest = "digest";
-
-void hash_text(Hash& hash, const std::string& text) {
-  const auto length = static_cast<std::uint64_t>(text.size());
-  hash.update(&length, sizeof length);
-  hash.update(text.data(), text.size());
-}
-
-/// Metadata (but for the digest itself) and tensors in file order.
-class Digest {
- public:
-  explicit Digest(const std::map<std::string, std::string>& metadata) {
-    for (const auto& [name, value] : metadata) {
-      if (name == kDigest) continue;
-      hash_text(hash_, name);
-      hash_text(hash_, value);
-    }
-  }
-  void add(const TensorInfo& info, std::span<const std::byte> bytes) {
-    hash_text(hash_, info.name);
-    hash_text(hash_, std::string(dtype_name(info.dtype)));
-    for (const std::int64_t extent : info.shape) hash_.update(&extent, sizeof extent);
-    hash_.update(bytes.data(), bytes.size());
-  }
-  [[nodiscard]] std::string hex() const { return hash_.hex(); }
-
- private:
-  Hash hash_;
-};
-
-}  // namespace
-
-ArtifactWriter::ArtifactWriter(std::string kind, const std::string& key) {
-  metadata_ = {
-      {"format", "pt"}, {"aloft.kind", std::move(kind)}, {"aloft.format", kFormat}, {"aloft.key", key}};
-}
-
-void ArtifactWriter::matrix(const std::string& name, const Matrix& m) {
-  tensor(name, DType::f64, {m.batch, m.rows, m.cols}, to_host(m.data));
-}
-
-void ArtifactWriter::write(const std::string& path) {
-  Digest digest(metadata_);
-  std::vector<TensorInfo> infos;
-  for (const Tensor& t : tensors_) {
-    digest.add(t.info, t.bytes);
-    infos.push_back(t.info);
-  }
-  metadata_[kDigest] = digest.hex();
-  SafetensorsWriter file(path, metadata_, infos);
-  for (const Tensor& t : tensors_) file.append(t.bytes);
-  file.commit();
-}
-
-std::optional<ArtifactReader> ArtifactReader::open(const std::string& path, const std::string& kind,
-                                                   const std::string& key) {
+std::optional<SafetensorsReader> open_artifact(const std::string& path, const std::string& kind,
+                                               const std::string& key) {
   if (!std::filesystem::exists(path)) return std::nullopt;
-  ArtifactReader out(path, SafetensorsReader(path));
-  const std::string found = out.fact("aloft.kind");
-  out.require(found == kind, fmt::format("holds {}, not {}", found, kind));
-  if (out.fact("aloft.format") != kFormat) return std::nullopt;  // written by another version: made anew
-  if (!key.empty() && out.fact("aloft.key") != key) return std::nullopt;
-  Digest digest(out.file_.metadata());
-  for (const TensorInfo& info : out.file_.tensors()) digest.add(info, out.file_.bytes(info.name));
-  out.require(digest.hex() == out.fact(kDigest),
-              "the content is not what was written (its digest differs): delete it");
-  return out;
+  SafetensorsReader file(path);
+  const auto& metadata = file.metadata();
+  const auto found = metadata.find("artifact");
+  if (found == metadata.end() || found->second != kind)
+    throw InputError(fmt::format("{}: holds {}, not aloft {}", path,
+                                 found == metadata.end() ? "no aloft artifact" : "aloft " + found->second,
+                                 kind));
+  const auto made_from = metadata.find("key");
+  if (!key.empty() && (made_from == metadata.end() || made_from->second != key)) return std::nullopt;
+  return file;
 }
 
-std::string ArtifactReader::fact(const std::string& name) const {
-  const auto found = file_.metadata().find(name);
-  require(found != file_.metadata().end(),
-          fmt::format("not written by aloft: its metadata have no '{}'", name));
-  return found->second;
+ArtifactFile::ArtifactFile(std::string kind, const std::string& key) {
+  metadata_["artifact"] = std::move(kind);
+  metadata_["format"] = "pt";
+  if (!key.empty()) metadata_["key"] = key;
 }
 
-std::int64_t ArtifactReader::number(const std::string& name) const {
-  const std::string text = fact(name);
+void ArtifactFile::add(const std::string& name, const Matrix& m) {
+  add<double>(name, DType::f64, {m.batch, m.rows, m.cols}, to_host(m.data));
+}
+
+void ArtifactFile::write(const std::string& path) const {
+  SafetensorsWriter writer(path, metadata_, infos_);
+  for (const auto& bytes : data_) writer.append(std::span<const std::byte>(bytes));
+  writer.commit();
+}
+
+Matrix read_matrix(Device& device, const SafetensorsReader& file, const std::string& name, std::int64_t batch,
+                   std::int64_t rows, std::int64_t cols) {
+  const std::vector<double> values = file.read<double>(name, {batch, rows, cols});
+  const auto& shape = file.info(name).shape;
+  return matrix_from(device, values, shape[1], shape[2], shape[0]);
+}
+
+std::int64_t metadata_integer(const SafetensorsReader& file, const std::string& path, const std::string& name,
+                              std::int64_t least) {
+  const auto found = file.metadata().find(name);
   std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  require(error == std::errc() && end == text.data() + text.size() && value >= 0,
-          fmt::format("metadata '{}' is '{}', not a number", name, text));
+  if (found == file.metadata().end()) throw InputError(fmt::format("{}: its metadata lack '{}'", path, name));
+  const std::string& text = found->second;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed != std::errc{} || end != text.data() + text.size() || value < least)
+    throw InputError(
+        fmt::format("{}: metadata '{}' is '{}', a whole number from {} is needed", path, name, text, least));
   return value;
-}
-
-std::vector<std::int64_t> ArtifactReader::shape(const std::string& name, std::size_t dimensions) const {
-  const TensorInfo& info = file_.info(name);
-  require(info.shape.size() == dimensions,
-          fmt::format("tensor {} has {} dimensions, not {}", name, info.shape.size(), dimensions));
-  return info.shape;
-}
-
-Matrix ArtifactReader::matrix(Device& device, const std::string& name) const {
-  const auto extents = shape(name, 3);
-  return matrix_from(device, file_.read<double>(name, extents), extents[1], extents[2], extents[0]);
-}
-
-void ArtifactReader::require(bool ok, const std::string& reason) const {
-  if (!ok) throw InputError(path_ + ": " + reason);
 }
 
 }  // namespace aloft

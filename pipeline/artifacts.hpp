@@ -5,16 +5,22 @@
 #include "pipeline/values.hpp"
 
 // Saving and loading what flows between stages, as safetensors. `key` names what the artifact was made from
-// (a hash of parameters and inputs); load_* returns nothing when the file is absent, its key differs, or key
-// is empty-checked below, and throws InputError when the file claims to be whole but is not. Writing is
-// atomic.
+// (a hash of parameters and inputs). load_* returns nothing when the file is absent or was made under another
+// key, and throws InputError when the file claims to be whole but is not. Writing is atomic; files hold no
+// time, path or thread count.
 
 namespace aloft {
 
+/// lag{n}.row_offsets U64 [V+1], lag{n}.columns U32, lag{n}.counts U64 (n = 1..lags); unigram U64 [V].
 void save(const std::string& path, const Counts& counts, const std::string& key);
+/// embedding F32 [V, d].
 void save(const std::string& path, const Embedding& embedding, const std::string& key);
+/// transition, deviation, source_covariance, target_covariance F64 [lags, d, d].
 void save(const std::string& path, const Projections& projections, const std::string& key);
+/// sigma F64 [lags, m]; left, right F64 [lags, m, d]; general_sigma F64 [lags, d]; transition_norm F64
+/// [lags].
 void save(const std::string& path, const Spectra& spectra, const std::string& key);
+/// sigma F64 [layers, m]; left, right F64 [layers, m, d]; figures of each layer in the metadata.
 void save(const std::string& path, const ExpandedSpectra& expanded, const std::string& key);
 
 /// An empty key accepts any.
