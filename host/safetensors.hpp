@@ -39,9 +39,10 @@ class SafetensorsReader {
   [[nodiscard]] std::span<const std::byte> bytes(const std::string& name) const;
   /// The tensor's elements, checked to have this dtype and shape (-1: any extent). InputError otherwise.
   template <class T>
-  [[nodiscard]] std::vector<T> read(const std::string& name, std::vector<std::int64_t> shape) const;
+  [[nodiscard]] std::vector<T> read(const std::string& name, const std::vector<std::int64_t>& shape) const;
   /// Floating tensor (F64, F32, F16, BF16) widened to double.
-  [[nodiscard]] std::vector<double> read_real(const std::string& name, std::vector<std::int64_t> shape) const;
+  [[nodiscard]] std::vector<double> read_real(const std::string& name,
+                                              const std::vector<std::int64_t>& shape) const;
 
  private:
   struct Impl;
@@ -53,7 +54,7 @@ class SafetensorsReader {
 /// data begin at a multiple of 8 bytes. The same declarations and data give the same bytes.
 class SafetensorsWriter {
  public:
-  SafetensorsWriter(const std::string& path, std::map<std::string, std::string> metadata,
+  SafetensorsWriter(const std::string& path, const std::map<std::string, std::string>& metadata,
                     std::vector<TensorInfo> tensors);
   /// Raw little-endian bytes of the next tensor, or a part of it; parts must add up to the tensor exactly,
   /// and no part reaches into the tensor after it.

@@ -164,7 +164,8 @@ std::span<const std::byte> SafetensorsReader::bytes(const std::string& name) con
 }
 
 template <class T>
-std::vector<T> SafetensorsReader::read(const std::string& name, std::vector<std::int64_t> shape) const {
+std::vector<T> SafetensorsReader::read(const std::string& name,
+                                       const std::vector<std::int64_t>& shape) const {
   const DType dtype = info(name).dtype;
   if (dtype != kDTypeOf<T>)
     throw InputError(fmt::format("{}: tensor '{}' is {}, {} is needed", impl_->path, shown_name(name),
@@ -173,27 +174,29 @@ std::vector<T> SafetensorsReader::read(const std::string& name, std::vector<std:
   return copied<T>(bytes(name));
 }
 
-template std::vector<float> SafetensorsReader::read(const std::string&, std::vector<std::int64_t>) const;
-template std::vector<double> SafetensorsReader::read(const std::string&, std::vector<std::int64_t>) const;
+template std::vector<float> SafetensorsReader::read(const std::string&,
+                                                    const std::vector<std::int64_t>&) const;
+template std::vector<double> SafetensorsReader::read(const std::string&,
+                                                     const std::vector<std::int64_t>&) const;
 template std::vector<std::uint8_t> SafetensorsReader::read(const std::string&,
-                                                           std::vector<std::int64_t>) const;
+                                                           const std::vector<std::int64_t>&) const;
 template std::vector<std::int8_t> SafetensorsReader::read(const std::string&,
-                                                          std::vector<std::int64_t>) const;
+                                                          const std::vector<std::int64_t>&) const;
 template std::vector<std::uint16_t> SafetensorsReader::read(const std::string&,
-                                                            std::vector<std::int64_t>) const;
+                                                            const std::vector<std::int64_t>&) const;
 template std::vector<std::int16_t> SafetensorsReader::read(const std::string&,
-                                                           std::vector<std::int64_t>) const;
+                                                           const std::vector<std::int64_t>&) const;
 template std::vector<std::uint32_t> SafetensorsReader::read(const std::string&,
-                                                            std::vector<std::int64_t>) const;
+                                                            const std::vector<std::int64_t>&) const;
 template std::vector<std::int32_t> SafetensorsReader::read(const std::string&,
-                                                           std::vector<std::int64_t>) const;
+                                                           const std::vector<std::int64_t>&) const;
 template std::vector<std::uint64_t> SafetensorsReader::read(const std::string&,
-                                                            std::vector<std::int64_t>) const;
+                                                            const std::vector<std::int64_t>&) const;
 template std::vector<std::int64_t> SafetensorsReader::read(const std::string&,
-                                                           std::vector<std::int64_t>) const;
+                                                           const std::vector<std::int64_t>&) const;
 
 std::vector<double> SafetensorsReader::read_real(const std::string& name,
-                                                 std::vector<std::int64_t> shape) const {
+                                                 const std::vector<std::int64_t>& shape) const {
   impl_->check_shape(name, shape);
   const auto data = bytes(name);
   switch (const DType dtype = info(name).dtype) {

@@ -127,7 +127,8 @@ std::int64_t TensorInfo::elements() const {
   return product;
 }
 
-SafetensorsWriter::SafetensorsWriter(const std::string& path, std::map<std::string, std::string> metadata,
+SafetensorsWriter::SafetensorsWriter(const std::string& path,
+                                     const std::map<std::string, std::string>& metadata,
                                      std::vector<TensorInfo> tensors)
     : file_(path), path_(path), tensors_(std::move(tensors)) {
   const std::string header = header_of(path, metadata, tensors_);

@@ -19,7 +19,7 @@ namespace aloft {
 namespace {
 
 constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
-constexpr std::size_t kLlmcHeaderBytes = 256 * 4;
+constexpr std::size_t kLlmcHeaderBytes = std::size_t{256} * 4;
 constexpr std::uint32_t kLlmcMagic16 = 20240520, kLlmcMagic32 = 20240801, kLlmcMagicEvaluation = 20240522;
 
 /// How one file's ids lie in it.
@@ -43,47 +43,34 @@ template <class T>
 std::size_t widen(const char* data, std::size_t n, std::uint64_t vocab, std::vector<TokenId>& ids) {
   const std::size_t first = ids.size();
   ids.resize(first + n);
+  const auto at = [data](std::size_t k) {  // negative ids become huge ones
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(load<T>(data + k * sizeof(T))));
+  };
   bool bad = false;
   for (std::size_t k = 0; k < n; ++k) {
-    const auto id = static_cast<std::uint64_t>(load<T>(data + k * sizeof(T)));  // negative: huge
+    const std::uint64_t id = at(k);
     bad |= id >= vocab;
     ids[first + k] = static_cast<TokenId>(id);
   }
   if (!bad) return n;
   std::size_t k = 0;
-  while (static_cast<std::uint64_t>(load<T>(data + k * sizeof(T))) < vocab) ++k;
+  while (at(k) < vocab) ++k;
   return k;
 }
 
-std::size_t widen(const Layout& layout, const char* data, std::size_t n, std::uint64_t vocab,
-                  std::vector<TokenId>& ids) {
+/// f(T{}) with the C++ type T of a layout's items.
+template <class F>
+auto with_item_type(const Layout& layout, F f) {
   const bool is_signed = layout.kind == 'i';
   switch (layout.item_bytes) {
     case 1:
-      return is_signed ? widen<std::int8_t>(data, n, vocab, ids) : widen<std::uint8_t>(data, n, vocab, ids);
+      return is_signed ? f(std::int8_t{}) : f(std::uint8_t{});
     case 2:
-      return is_signed ? widen<std::int16_t>(data, n, vocab, ids) : widen<std::uint16_t>(data, n, vocab, ids);
+      return is_signed ? f(std::int16_t{}) : f(std::uint16_t{});
     case 4:
-      return is_signed ? widen<std::int32_t>(data, n, vocab, ids) : widen<std::uint32_t>(data, n, vocab, ids);
+      return is_signed ? f(std::int32_t{}) : f(std::uint32_t{});
     default:
-      return is_signed ? widen<std::int64_t>(data, n, vocab, ids) : widen<std::uint64_t>(data, n, vocab, ids);
-  }
-}
-
-std::string item_text(const Layout& layout, const char* item) {
-  switch (layout.item_bytes) {
-    case 1:
-      return layout.kind == 'i' ? std::to_string(load<std::int8_t>(item))
-                                : std::to_string(load<std::uint8_t>(item));
-    case 2:
-      return layout.kind == 'i' ? std::to_string(load<std::int16_t>(item))
-                                : std::to_string(load<std::uint16_t>(item));
-    case 4:
-      return layout.kind == 'i' ? std::to_string(load<std::int32_t>(item))
-                                : std::to_string(load<std::uint32_t>(item));
-    default:
-      return layout.kind == 'i' ? std::to_string(load<std::int64_t>(item))
-                                : std::to_string(load<std::uint64_t>(item));
+      return is_signed ? f(std::int64_t{}) : f(std::uint64_t{});
   }
 }
 
@@ -122,7 +109,8 @@ class TokenFilePass final : public FilePass {
                                    layout_.count, bytes == 0 ? "only " : "at least ", position_ + n));
     if (bytes == 0) return false;
     const std::size_t first = ids.size();
-    const std::size_t bad = widen(layout_, block_.data(), n, vocab_, ids);
+    const std::size_t bad = with_item_type(
+        layout_, [&](auto type) { return widen<decltype(type)>(block_.data(), n, vocab_, ids); });
     if (bad != n) refuse_id(bad);
     if (separator_ != kDocumentBreak)
       std::replace(ids.begin() + static_cast<std::ptrdiff_t>(first), ids.end(), separator_, kDocumentBreak);
@@ -138,10 +126,11 @@ class TokenFilePass final : public FilePass {
       if ((id & 0xFFFFu) < vocab_ && (id >> 16) < vocab_)
         hint = "its halves are, so the file may be u16: give --format u16";
     }
-    throw InputError(fmt::format("{}: token {} (at byte {}) is {}, outside the vocabulary of {}; {}",
-                                 stream_->name(), position_ + index,
-                                 layout_.offset + (position_ + index) * layout_.item_bytes,
-                                 item_text(layout_, item), vocab_, hint));
+    const std::string text =
+        with_item_type(layout_, [&](auto type) { return std::to_string(load<decltype(type)>(item)); });
+    throw InputError(fmt::format(
+        "{}: token {} (at byte {}) is {}, outside the vocabulary of {}; {}", stream_->name(),
+        position_ + index, layout_.offset + (position_ + index) * layout_.item_bytes, text, vocab_, hint));
   }
 
   std::vector<Layout> layouts_;

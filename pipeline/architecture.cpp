@@ -17,7 +17,7 @@ using A = Architecture;
 /// A tensor name: "{layer}" exactly once where there is one tensor a layer, and no other brace.
 std::string tensor_name(JsonFields& fields, const std::string& field, bool per_layer) {
   static const std::string kLayer = "{layer}";
-  const std::string name = fields.required(field, fields.text(field));
+  std::string name = fields.required(field, fields.text(field));
   std::string rest = name;
   int count = 0;
   for (auto at = rest.find(kLayer); at != std::string::npos; at = rest.find(kLayer)) {
@@ -42,7 +42,7 @@ void read_tensors(A& a, JsonFields fields) {
                                                                    {"in_out", A::Orientation::in_out}}));
   std::vector<std::string> used;
   const auto name = [&](const std::string& field, bool per_layer) {
-    const std::string text = tensor_name(fields, field, per_layer);
+    std::string text = tensor_name(fields, field, per_layer);
     if (std::find(used.begin(), used.end(), text) != used.end()) fields.fail(field, "the name is used twice");
     used.push_back(text);
     return text;

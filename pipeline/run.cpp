@@ -322,7 +322,7 @@ class Run {
     r.seed = c_.seed;
     for (std::int32_t n = 0; n < counts_.max_lag; ++n) {
       const std::size_t m = spectra_.antisymmetric.sigma.size() / static_cast<std::size_t>(counts_.max_lag);
-      out_.corpus_pr.push_back(paired_participation_ratio(
+      out_.corpus_pr.push_back(2 * participation_ratio(
           {spectra_.antisymmetric.sigma.data() + static_cast<std::size_t>(n) * m, m}));
     }
     write_file(folder_.file("spectra.json"), spectra_report_json(ctx_, r));

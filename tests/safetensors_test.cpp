@@ -28,7 +28,10 @@ class Safetensors : public testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  void write(const std::string& bytes) const { std::ofstream(path_, std::ios::binary) << bytes; }
+  void write(const std::string& bytes) const {
+    fs::remove(path_);  // a new file is not flushed on close, as one that was truncated may be
+    std::ofstream(path_, std::ios::binary) << bytes;
+  }
   [[nodiscard]] std::string content() const {
     std::ifstream in(path_, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};

@@ -1,12 +1,9 @@
 #include "host/words_tokenizer.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 #include <utf8proc.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -15,29 +12,16 @@
 
 #include "host/error.hpp"
 #include "host/vocabulary.hpp"
+#include "tests/corpus_helpers.hpp"
 
 // The `words` rule against a naive reading of it: the whole text as code points, std::map, no blocks.
 
 namespace aloft {
 namespace {
 
-namespace fs = std::filesystem;
+using corpus_tests::Folder;
+using corpus_tests::ids_of;
 using Tokens = std::vector<std::string>;
-
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "aloft-words-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string file(const std::string& name, const std::string& content) const {
-    std::ofstream(path / name, std::ios::binary) << content;
-    return (path / name).string();
-  }
-};
 
 std::u32string code_points(const std::string& utf8) {
   std::u32string out;
@@ -97,14 +81,6 @@ Tokens scan(const std::string& text, std::size_t piece = 0) {  // piece: charact
     }
   }
   scanner.finish(sink);
-  return out;
-}
-
-std::vector<TokenId> ids_of(Corpus& corpus, std::size_t at_a_time = 1000) {
-  const auto source = corpus.open();
-  std::vector<TokenId> out, buffer(at_a_time);
-  while (const std::size_t n = source->read(buffer))
-    out.insert(out.end(), buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(n));
   return out;
 }
 

@@ -62,7 +62,7 @@ void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))
       ->type_name("V")
       ->group(group);
-  command.add_option("--vocab", spec.vocabulary, "words: use this vocab.json instead of building one")
+  command.add_option("--vocabulary", spec.vocabulary, "words: use this vocab.json instead of building one")
       ->type_name("FILE")
       ->group(group);
   command.add_option("--doc-sep-id", spec.doc_sep_id, "Token files: this id stands between documents")

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# From a bare Debian 12 machine to init tensors computed from real English text: installs what is missing, builds, runs
+# the main job on the manual pages of Perl (Debian's perl-doc), and says where the result is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools/install_dependencies.sh perl-doc
+cmake --preset release >/dev/null
+cmake --build --preset release
+
+folder=build/quickstart
+mkdir -p "$folder"
+mapfile -t pods < <(find /usr/share/perl -follow -name '*.pod' -size +0 2>/dev/null | sort)
+[ ${#pods[@]} -gt 0 ] || { echo "quickstart: no text under /usr/share/perl; is perl-doc installed?" >&2; exit 1; }
+# POD is UTF-8 or ASCII for the most part; what is not is replaced by the program.
+echo
+echo "corpus: ${#pods[@]} manual pages of Perl, $(cat "${pods[@]}" | wc -c) bytes"
+build/release/aloft init --corpus "${pods[@]}" --utf8 replace --tokenizer words --vocab-size 8192 \
+  --arch nanogpt-rope --layers 8 --heads 8 --d-model 256 --context 256 --lags 8 \
+  --recipe spread --expand pareto --pr-target 30 --seed 0 --output "$folder/run" --force
+
+cat <<END
+
+The init tensors are in $folder/run/init.safetensors, how they came about in $folder/run/spectra.json.
+Look inside:   build/release/aloft inspect $folder/run/init.safetensors
+Use them:      README.md, "Load the file"
+END
