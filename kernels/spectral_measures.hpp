@@ -19,6 +19,10 @@ namespace aloft {
 /// Energy participation ratio (Σσ²)²/Σσ⁴: how many equal singular values would spread the energy as widely.
 /// Between 1 and the rank. Of a paired spectrum it is twice that of the planes' values.
 [[nodiscard]] double participation_ratio(std::span<const double> sigma);
+/// The same of the full spectrum of an antisymmetric matrix, from the values of its planes.
+[[nodiscard]] inline double paired_participation_ratio(std::span<const double> planes) {
+  return 2 * participation_ratio(planes);
+}
 /// Linear participation ratio (Σσ)²/Σσ².
 [[nodiscard]] double linear_participation_ratio(std::span<const double> sigma);
 /// exp(H(σ/Σσ)), H the entropy in nats (Roy and Vetterli, 2007).

@@ -6,7 +6,6 @@
 namespace aloft {
 
 Spectra decompose(Context& ctx, const Projections& projections) {
-  const auto timed = ctx.scope("decompose");
   const ConstMatrixView p = projections.transition.view();
   Spectra out;
   out.antisymmetric = planes_of(ctx, skew_part(ctx, p).view());

@@ -54,7 +54,6 @@ HostMatrix read_npy(const std::string& path) {
 
 Embedding embed_from_file(Context& ctx, const std::string& path, const std::string& tensor,
                           std::int64_t vocab, std::int64_t d) {
-  const auto timed = ctx.scope("embed");
   if (!ends_with(path, ".npy") && !ends_with(path, ".safetensors"))
     throw UsageError(fmt::format("{}: an embedding is read from a .npy or a .safetensors file", path));
   HostMatrix m = ends_with(path, ".npy") ? read_npy(path) : read_safetensors(path, tensor, vocab, d);

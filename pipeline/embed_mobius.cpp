@@ -102,7 +102,6 @@ std::vector<double> symmetric_eigenvalues(const std::vector<double>& row) {
 }  // namespace
 
 Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::uint64_t memory_bytes) {
-  const auto timed = ctx.scope("embed");
   const std::int64_t n = counts.vocab;
   if (d < 1) throw UsageError(fmt::format("an embedding of dimension {} makes no sense", d));
   expects(!counts.lags.empty(), "counts of lag 1");

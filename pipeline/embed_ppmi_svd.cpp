@@ -15,7 +15,6 @@ constexpr double kRankTolerance = 1e-10;  // of |λ₁|: below is what the solve
 }  // namespace
 
 Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d, std::uint64_t seed) {
-  const auto timed = ctx.scope("embed");
   if (d < 1) throw UsageError(fmt::format("an embedding of dimension {} makes no sense", d));
   expects(!counts.lags.empty(), "counts of lag 1");
   const CountCsr& j = counts.lags[0];

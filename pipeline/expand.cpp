@@ -17,8 +17,6 @@ namespace {
 constexpr std::uint64_t kHaarStream = 0x6861'6172'0000'0000ULL;  // "haar", + the layer
 constexpr int kPairs = 2;                                        // singular values a plane stands for
 
-double pr_of(std::span<const double> planes) { return kPairs * participation_ratio(planes); }
-
 /// One item of a batch of planes, copied.
 SkewPlanes item_of(Context& ctx, const SkewPlanes& all, std::int64_t item) {
   const std::int64_t m = all.left.rows, d = all.left.cols;
@@ -62,7 +60,7 @@ class LayerExpander {
   SkewPlanes run(std::int64_t layer, LayerExpansion& report) {
     const SkewPlanes raw = item_of(ctx_, spectra_.antisymmetric, report.lag - 1);
     report.pr_target = p_.pr_target;
-    report.pr_before = pr_of(raw.sigma);
+    report.pr_before = paired_participation_ratio(raw.sigma);
     if (!(report.pr_before > 0))
       throw InputError(
           fmt::format("lag {} has no antisymmetric part to expand: {}", report.lag,
@@ -147,7 +145,7 @@ class LayerExpander {
   }
 
   void measure(const SkewPlanes& raw, const SkewPlanes& out, LayerExpansion& report) {
-    report.pr_after = pr_of(out.sigma);
+    report.pr_after = paired_participation_ratio(out.sigma);
     report.spectral_cosine = spectral_cosine(raw.sigma, out.sigma);
     const auto before = to_host(from_planes(ctx_, raw.sigma, raw.left.view(), raw.right.view()));
     const auto after = to_host(from_planes(ctx_, out.sigma, out.left.view(), out.right.view()));
@@ -190,7 +188,6 @@ void check(const ExpandParams& p, const Spectra& spectra) {
 
 ExpandedSpectra expand(Context& ctx, const Projections& projections, const Spectra& spectra,
                        const ExpandParams& p) {
-  const auto timed = ctx.scope("expand");
   check(p, spectra);
   const std::int64_t m = spectra.antisymmetric.left.rows, d = spectra.antisymmetric.left.cols;
   const auto layers = static_cast<std::int64_t>(p.layer_lags.size());

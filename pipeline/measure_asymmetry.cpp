@@ -4,7 +4,6 @@
 namespace aloft {
 
 std::vector<LagAsymmetry> measure_asymmetry(Context& ctx, const Counts& counts) {
-  const auto timed = ctx.scope("asymmetry");
   LinearOps& linear = ctx.linear();
   std::vector<LagAsymmetry> out;
   for (const CountCsr& lag : counts.lags) {

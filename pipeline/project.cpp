@@ -77,7 +77,6 @@ class LagProjection {
 }  // namespace
 
 Projections project(Context& ctx, const Counts& counts, const Embedding& embedding) {
-  const auto timed = ctx.scope("project");
   if (embedding.rows.rows != counts.vocab)
     throw UsageError(fmt::format("the embedding has {} rows and the corpus {} token ids", embedding.rows.rows,
                                  counts.vocab));
