@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "host/error.hpp"
@@ -12,6 +11,7 @@
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/artifacts.hpp"
 #include "pipeline/emit.hpp"
+#include "pipeline/manifest.hpp"
 #include "pipeline/run_directory.hpp"
 #include "pipeline/run_plan.hpp"
 #include "pipeline/spectra_report.hpp"
@@ -19,7 +19,6 @@
 namespace aloft {
 namespace {
 
-using nlohmann::ordered_json;
 using Note = std::function<void(const std::string&)>;
 
 // A new version of a stage's arithmetic must not take an older one's artifact for its own.
@@ -98,7 +97,8 @@ class Run {
     compose_and_emit(reads);
     out_.shape = shape_;
     out_.times = ctx_.times();
-    finish();
+    folder_.complete(manifest_text(settings_, out_, backend_.device->name(), folder_));
+    out_.files.emplace_back("manifest.json");
     return std::move(out_);
   }
 
@@ -322,37 +322,11 @@ class Run {
     r.seed = c_.seed;
     for (std::int32_t n = 0; n < counts_.max_lag; ++n) {
       const std::size_t m = spectra_.antisymmetric.sigma.size() / static_cast<std::size_t>(counts_.max_lag);
-      out_.corpus_pr.push_back(2 * participation_ratio(
-          {spectra_.antisymmetric.sigma.data() + static_cast<std::size_t>(n) * m, m}));
+      out_.corpus_pr.push_back(
+          2 *
+          participation_ratio({spectra_.antisymmetric.sigma.data() + static_cast<std::size_t>(n) * m, m}));
     }
     write_file(folder_.file("spectra.json"), spectra_report_json(ctx_, r));
-  }
-
-  void finish() {
-    ordered_json manifest = ordered_json::parse(settings_);
-    if (!out_.corpus_hash.empty()) manifest["corpus-hash"] = out_.corpus_hash;
-    ordered_json& record = manifest["manifest"];
-    record["backend"] = backend_.device->name();
-    if (!out_.corpus_format.empty()) record["corpus_format"] = out_.corpus_format;
-    record["tokens"] = out_.tokens;
-    record["corpus_vocab"] = out_.corpus_vocab;
-    record["pairs"] = out_.pairs;
-    record["shape"] = {{"layers", shape_.layers},     {"heads", shape_.heads},
-                       {"kv_heads", shape_.kv_heads}, {"head_dim", shape_.head_dim},
-                       {"d_model", shape_.d_model},   {"context", shape_.context},
-                       {"vocab", shape_.vocab},       {"rope_base", shape_.rope_base}};
-    for (const StageTime& t : out_.times)
-      record["stages"].push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
-    for (const char* name : {"init.safetensors", "heads.safetensors", "counts.safetensors", "vocab.json",
-                             "embedding.safetensors", "projections.safetensors", "spectra.safetensors",
-                             "expanded.safetensors", "spectra.json"}) {
-      if (!std::filesystem::exists(folder_.file(name))) continue;
-      out_.files.emplace_back(name);
-      record["files"][name] = {{"bytes", std::filesystem::file_size(folder_.file(name))},
-                               {"xxh3_128", hash_of_file(folder_.file(name))}};
-    }
-    folder_.complete(manifest.dump(1) + "\n");
-    out_.files.emplace_back("manifest.json");
   }
 
   const RunConfig& c_;

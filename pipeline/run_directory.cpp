@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -23,11 +22,6 @@ constexpr const char* kManifest = "manifest.json";
 constexpr const char* kState = ".aloft-state.json";
 constexpr const char* kLock = ".aloft-lock";
 constexpr const char* kSettings = "settings";
-// Everything a run writes; --force removes these and nothing else.
-constexpr std::array kFiles{"init.safetensors",      "counts.safetensors",      "vocab.json",
-                            "embedding.safetensors", "projections.safetensors", "spectra.safetensors",
-                            "expanded.safetensors",  "heads.safetensors",       "spectra.json"};
-
 bool is_partial(const fs::path& p) {
   return p.filename().string().find(".aloft-partial-") != std::string::npos;
 }
@@ -56,7 +50,7 @@ RunDirectory::RunDirectory(std::string path, const std::string& settings, bool f
   if (force) {
     fs::remove(file(kManifest));  // first, so that an interruption never leaves a manifest without its files
     fs::remove(state_path());
-    for (const char* name : kFiles) fs::remove(file(name));
+    for (const std::string& name : file_names()) fs::remove(file(name));
   } else if (complete) {
     throw UsageError(path_ + ": holds a finished run; use --force to replace it, or another --output");
   } else if (former && *former != settings) {
@@ -65,7 +59,7 @@ RunDirectory::RunDirectory(std::string path, const std::string& settings, bool f
         ": holds an interrupted run with other settings; repeat those, use --force to discard it, "
         "or another --output");
   } else if (!former) {
-    for (const char* name : kFiles)
+    for (const std::string& name : file_names())
       if (fs::exists(file(name)))
         throw UsageError(file(name) + ": already exists; use --force to replace it, or another --output");
   } else {
@@ -93,6 +87,14 @@ RunDirectory::Lock::Lock(std::string path) : path_(std::move(path)) {
 RunDirectory::Lock::~Lock() {
   ::unlink(path_.c_str());
   ::close(descriptor_);
+}
+
+const std::vector<std::string>& RunDirectory::file_names() {
+  static const std::vector<std::string> all{
+      "init.safetensors",    "heads.safetensors",     "counts.safetensors",
+      "vocab.json",          "embedding.safetensors", "projections.safetensors",
+      "spectra.safetensors", "expanded.safetensors",  "spectra.json"};
+  return all;
 }
 
 std::string RunDirectory::file(const std::string& name) const { return (fs::path(path_) / name).string(); }

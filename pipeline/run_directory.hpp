@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace aloft {
 
@@ -19,6 +20,8 @@ class RunDirectory {
   RunDirectory& operator=(const RunDirectory&) = delete;
 
   [[nodiscard]] std::string file(const std::string& name) const;
+  /// Everything a run may write besides its manifest; --force removes these and nothing else.
+  [[nodiscard]] static const std::vector<std::string>& file_names();
   [[nodiscard]] bool resuming() const { return resuming_; }
 
   /// A remembered fact of this run ("counts.inputs" -> hash): kept across interruptions, gone when complete.
