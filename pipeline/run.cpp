@@ -51,17 +51,6 @@ std::string inputs_fingerprint(const RunConfig& c) {
   return hash_of(text);
 }
 
-// Moves counts to another device (the GPU counted, the CPU goes on).
-template <class T>
-Buffer<T> moved(const Buffer<T>& from, Device& to) {
-  const std::vector<T> host = to_host(from);
-  return to_device<const T>(to, host);
-}
-void move_counts(Counts& counts, Device& to) {
-  for (CountCsr& lag : counts.lags)
-    lag = {lag.rows, lag.cols, moved(lag.row_offsets, to), moved(lag.columns, to), moved(lag.values, to)};
-}
-
 // One run: the state that its steps share.
 class Run {
  public:
@@ -169,7 +158,8 @@ class Run {
       counts_ = count_transitions(counting, p, *source);
     }
     ctx_.times() = counting.times();
-    if (host_backend_) move_counts(counts_, ctx_.device());
+    if (host_backend_)  // the GPU counted, the CPU goes on
+      for (CountCsr& lag : counts_.lags) lag = moved(lag, ctx_.device());
     if (counts_.tokens < 2)
       throw InputError(c_.corpus.paths.front() +
                        ": holds fewer than two tokens, so there is no pair to count");
