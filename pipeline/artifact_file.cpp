@@ -6,8 +6,38 @@
 #include <filesystem>
 
 #include "host/error.hpp"
+#include "host/hash.hpp"
 
 namespace aloft {
+namespace {
+
+// Over everything but itself, so that a damaged file is not taken for a result.
+constexpr const char* kDigest = "digest";
+
+class Digest {
+ public:
+  explicit Digest(const std::map<std::string, std::string>& metadata) {
+    for (const auto& [name, value] : metadata)
+      if (name != kDigest) add(name), add(value);
+  }
+  void add(const TensorInfo& info, std::span<const std::byte> bytes) {
+    add(info.name);
+    add(dtype_name(info.dtype));
+    for (const std::int64_t extent : info.shape) hash_.update(&extent, sizeof extent);
+    hash_.update(bytes.data(), bytes.size());
+  }
+  [[nodiscard]] std::string hex() const { return hash_.hex(); }
+
+ private:
+  void add(std::string_view text) {
+    const std::uint64_t length = text.size();
+    hash_.update(&length, sizeof length);
+    hash_.update(text.data(), text.size());
+  }
+  Hash hash_;
+};
+
+}  // namespace
 
 std::optional<SafetensorsReader> open_artifact(const std::string& path, const std::string& kind,
                                                const std::string& key) {
@@ -21,6 +51,12 @@ std::optional<SafetensorsReader> open_artifact(const std::string& path, const st
                                  kind));
   const auto made_from = metadata.find("key");
   if (!key.empty() && (made_from == metadata.end() || made_from->second != key)) return std::nullopt;
+  Digest digest(metadata);
+  for (const TensorInfo& info : file.tensors()) digest.add(info, file.bytes(info.name));
+  const auto written = metadata.find(kDigest);
+  if (written == metadata.end() || written->second != digest.hex())
+    throw InputError(
+        fmt::format("{}: its content is not what was written (the digest differs): delete it", path));
   return file;
 }
 
@@ -35,7 +71,11 @@ void ArtifactFile::add(const std::string& name, const Matrix& m) {
 }
 
 void ArtifactFile::write(const std::string& path) const {
-  SafetensorsWriter writer(path, metadata_, infos_);
+  Digest digest(metadata_);
+  for (std::size_t i = 0; i < infos_.size(); ++i) digest.add(infos_[i], data_[i]);
+  auto metadata = metadata_;
+  metadata[kDigest] = digest.hex();
+  SafetensorsWriter writer(path, std::move(metadata), infos_);
   for (const auto& bytes : data_) writer.append(std::span<const std::byte>(bytes));
   writer.commit();
 }

@@ -74,7 +74,6 @@ Composition compose(Context& ctx, const ComposeParams& p, const ModelShape& shap
   expects(!recipe.reads_corpus || expanded != nullptr, "this recipe needs the expanded spectra");
   expects(!carries_embedding || embedding != nullptr, "this recipe needs the embedding");
 
-  const auto timed = ctx.scope("compose");
   const recipes::RecipeInput input{p, shape, expanded};
   Composition out;
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {

@@ -28,18 +28,21 @@ class LagProjection {
         source_mean_(ctx.device(), e_.cols, 1),
         target_mean_(ctx.device(), e_.cols, 1) {}
 
-  void run(const CountCsr& counts, double pairs, MatrixView transition, MatrixView deviation,
-           MatrixView source_cov, MatrixView target_cov) {
+  /// P_n; leaves J_n E in targets_.
+  void transition(const CountCsr& counts, const Marginals& marginals, MatrixView out) {
     LinearOps& linear = ctx_.linear();
-    const Marginals marginals = marginals_of(ctx_, counts);
-    {
-      const RealCsr j = linear.to_real(counts.view(), nullptr);
-      linear.spmm(j.view(), e_, targets_.view());  // J E
-      ctx_.device().synchronize();
-    }
+    const RealCsr j = linear.to_real(counts.view(), nullptr);
+    linear.spmm(j.view(), e_, targets_.view());
     const auto inverse = reciprocals(ctx_.device(), marginals.source);
     scale_rows(inverse.data());
-    linear.gemm(1, Op::transpose, scaled_.view(), Op::none, targets_.view(), 0, transition);
+    linear.gemm(1, Op::transpose, scaled_.view(), Op::none, targets_.view(), 0, out);
+    ctx_.device().synchronize();
+  }
+
+  /// R_n and the covariances, of the counts that transition() saw last.
+  void deviation(const Marginals& marginals, double pairs, MatrixView deviation, MatrixView source_cov,
+                 MatrixView target_cov) {
+    LinearOps& linear = ctx_.linear();
 
     const auto source = shares(marginals.source, pairs), target = shares(marginals.target, pairs);
     covariance(source, source_mean_.view(), source_cov);
@@ -76,28 +79,46 @@ class LagProjection {
 
 }  // namespace
 
-Projections project(Context& ctx, const Counts& counts, const Embedding& embedding) {
+namespace {
+
+Projections project_lags(Context& ctx, const Counts& counts, const Embedding& embedding,
+                         bool transitions_only) {
   if (embedding.rows.rows != counts.vocab)
     throw UsageError(fmt::format("the embedding has {} rows and the corpus {} token ids", embedding.rows.rows,
                                  counts.vocab));
   const std::int64_t d = embedding.rows.cols, lags = counts.max_lag;
-  const auto zero = [&] { return Matrix(ctx.device(), d, d, lags); };
-  Projections out{zero(), zero(), zero(), zero()};
-  for (Matrix* m : {&out.transition, &out.deviation, &out.source_covariance, &out.target_covariance})
+  Projections out;
+  for (Matrix* m : {&out.transition, &out.deviation, &out.source_covariance, &out.target_covariance}) {
+    if (transitions_only && m != &out.transition) continue;
+    *m = Matrix(ctx.device(), d, d, lags);
     ctx.device().zero(m->data.data(), m->data.size() * sizeof(double));
-
+  }
   LagProjection lag_projection(ctx, embedding);
   for (std::int64_t i = 0; i < lags; ++i) {
     ctx.check_interrupt();
     const auto at = static_cast<std::size_t>(i);
-    if (counts.pairs[at] > 0)  // a corpus whose documents are all shorter than the lag has zeros there
-      lag_projection.run(counts.lags[at], static_cast<double>(counts.pairs[at]),
-                         out.transition.view().item(i), out.deviation.view().item(i),
-                         out.source_covariance.view().item(i), out.target_covariance.view().item(i));
+    if (counts.pairs[at] > 0) {  // a corpus whose documents are all shorter than the lag has zeros there
+      const Marginals marginals = marginals_of(ctx, counts.lags[at]);
+      lag_projection.transition(counts.lags[at], marginals, out.transition.view().item(i));
+      if (!transitions_only)
+        lag_projection.deviation(marginals, static_cast<double>(counts.pairs[at]),
+                                 out.deviation.view().item(i), out.source_covariance.view().item(i),
+                                 out.target_covariance.view().item(i));
+    }
     ctx.progress().update("project", static_cast<double>(i + 1), static_cast<double>(lags),
                           static_cast<std::uint64_t>(i + 1), "lags");
   }
   return out;
+}
+
+}  // namespace
+
+Projections project(Context& ctx, const Counts& counts, const Embedding& embedding) {
+  return project_lags(ctx, counts, embedding, false);
+}
+
+Projections project_transitions(Context& ctx, const Counts& counts, const Embedding& embedding) {
+  return project_lags(ctx, counts, embedding, true);
 }
 
 }  // namespace aloft

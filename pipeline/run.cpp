@@ -313,7 +313,7 @@ class Run {
     Spectra null_spectra;
     if (null_tokens > 0) {
       null_counts = count_shuffled_null(ctx_, counts_, null_tokens, c_.seed);
-      null_spectra = decompose(ctx_, project(ctx_, null_counts, embedding_));
+      null_spectra = decompose(ctx_, project_transitions(ctx_, null_counts, embedding_));
       r.null = LagMeasurements{&null_counts, measure_asymmetry(ctx_, null_counts), &null_spectra};
     }
     r.expanded = &expanded_;

@@ -12,8 +12,7 @@
 
 namespace aloft {
 
-// ---- count
-// ---------------------------------------------------------------------------------------------------------
+// ---- count ----
 
 enum class CountStrategy { automatic, dense, sparse };
 
@@ -35,8 +34,7 @@ struct CountParams {
 [[nodiscard]] Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens,
                                          std::uint64_t seed);
 
-// ---- embed (science: section 2)
-// --------------------------------------------------------------------------------------
+// ---- embed (science: section 2) ----
 
 /// Rows of U_d √Σ_d of the truncated SVD of the positive PMI of J_1 + J_1ᵀ, by randomized subspace iteration.
 /// Signs: the entry of largest magnitude in each column is positive.
@@ -50,15 +48,15 @@ struct CountParams {
 [[nodiscard]] Embedding embed_from_file(Context& ctx, const std::string& path, const std::string& tensor,
                                         std::int64_t vocab, std::int64_t d);
 
-// ---- project, decompose (section 3)
-// --------------------------------------------------------------------------------
+// ---- project, decompose (section 3) ----
 
 [[nodiscard]] Projections project(Context& ctx, const Counts& counts, const Embedding& embedding);
+/// The P_n alone (the other matrices stay empty): a quarter of the work, and all that decompose() reads.
+[[nodiscard]] Projections project_transitions(Context& ctx, const Counts& counts, const Embedding& embedding);
 [[nodiscard]] std::vector<LagAsymmetry> measure_asymmetry(Context& ctx, const Counts& counts);
 [[nodiscard]] Spectra decompose(Context& ctx, const Projections& projections);
 
-// ---- expand (section 4)
-// --------------------------------------------------------------------------------------------
+// ---- expand (section 4) ----
 
 enum class ExpandMethod { none, temper, pareto, whiten, stack };
 enum class Directions { keep, haar };
@@ -77,8 +75,7 @@ struct ExpandParams {
 [[nodiscard]] ExpandedSpectra expand(Context& ctx, const Projections& projections, const Spectra& spectra,
                                      const ExpandParams& p);
 
-// ---- compose (section 5)
-// -----------------------------------------------------------------------------------------
+// ---- compose (section 5) ----
 
 enum class Sign {
   paper,

@@ -174,7 +174,7 @@ TEST_P(CountOpsConformance, TokensAreCountedWithoutBreaks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, CountOpsConformance, ::testing::ValuesIn(available_backends()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& backend_info) { return backend_info.param; });
 
 // A GPU run that silently tested only the CPU must fail.
 TEST(Backends, HasEveryBackendThisRunWasToldToExpect) {

@@ -14,6 +14,16 @@
 namespace aloft {
 namespace {
 
+// A flag on the command line also stands in for these keys of a config: another corpus has another hash.
+bool superseded(const std::string& key, const CLI::App& command) {
+  const auto given = [&](const char* flag) {
+    const CLI::Option* option = command.get_option_no_throw(flag);
+    return option != nullptr && option->count() > 0;
+  };
+  const bool other_corpus = given("--corpus") || given("--counts");
+  return other_corpus && (key == "corpus" || key == "counts" || key == "corpus-hash");
+}
+
 constexpr std::uint64_t kLargestConfig = std::uint64_t{16} << 20;
 
 [[noreturn]] void fail(const std::string& path, const YAML::Mark& at, const std::string& what) {
@@ -66,7 +76,7 @@ std::vector<std::string> config_words(const std::string& path, const CLI::App& c
       fail(path, entry.first.Mark(),
            fmt::format("unknown key '{}' (see `aloft {} --help`)", key, command.get_name()));
     if (entry.second.IsNull()) fail(path, entry.first.Mark(), fmt::format("'{}' has no value", key));
-    if (option->count() == 0) add_words(path, key, entry.second, *option, words);
+    if (option->count() == 0 && !superseded(key, command)) add_words(path, key, entry.second, *option, words);
   }
   return words;
 }
