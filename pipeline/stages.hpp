@@ -36,7 +36,7 @@ struct CountParams {
 
 // ---- embed (science: section 2) ----
 
-/// Rows of U_d √Σ_d of the truncated SVD of the positive PMI of J_1 + J_1ᵀ, by randomized subspace iteration.
+/// Rows of U_d √Σ_d of the truncated SVD of the positive PMI of J_1 + J_1ᵀ, by a randomized block Krylov method to convergence.
 /// Signs: the entry of largest magnitude in each column is positive.
 [[nodiscard]] Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d,
                                        std::uint64_t seed);

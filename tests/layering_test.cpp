@@ -55,7 +55,9 @@ TEST(Layering, PipelineHasNeitherCudaNorPreprocessorBranches) {
 }
 
 TEST(Layering, NoFileAboveFourHundredLines) {
-  for (const auto& room : kRooms)
+  auto rooms = kRooms;
+  rooms.emplace_back("tests");
+  for (const auto& room : rooms)
     for (const auto& file : sources(room)) EXPECT_LE(lines(file).size(), 400u) << file;
 }
 

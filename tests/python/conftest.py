@@ -1,7 +1,4 @@
-"""Files to test: `aloft init` writes them. ALOFT_PROGRAM names the program (default build/release/aloft).
-
-ALOFT_SAMPLE_WRITER=build/release/tests/aloft_tests lets the C++ test program write them instead, without the CLI.
-"""
+"""Files to test: `aloft init` writes them. ALOFT_PROGRAM names the program (default build/release/aloft)."""
 
 import json
 import os
@@ -29,16 +26,6 @@ def from_program(folder, case):
     return folder
 
 
-def from_sample_writer(writer, folder, case):
-    request = {"name": "sample", "layers": case.layers, "heads": case.heads, "kv_heads": case.kv_heads}
-    request |= {"head_dim": case.d_model // case.heads, "d_model": case.d_model, "context": case.context}
-    request |= {"vocab": case.vocab, "architecture": case.architecture}
-    (folder / "requests.json").write_text(json.dumps([request]))
-    command = [writer, "--gtest_filter=Emit.WritesSamplesOnRequest", "--gtest_brief=1"]
-    subprocess.run(command, check=True, env={**os.environ, "ALOFT_SAMPLES": str(folder)})
-    return folder / "sample"
-
-
 @pytest.fixture(scope="session")
 def emitted(tmp_path_factory):
     """case -> folder with init.safetensors and heads.safetensors; each case is written once."""
@@ -47,8 +34,7 @@ def emitted(tmp_path_factory):
     def write(case):
         if case.name not in written:
             folder = tmp_path_factory.mktemp(case.name)
-            writer = os.environ.get("ALOFT_SAMPLE_WRITER")
-            written[case.name] = from_sample_writer(writer, folder, case) if writer else from_program(folder, case)
+            written[case.name] = from_program(folder, case)
         return written[case.name]
 
     return write
