@@ -106,6 +106,9 @@ class Run {
   void settle_shape(std::int64_t corpus_vocab, std::uint64_t expected_tokens) {
     shape_ = resolve_shape(flags_, model_config_, arch_, corpus_vocab);
     check_plan(plan_run(c_, shape_, corpus_vocab, expected_tokens), c_);
+    // A bad embedding should be known before hours of counting.
+    if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
+      (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus_vocab, shape_.d_model);
   }
 
   void obtain_counts() {
@@ -115,6 +118,7 @@ class Run {
       if (auto loaded = load_counts(device, path, folder_.recall("counts.key").value_or("-"))) {
         counts_ = std::move(*loaded);
         resumed("count");
+        check_counts();
         settle_shape(counts_.vocab, counts_.tokens);
         describe_counts();
         return;
@@ -125,8 +129,10 @@ class Run {
     } else {
       count_corpus();
     }
+    check_counts();
     counts_key_ = key_of(
         {"counts", counts_.corpus_hash, std::to_string(counts_.vocab), std::to_string(counts_.max_lag)});
+    if (!vocabulary_.empty()) write_file(folder_.file("vocab.json"), vocabulary_);
     save(path, counts_, counts_key_);
     if (!inputs.empty()) {
       folder_.remember("counts.key", counts_key_);
@@ -170,19 +176,21 @@ class Run {
     }
     ctx_.times() = counting.times();
     if (host_backend_) move_counts(counts_, ctx_.device());
-    if (counts_.tokens < 2)
-      throw InputError(c_.corpus.paths.front() +
-                       ": holds fewer than two tokens, so there is no pair to count");
-    if (const auto vocabulary = corpus->vocabulary_json())
-      write_file(folder_.file("vocab.json"), *vocabulary);
+    vocabulary_ = corpus->vocabulary_json().value_or("");
+  }
+
+  // Before anything of it is kept.
+  void check_counts() const {
+    const std::string& origin = c_.counts_file.empty() ? c_.corpus.paths.front() : c_.counts_file;
+    require_pairs(counts_, origin);
+    if (!c_.expected_corpus_hash.empty() && counts_.corpus_hash != c_.expected_corpus_hash)
+      throw InputError(
+          fmt::format("{}: the corpus has changed: its hash is {}, the config expects {} (drop corpus-hash "
+                      "from the config, or pass --corpus, to use it all the same)",
+                      origin, counts_.corpus_hash, c_.expected_corpus_hash));
   }
 
   void describe_counts() {
-    if (!c_.expected_corpus_hash.empty() && counts_.corpus_hash != c_.expected_corpus_hash)
-      throw InputError(
-          fmt::format("the corpus has changed: its hash is {}, the config expects {} (drop corpus-hash from "
-                      "the config, or pass --corpus, to use it all the same)",
-                      counts_.corpus_hash, c_.expected_corpus_hash));
     if (counts_key_.empty())
       counts_key_ = key_of(
           {"counts", counts_.corpus_hash, std::to_string(counts_.vocab), std::to_string(counts_.max_lag)});
@@ -343,6 +351,7 @@ class Run {
   ModelShape shape_;
   RunOutcome out_;
   double pr_target_ = 0;
+  std::string vocabulary_;  ///< vocab.json's text, when counting had one
   std::string counts_key_, embedding_key_, projections_key_;
   Counts counts_;
   Embedding embedding_;
