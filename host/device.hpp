@@ -80,4 +80,11 @@ template <class T>
   return out;
 }
 
+/// A copy on another device, by way of the host. Synchronises.
+template <class T>
+[[nodiscard]] Buffer<T> moved(const Buffer<T>& from, Device& to) {
+  const std::vector<T> host = to_host(from);
+  return to_device<const T>(to, host);
+}
+
 }  // namespace aloft

@@ -29,6 +29,12 @@ struct Csr {
   }
 };
 
+/// A copy on another device. Synchronises.
+template <class T>
+[[nodiscard]] Csr<T> moved(const Csr<T>& from, Device& to) {
+  return {from.rows, from.cols, moved(from.row_offsets, to), moved(from.columns, to), moved(from.values, to)};
+}
+
 using CountCsr = Csr<std::uint64_t>;  ///< pairs; exact
 using CountCsrView = CsrViewOf<std::uint64_t>;
 using RealCsr = Csr<double>;

@@ -43,15 +43,14 @@ void check_number(const char* what, double value, bool zero_allowed) {
         fmt::format("{} is {}: give a finite number {} 0", what, value, zero_allowed ? ">=" : ">"));
 }
 
-void check(const ComposeParams& p, const ModelShape& s, bool carries_embedding) {
+void check(const ComposeParams& p, const ModelShape& s) {
   check_number("init_std", p.init_std, false);
   check_number("noise", p.noise, true);
   check_number("strength", p.strength, true);
   check_number("mimetic_value", p.mimetic_value, true);
   check_number("mimetic_value_noise", p.mimetic_value_noise, true);
   if (!std::isfinite(p.mimetic_key)) throw UsageError("mimetic_key is not a finite number");
-  if (s.layers <= 0 || s.heads <= 0 || s.kv_heads <= 0 || s.head_dim <= 0 || s.d_model <= 0 ||
-      (carries_embedding && s.vocab <= 0))
+  if (s.layers <= 0 || s.heads <= 0 || s.kv_heads <= 0 || s.head_dim <= 0 || s.d_model <= 0 || s.vocab <= 0)
     throw UsageError(fmt::format(
         "a model of {} layers, {} heads, {} kv heads, head_dim {}, d {}, vocabulary {} cannot be: "
         "all must be positive",
@@ -70,8 +69,8 @@ bool recipe_reads_corpus(const std::string& recipe) { return find_recipe(recipe)
 Composition compose(Context& ctx, const ComposeParams& p, const ModelShape& shape,
                     const ExpandedSpectra* expanded, const Embedding* embedding) {
   const Recipe& recipe = find_recipe(p.recipe);
+  check(p, shape);
   const bool carries_embedding = recipe.reads_corpus && p.emit_embedding;
-  check(p, shape, carries_embedding);
   expects(!recipe.reads_corpus || expanded != nullptr, "this recipe needs the expanded spectra");
   expects(!carries_embedding || embedding != nullptr, "this recipe needs the embedding");
 

@@ -51,17 +51,6 @@ std::string inputs_fingerprint(const RunConfig& c) {
   return hash_of(text);
 }
 
-// Moves counts to another device (the GPU counted, the CPU goes on).
-template <class T>
-Buffer<T> moved(const Buffer<T>& from, Device& to) {
-  const std::vector<T> host = to_host(from);
-  return to_device<const T>(to, host);
-}
-void move_counts(Counts& counts, Device& to) {
-  for (CountCsr& lag : counts.lags)
-    lag = {lag.rows, lag.cols, moved(lag.row_offsets, to), moved(lag.columns, to), moved(lag.values, to)};
-}
-
 // One run: the state that its steps share.
 class Run {
  public:
@@ -91,11 +80,12 @@ class Run {
       if (!c_.corpus.paths.empty())
         note_("note: recipe " + c_.compose.recipe + " reads no corpus; --corpus is not used");
       shape_ = resolve_shape(flags_, model_config_, arch_, 1);
-      if (!flags_.vocab && !model_config_.vocab) shape_.vocab = 0;
       check_plan(plan_run(c_, shape_, 1, 0), c_);
     }
     compose_and_emit(reads);
     out_.shape = shape_;
+    if (!reads && !flags_.vocab && !model_config_.vocab)
+      out_.shape.vocab = 0;  // unknown, and of no consequence
     out_.times = ctx_.times();
     folder_.complete(manifest_text(settings_, out_, backend_.device->name(), folder_));
     out_.files.emplace_back("manifest.json");
@@ -106,7 +96,8 @@ class Run {
   void settle_shape(std::int64_t corpus_vocab, std::uint64_t expected_tokens) {
     shape_ = resolve_shape(flags_, model_config_, arch_, corpus_vocab);
     check_plan(plan_run(c_, shape_, corpus_vocab, expected_tokens), c_);
-    // A bad embedding should be known before hours of counting.
+    // What is wrong with the rest of the request should be known before hours of counting.
+    (void)expand_params();
     if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
       (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus_vocab, shape_.d_model);
   }
@@ -175,7 +166,8 @@ class Run {
       counts_ = count_transitions(counting, p, *source);
     }
     ctx_.times() = counting.times();
-    if (host_backend_) move_counts(counts_, ctx_.device());
+    if (host_backend_)  // the GPU counted, the CPU goes on
+      for (CountCsr& lag : counts_.lags) lag = moved(lag, ctx_.device());
     vocabulary_ = corpus->vocabulary_json().value_or("");
   }
 
@@ -240,10 +232,7 @@ class Run {
                                       load_projections, [&] { return project(ctx_, counts_, embedding_); });
   }
 
-  void decompose_and_expand() {
-    const std::string spectra_key = key_of({"spectra", projections_key_});
-    spectra_ = stage<Spectra>("decompose", "spectra.safetensors", spectra_key, load_spectra,
-                              [&] { return decompose(ctx_, projections_); });
+  [[nodiscard]] ExpandParams expand_params() const {
     ExpandParams p = c_.expand;
     p.seed = c_.seed;
     if (p.layer_lags.empty()) p.layer_lags = default_layer_lags(shape_.layers, c_.lags);
@@ -257,6 +246,18 @@ class Run {
       p.method = ExpandMethod::none;
       p.layer_lags.assign(static_cast<std::size_t>(shape_.layers), 1);
     }
+    const std::int64_t rank = shape_.d_model / 2 * 2;  // of an antisymmetric matrix, at most
+    if (p.method != ExpandMethod::none && p.pr_target > static_cast<double>(rank))
+      throw UsageError(fmt::format("--pr-target {} is above the rank that a width of {} allows, {}",
+                                   p.pr_target, shape_.d_model, rank));
+    return p;
+  }
+
+  void decompose_and_expand() {
+    const std::string spectra_key = key_of({"spectra", projections_key_});
+    spectra_ = stage<Spectra>("decompose", "spectra.safetensors", spectra_key, load_spectra,
+                              [&] { return decompose(ctx_, projections_); });
+    const ExpandParams p = expand_params();
     const std::string key =
         key_of({"expanded", spectra_key, std::to_string(static_cast<int>(p.method)),
                 fmt::format("{} {} {} {}", p.pr_target, static_cast<int>(p.directions), p.stack_modes,

@@ -8,17 +8,10 @@
 #include "host/interrupt.hpp"
 #include "pipeline/recipes/usual_init.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/recipe_helpers.hpp"
 
 namespace aloft {
 namespace {
-
-using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-Rows as_rows(const std::vector<float>& x, std::int64_t d) {
-  return Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(
-             x.data(), static_cast<Eigen::Index>(x.size()) / d, d)
-      .cast<double>();
-}
 
 ModelShape small_shape() {
   ModelShape s;

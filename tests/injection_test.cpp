@@ -6,20 +6,13 @@
 
 #include "host/error.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/recipe_helpers.hpp"
 
 // Oracle: the target A is built here as a dense matrix from planes that Eigen made; the kernel is summed head
 // by head.
 
 namespace aloft {
 namespace {
-
-using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-Rows as_rows(const std::vector<float>& x, std::int64_t d) {
-  return Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(
-             x.data(), static_cast<Eigen::Index>(x.size()) / d, d)
-      .cast<double>();
-}
 
 struct Case {
   const char* name;
@@ -74,15 +67,6 @@ Targets make_targets(Device& device, std::int64_t layers, std::int64_t d) {
   return t;
 }
 
-Rows kernel(const LayerHeads& w, const Case& c) {
-  const Rows q = as_rows(w.query, c.d), k = as_rows(w.key, c.d);
-  Rows m = Rows::Zero(c.d, c.d);
-  for (std::int64_t h = 0; h < c.heads; ++h)
-    m += q.middleRows(h * c.head_dim, c.head_dim).transpose() *
-         k.middleRows(h / (c.heads / c.kv_heads) * c.head_dim, c.head_dim);
-  return m;
-}
-
 double participation(const std::vector<double>& s) {
   double two = 0, four = 0;
   for (const double x : s) two += x * x, four += x * x * x * x;
@@ -117,7 +101,7 @@ TEST_F(Injection, TheKernelIsExactlyTheTargetWhereItFits) {
       const Composition got = compose(ctx, params, s, &t.expanded, nullptr);
       for (std::size_t l = 0; l < 2; ++l) {
         SCOPED_TRACE(c.name);
-        const Rows m = kernel(got.weights.layers[l], c);
+        const Rows m = attention_kernel(got.weights.layers[l], shape_of(c, 1));
         const Rows a = t.matrix(l, t.sigma[l].size());
         const LayerComposition& info = got.layers[l];
         EXPECT_EQ(info.scale > 0, sign == Sign::paper);
@@ -147,7 +131,7 @@ TEST_F(Injection, WhatDoesNotFitIsTheSmallestPlanesAndIsReported) {
     const auto kept = static_cast<std::size_t>(c.kv_heads * (c.head_dim / 2));
     ASSERT_LT(kept, t.sigma[0].size());
     const Rows whole = t.matrix(0, t.sigma[0].size()), part = t.matrix(0, kept);
-    const Rows m = kernel(got.weights.layers[0], c);
+    const Rows m = attention_kernel(got.weights.layers[0], shape_of(c, 1));
     EXPECT_LT((m - got.layers[0].scale * part).norm(), 1e-6 * m.norm());
     EXPECT_NEAR(got.layers[0].truncation_residual, (whole - part).norm() / whole.norm(), 1e-9);
     EXPECT_GT(got.layers[0].truncation_residual, 0.05);

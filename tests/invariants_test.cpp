@@ -7,20 +7,13 @@
 #include "pipeline/recipes/invariants.hpp"
 #include "pipeline/recipes/spectral_profile.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/recipe_helpers.hpp"
 
 // Oracle: every figure is measured again on the float weights with Eigen's SVD and formulas written out here;
 // the Marchenko–Pastur law is compared with sampled matrices.
 
 namespace aloft {
 namespace {
-
-using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-Rows as_rows(const std::vector<float>& x, std::int64_t d) {
-  return Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(
-             x.data(), static_cast<Eigen::Index>(x.size()) / d, d)
-      .cast<double>();
-}
 
 Eigen::VectorXd singular(const Rows& m) { return Eigen::BDCSVD<Rows>(m).singularValues(); }
 
@@ -46,15 +39,6 @@ Eigen::VectorXd sampled_mp(Eigen::Index rows, Eigen::Index cols) {
     mean += singular(Rows::NullaryExpr(rows, cols, [&] { return gauss(random); })) /
             (8 * std::sqrt(static_cast<double>(std::max(rows, cols))));
   return mean;
-}
-
-Rows kernel(const LayerHeads& w, const ModelShape& s) {
-  const Rows q = as_rows(w.query, s.d_model), k = as_rows(w.key, s.d_model);
-  Rows m = Rows::Zero(s.d_model, s.d_model);
-  for (std::int64_t h = 0; h < s.heads; ++h)
-    m += q.middleRows(h * s.head_dim, s.head_dim).transpose() *
-         k.middleRows(h / (s.heads / s.kv_heads) * s.head_dim, s.head_dim);
-  return m;
 }
 
 double asymmetry(const Rows& w) { return (w - w.transpose()).norm() / w.norm(); }
@@ -103,8 +87,8 @@ TEST_F(Invariants, AllFiveHoldOnTheFloatWeightsAtTheSizeOfThePaper) {
     EXPECT_LE(eff(product), 54);
     EXPECT_GE(top(product, 8), 0.69);
     EXPECT_LE(top(product, 8), 0.92);
-    EXPECT_GE(asymmetry(kernel(w, s)), 1.37);
-    EXPECT_LE(asymmetry(kernel(w, s)), 1.44);
+    EXPECT_GE(asymmetry(attention_kernel(w, s)), 1.37);
+    EXPECT_LE(asymmetry(attention_kernel(w, s)), 1.44);
     EXPECT_NEAR(q.norm(), 0.02 * 256, 1e-5);
     mean_rank += eff(product) / 8;
     mean_top += top(product, 8) / 8;
@@ -116,7 +100,7 @@ TEST_F(Invariants, AllFiveHoldOnTheFloatWeightsAtTheSizeOfThePaper) {
     EXPECT_NEAR(measure(c.layers[l], "value_query_ratio"), v.norm() / q.norm(), 1e-9);
     EXPECT_NEAR(measure(c.layers[l], "product_effective_rank"), eff(product), 1e-3);
     EXPECT_NEAR(measure(c.layers[l], "product_top_energy"), top(product, 8), 1e-6);
-    EXPECT_NEAR(measure(c.layers[l], "kernel_asymmetry"), asymmetry(kernel(w, s)), 1e-6);
+    EXPECT_NEAR(measure(c.layers[l], "kernel_asymmetry"), asymmetry(attention_kernel(w, s)), 1e-6);
   }
   const double reported[3][3] = {{0, 38.4, 0.781}, {1, 19.2, 0.919}, {6, 53.6, 0.698}};  // the paper's layers
   for (const auto& [layer, rank, energy] : reported) {
@@ -150,8 +134,8 @@ TEST_F(Invariants, OtherShapesKeepTheProportions) {
       EXPECT_GT(rank_share, rank >= 32 ? 19.1 / 256 : 0.05);
       EXPECT_LT(rank_share,
                 rank >= 32 ? 54.0 / 256 : 0.3);  // one value of 16 holds the energy: fewer shapes are left
-      EXPECT_GE(asymmetry(kernel(w, s)), 1.37);
-      EXPECT_LE(asymmetry(kernel(w, s)), 1.44);
+      EXPECT_GE(asymmetry(attention_kernel(w, s)), 1.37);
+      EXPECT_LE(asymmetry(attention_kernel(w, s)), 1.44);
       const double depth = s.layers == 1 ? 0 : static_cast<double>(l) / static_cast<double>(s.layers - 1);
       EXPECT_NEAR(v.norm() / q.norm(), 0.35 + 0.56 * depth, 1e-6);
       EXPECT_NEAR(q.norm(), 0.02 * std::sqrt(static_cast<double>(q.size())), 1e-5);
@@ -162,10 +146,10 @@ TEST_F(Invariants, OtherShapesKeepTheProportions) {
 
 TEST_F(Invariants, StrengthIsTheKernelsNorm) {
   const ModelShape s = shape_of(1, 4, 4, 16, 64);
-  const double plain = kernel(run(s).weights.layers[0], s).norm();
+  const double plain = attention_kernel(run(s).weights.layers[0], s).norm();
   params.strength = 9;
   const Composition strong = run(s);
-  EXPECT_NEAR(kernel(strong.weights.layers[0], s).norm() / plain, 9, 1e-5);
+  EXPECT_NEAR(attention_kernel(strong.weights.layers[0], s).norm() / plain, 9, 1e-5);
   EXPECT_NEAR(as_rows(strong.weights.layers[0].query, 64).norm(), 3 * 0.02 * 64, 1e-5);
   EXPECT_NEAR(measure(strong.layers[0], "kernel_norm_ratio"), 9, 2.5);  // in expectation over the directions
 }

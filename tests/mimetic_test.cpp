@@ -5,20 +5,13 @@
 
 #include "pipeline/recipes/usual_init.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/recipe_helpers.hpp"
 
 // The products are formed head by head and held against the targets α(I + Z) and −βI + β'Z, Z rebuilt from
 // its stream, truncated by Eigen's SVD; the null is the usual random init.
 
 namespace aloft {
 namespace {
-
-using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-Rows as_rows(const std::vector<float>& x, std::int64_t d) {
-  return Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>(
-             x.data(), static_cast<Eigen::Index>(x.size()) / d, d)
-      .cast<double>();
-}
 
 ModelShape shape_of(std::int64_t heads, std::int64_t kv, std::int64_t head_dim, std::int64_t d) {
   ModelShape s;

@@ -9,16 +9,6 @@
 namespace aloft::cuda {
 namespace {
 
-template <class T>
-Buffer<T> moved(const Buffer<T>& from, Device& to) {
-  const std::vector<T> values = to_host(from);
-  return to_device<const T>(to, values);
-}
-
-CountCsr moved(const CountCsr& from, Device& to) {
-  return {from.rows, from.cols, moved(from.row_offsets, to), moved(from.columns, to), moved(from.values, to)};
-}
-
 // Counting runs on the GPU. Turning tables into rows, and adding rows, goes through the host: both happen
 // once a flush, not once a token.
 class CudaCountOps final : public CountOps {

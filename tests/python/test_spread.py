@@ -41,7 +41,7 @@ def run(*words):
 
 def init(counts, folder, arch, *more):
     run("init", "--counts", counts, "--arch", arch, "--layers", LAYERS, "--heads", HEADS, "--d-model", D, "--recipe", "spread", "--noise", 0,
-        "--context", 64, "--output", folder, *more)
+        "--context", 64, "--null-tokens", 0, "--output", folder, *more)
     return load_file(folder / "init.safetensors"), json.loads((folder / "spectra.json").read_text())
 
 

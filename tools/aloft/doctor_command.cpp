@@ -25,18 +25,10 @@ class DoctorCommand final : public Command {
 
   void run() override {
     const BuildInfo& b = build_info();
-    nlohmann::ordered_json out{
-        {"version", b.version},
-        {"commit", b.commit},
-        {"compiler", b.compiler},
-        {"build_type", b.build_type},
-        {"cuda_toolkit", b.cuda},
-        {"cuda_architectures", b.cuda_architectures},
-        {"libraries",
-         {{"CLI11", CLI11_VERSION},
-          {"fmt", FMT_VERSION},
-          {"nlohmann_json", fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
-                                        NLOHMANN_JSON_VERSION_PATCH)}}}};
+    nlohmann::ordered_json out{{"version", b.version},    {"commit", b.commit},
+                               {"compiler", b.compiler},  {"build_type", b.build_type},
+                               {"cuda_toolkit", b.cuda},  {"cuda_architectures", b.cuda_architectures},
+                               {"libraries", b.libraries}};
     for (const BackendInfo& backend : backends())
       out["backends"][backend.name] = {
           {"compiled", backend.compiled}, {"usable", backend.usable}, {"detail", backend.detail}};
@@ -53,6 +45,7 @@ class DoctorCommand final : public Command {
     line("aloft", b.version + " (" + b.commit + ")");
     line("compiler", b.compiler + ", " + b.build_type);
     line("CUDA toolkit", b.cuda + (b.cuda_architectures.empty() ? "" : " for " + b.cuda_architectures));
+    line("libraries", b.libraries);
     for (const BackendInfo& backend : backends())
       line("backend " + backend.name, (backend.usable ? "ok: " : "not usable: ") + backend.detail);
     line("memory available", fmt::format("{:.1f} GiB", static_cast<double>(available_memory()) / (1u << 30)));

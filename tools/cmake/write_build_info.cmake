@@ -8,7 +8,7 @@ set(text "// Generated.
 #include \"tools/aloft/build_info.hpp\"
 namespace aloft {
 const BuildInfo& build_info() {
-  static const BuildInfo info{\"${VERSION}\", \"${commit}\", \"${COMPILER}\", \"${TYPE}\", \"${CUDA}\", \"${ARCHITECTURES}\"};
+  static const BuildInfo info{\"${VERSION}\", \"${commit}\", \"${COMPILER}\", \"${TYPE}\", \"${CUDA}\", \"${ARCHITECTURES}\", \"${LIBRARIES}\"};
   return info;
 }
 }  // namespace aloft
