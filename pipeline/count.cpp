@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <optional>
 
 #include "host/chunk_ring.hpp"
@@ -162,6 +164,15 @@ Counts count_transitions(Context& ctx, const CountParams& asked, TokenSource& co
     out.pairs.push_back(pairs);
   }
   return out;
+}
+
+void require_pairs(const Counts& counts, const std::string& origin) {
+  if (counts.pairs.front() > 0) return;
+  throw InputError(
+      counts.tokens < 2
+          ? origin + ": holds fewer than two tokens, so there is no pair to count"
+          : fmt::format("{}: each of its {} documents is a single token, so there is no pair to count",
+                        origin, counts.tokens));
 }
 
 }  // namespace aloft

@@ -25,6 +25,7 @@ std::string manifest_text(const std::string& settings, RunOutcome& outcome, std:
   record["model"] = {{"layers", s.layers},     {"heads", s.heads},        {"kv_heads", s.kv_heads},
                      {"head_dim", s.head_dim}, {"d_model", s.d_model},    {"context", s.context},
                      {"vocab", s.vocab},       {"rope_base", s.rope_base}};
+  if (s.vocab == 0) record["model"].erase("vocab");  // not known: the recipe needed none
   for (const StageTime& t : outcome.times)
     record["stages"].push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
   for (const std::string& name : RunDirectory::file_names()) {

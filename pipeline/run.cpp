@@ -80,11 +80,12 @@ class Run {
       if (!c_.corpus.paths.empty())
         note_("note: recipe " + c_.compose.recipe + " reads no corpus; --corpus is not used");
       shape_ = resolve_shape(flags_, model_config_, arch_, 1);
-      if (!flags_.vocab && !model_config_.vocab) shape_.vocab = 0;
       check_plan(plan_run(c_, shape_, 1, 0), c_);
     }
     compose_and_emit(reads);
     out_.shape = shape_;
+    if (!reads && !flags_.vocab && !model_config_.vocab)
+      out_.shape.vocab = 0;  // unknown, and of no consequence
     out_.times = ctx_.times();
     folder_.complete(manifest_text(settings_, out_, backend_.device->name(), folder_));
     out_.files.emplace_back("manifest.json");
@@ -95,6 +96,10 @@ class Run {
   void settle_shape(std::int64_t corpus_vocab, std::uint64_t expected_tokens) {
     shape_ = resolve_shape(flags_, model_config_, arch_, corpus_vocab);
     check_plan(plan_run(c_, shape_, corpus_vocab, expected_tokens), c_);
+    // What is wrong with the rest of the request should be known before hours of counting.
+    (void)expand_params();
+    if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
+      (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus_vocab, shape_.d_model);
   }
 
   void obtain_counts() {
@@ -104,6 +109,7 @@ class Run {
       if (auto loaded = load_counts(device, path, folder_.recall("counts.key").value_or("-"))) {
         counts_ = std::move(*loaded);
         resumed("count");
+        check_counts();
         settle_shape(counts_.vocab, counts_.tokens);
         describe_counts();
         return;
@@ -114,8 +120,10 @@ class Run {
     } else {
       count_corpus();
     }
+    check_counts();
     counts_key_ = key_of(
         {"counts", counts_.corpus_hash, std::to_string(counts_.vocab), std::to_string(counts_.max_lag)});
+    if (!vocabulary_.empty()) write_file(folder_.file("vocab.json"), vocabulary_);
     save(path, counts_, counts_key_);
     if (!inputs.empty()) {
       folder_.remember("counts.key", counts_key_);
@@ -160,19 +168,21 @@ class Run {
     ctx_.times() = counting.times();
     if (host_backend_)  // the GPU counted, the CPU goes on
       for (CountCsr& lag : counts_.lags) lag = moved(lag, ctx_.device());
-    if (counts_.tokens < 2)
-      throw InputError(c_.corpus.paths.front() +
-                       ": holds fewer than two tokens, so there is no pair to count");
-    if (const auto vocabulary = corpus->vocabulary_json())
-      write_file(folder_.file("vocab.json"), *vocabulary);
+    vocabulary_ = corpus->vocabulary_json().value_or("");
+  }
+
+  // Before anything of it is kept.
+  void check_counts() const {
+    const std::string& origin = c_.counts_file.empty() ? c_.corpus.paths.front() : c_.counts_file;
+    require_pairs(counts_, origin);
+    if (!c_.expected_corpus_hash.empty() && counts_.corpus_hash != c_.expected_corpus_hash)
+      throw InputError(
+          fmt::format("{}: the corpus has changed: its hash is {}, the config expects {} (drop corpus-hash "
+                      "from the config, or pass --corpus, to use it all the same)",
+                      origin, counts_.corpus_hash, c_.expected_corpus_hash));
   }
 
   void describe_counts() {
-    if (!c_.expected_corpus_hash.empty() && counts_.corpus_hash != c_.expected_corpus_hash)
-      throw InputError(
-          fmt::format("the corpus has changed: its hash is {}, the config expects {} (drop corpus-hash from "
-                      "the config, or pass --corpus, to use it all the same)",
-                      counts_.corpus_hash, c_.expected_corpus_hash));
     if (counts_key_.empty())
       counts_key_ = key_of(
           {"counts", counts_.corpus_hash, std::to_string(counts_.vocab), std::to_string(counts_.max_lag)});
@@ -222,10 +232,7 @@ class Run {
                                       load_projections, [&] { return project(ctx_, counts_, embedding_); });
   }
 
-  void decompose_and_expand() {
-    const std::string spectra_key = key_of({"spectra", projections_key_});
-    spectra_ = stage<Spectra>("decompose", "spectra.safetensors", spectra_key, load_spectra,
-                              [&] { return decompose(ctx_, projections_); });
+  [[nodiscard]] ExpandParams expand_params() const {
     ExpandParams p = c_.expand;
     p.seed = c_.seed;
     if (p.layer_lags.empty()) p.layer_lags = default_layer_lags(shape_.layers, c_.lags);
@@ -239,6 +246,18 @@ class Run {
       p.method = ExpandMethod::none;
       p.layer_lags.assign(static_cast<std::size_t>(shape_.layers), 1);
     }
+    const std::int64_t rank = shape_.d_model / 2 * 2;  // of an antisymmetric matrix, at most
+    if (p.method != ExpandMethod::none && p.pr_target > static_cast<double>(rank))
+      throw UsageError(fmt::format("--pr-target {} is above the rank that a width of {} allows, {}",
+                                   p.pr_target, shape_.d_model, rank));
+    return p;
+  }
+
+  void decompose_and_expand() {
+    const std::string spectra_key = key_of({"spectra", projections_key_});
+    spectra_ = stage<Spectra>("decompose", "spectra.safetensors", spectra_key, load_spectra,
+                              [&] { return decompose(ctx_, projections_); });
+    const ExpandParams p = expand_params();
     const std::string key =
         key_of({"expanded", spectra_key, std::to_string(static_cast<int>(p.method)),
                 fmt::format("{} {} {} {}", p.pr_target, static_cast<int>(p.directions), p.stack_modes,
@@ -333,6 +352,7 @@ class Run {
   ModelShape shape_;
   RunOutcome out_;
   double pr_target_ = 0;
+  std::string vocabulary_;  ///< vocab.json's text, when counting had one
   std::string counts_key_, embedding_key_, projections_key_;
   Counts counts_;
   Embedding embedding_;

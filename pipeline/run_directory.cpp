@@ -70,6 +70,8 @@ RunDirectory::RunDirectory(std::string path, const std::string& settings, bool f
 
 RunDirectory::~RunDirectory() {
   std::error_code ignored;
+  for (const std::string& name : file_names())  // a finished stage's, though nothing was remembered (stdin)
+    worth_keeping_ = worth_keeping_ || fs::exists(file(name), ignored);
   if (!worth_keeping_) fs::remove(state_path(), ignored);
   lock_.reset();
   if (created_ && !worth_keeping_) fs::remove(path_, ignored);  // only when empty

@@ -28,6 +28,8 @@ struct CountParams {
 };
 /// Streams the corpus once. Any strategy, chunk size and thread count give the same bits.
 [[nodiscard]] Counts count_transitions(Context& ctx, const CountParams& p, TokenSource& corpus);
+/// Throws InputError naming `origin`, a file, when no two tokens of it stand beside each other.
+void require_pairs(const Counts& counts, const std::string& origin);
 
 /// Counts of text whose tokens were drawn independently from the unigram (a shuffled corpus), the null of
 /// every asymmetry and spectrum: `tokens` tokens, one document, reproducible from the seed.

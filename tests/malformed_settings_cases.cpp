@@ -14,7 +14,6 @@ void add_configs(Cases& out) {
                                                         {"a list", "- seed: 1\n- lags: 2\n"},
                                                         {"bracket open", "layer-lags: [1, 2\n"},
                                                         {"brace open", "{seed: 1\n"},
-                                                        {"quote open", "embedding: \"ppmi\n"},
                                                         {"tab as indentation", "a:\n\t- 1\n"},
                                                         {"two values", "seed: 1: 2\n"},
                                                         {"bad indentation", "seed: 1\n  lags: 2\n"},
@@ -25,8 +24,8 @@ void add_configs(Cases& out) {
     out.push_back({"config: syntax",
                    name,
                    {{"c.yaml", yaml}, kText},
-                   {init_with({"--corpus", "@t.txt", "--config", "@c.yaml"}),
-                    count_with({"--corpus", "@t.txt", "--config", "@c.yaml"})},
+                   {init_with({"--corpus", "@t.txt", "--vocab-size", "8", "--config", "@c.yaml"}),
+                    count_with({"--corpus", "@t.txt", "--vocab-size", "8", "--config", "@c.yaml"})},
                    "c.yaml"});
   const std::pair<const char*, std::string> content[] = {
       {"unknown key", "sede: 1\n"},
@@ -62,8 +61,8 @@ void add_configs(Cases& out) {
   for (const auto& [name, yaml] : content)
     out.push_back({"config: content",
                    name,
-                   {{"c.yaml", yaml}, kText},
-                   {init_with({"--corpus", "@t.txt", "--config", "@c.yaml"})},
+                   {{"c.yaml", yaml}, kText, {"vocab.json", kSoundVocabulary}},
+                   {init_with({"--corpus", "@t.txt", "--vocabulary", "@vocab.json", "--config", "@c.yaml"})},
                    "c.yaml"});
 }
 

@@ -58,8 +58,7 @@ class CountCommand final : public Command {
       const auto source = corpus->open();
       counts = count_transitions(ctx, p, *source);
     }
-    if (counts.tokens < 2)
-      throw InputError(corpus_.paths.front() + ": holds fewer than two tokens, so there is no pair to count");
+    require_pairs(counts, corpus_.paths.front());
     if (const auto vocabulary = corpus->vocabulary_json(); vocabulary && !vocab_path_.empty())
       write_file(vocab_path_, *vocabulary);
     save(output_path_, counts, "");

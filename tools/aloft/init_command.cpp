@@ -18,7 +18,7 @@ using nlohmann::ordered_json;
 // Not part of what a run is: they change no tensor, or name where it goes.
 const std::vector<std::string> kNotSettings{"config", "json",    "quiet", "force",
                                             "output", "threads", "memory"};
-const std::vector<std::string> kPaths{"corpus",    "counts", "vocab",       "tokenizer",
+const std::vector<std::string> kPaths{"corpus",    "counts", "vocabulary",  "tokenizer",
                                       "embedding", "arch",   "model-config"};
 
 ordered_json json_of(const RunOutcome& r, const std::string& output) {

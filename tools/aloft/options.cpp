@@ -37,11 +37,34 @@ CLI::Option* add_choice(CLI::App& command, const std::string& flag, E& value,
       ->type_name("WORD");
 }
 
+// CLI11's own checks show the largest double in full.
+CLI::Validator number_check(const std::string& what, bool zero) {
+  return CLI::Validator(
+      [what, zero](const std::string& text) {
+        double value = 0;
+        const bool number = CLI::detail::lexical_cast(text, value) && std::isfinite(value);
+        return number && (value > 0 || (zero && value == 0)) ? std::string()
+                                                             : fmt::format("'{}' is no {}", text, what);
+      },
+      "FLOAT");
+}
+CLI::Validator number_above_zero() { return number_check("number above 0", false); }
+CLI::Validator number_from_zero() { return number_check("number from 0", true); }
+
 const std::map<std::string, CorpusFormat> kFormats{
     {"auto", CorpusFormat::automatic}, {"text", CorpusFormat::text}, {"u16", CorpusFormat::u16},
     {"u32", CorpusFormat::u32},        {"llmc", CorpusFormat::llmc}, {"npy", CorpusFormat::npy}};
 
 }  // namespace
+
+CLI::Validator whole_number() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string() : fmt::format("'{}' is no whole number from 0", text);
+      },
+      "UINT");
+}
 
 void add_output_options(CLI::App& command, OutputOptions& o) {
   command.add_flag("--json", o.json, "Print the result as JSON");
@@ -126,7 +149,7 @@ void add_model_options(CLI::App& command, ModelOptions& o) {
   size("--context", o.sizes.context, "Context length (default: 1024)");
   size("--model-vocab-size", o.sizes.vocab, "Rows of the model's embedding, at least the corpus vocabulary");
   command.add_option("--rope-base", o.sizes.rope_base, "RoPE base (default: the architecture's)")
-      ->check(CLI::PositiveNumber)
+      ->check(number_above_zero())
       ->type_name("X")
       ->group(group);
 }
@@ -178,7 +201,7 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->group(group);
   command.add_option("--pr-target", c.expand.pr_target, "Participation ratio to reach")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber)
+      ->check(number_above_zero())
       ->group(group);
   command.add_option("--directions", o.directions, "keep, or haar: random directions (control)")
       ->capture_default_str()
@@ -193,7 +216,7 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
   command
       .add_option("--stack-modes", c.expand.stack_modes, "stack: planes from each lag (0: d-model / 2 lags)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_from_zero())
       ->group(group);
   command
       .add_option("--stack-weights", c.expand.stack_weights,
@@ -208,13 +231,13 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->group(group);
   command.add_option("--noise", c.compose.noise, "Usual random part added to what is injected, times this")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_from_zero())
       ->group(group);
   command
       .add_option("--strength", c.compose.strength,
                   "Norm of the injected kernel relative to the random init's")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_from_zero())
       ->group(group);
   command
       .add_option("--mimetic-key", c.compose.mimetic_key,
@@ -232,12 +255,14 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       .add_option("--null-tokens", c.null_tokens,
                   "Shuffled tokens for the null in spectra.json, at most; 0: none")
       ->capture_default_str()
+      ->check(whole_number())
       ->group(group);
   add_choice(command, "--dtype", c.dtype, {{"f32", DType::f32}, {"f16", DType::f16}, {"bf16", DType::bf16}},
              "Type of the tensors written")
       ->group(group);
   command.add_option("--seed", c.seed, "Every random number follows from it")
       ->capture_default_str()
+      ->check(whole_number())
       ->group(group);
 }
 

@@ -7,6 +7,9 @@
 
 namespace aloft {
 
+/// CLI11 reads "-1" as the largest unsigned number.
+[[nodiscard]] CLI::Validator whole_number();
+
 /// What every command takes.
 struct OutputOptions {
   bool json = false;

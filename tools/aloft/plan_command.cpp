@@ -25,6 +25,7 @@ class PlanCommand final : public Command {
     app_.add_option("--output", config_.output, "Folder the run would write to")->type_name("FOLDER");
     app_.add_option("--tokens", tokens_,
                     "Plan for this many tokens instead of reading --corpus (needs --vocab-size)")
+        ->check(whole_number())
         ->type_name("N");
     add_output_options(app_, output_);
     add_corpus_options(app_, config_.corpus);

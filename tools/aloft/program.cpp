@@ -61,6 +61,16 @@ void parse(Program& program, std::vector<std::string> words) {
   program.app.parse(words);
 }
 
+// A value that no flag takes is a defect of the config, not of the command line.
+void check_config(const std::string& path, const std::vector<std::string>& words) {
+  Program alone;
+  try {
+    parse(alone, words);
+  } catch (const CLI::ParseError& e) {
+    throw InputError(fmt::format("{}: {}", path, e.what()));
+  }
+}
+
 int fail(ExitCode code, const std::string& what) {
   std::string line = what;
   std::replace(line.begin(), line.end(), '\n', ' ');
@@ -78,8 +88,10 @@ int run_program(const std::vector<std::string>& arguments) {
     CLI::App& app = program->chosen()->app();
     // A config stands for flags: once it is known what the command line itself says, its words go in front.
     if (CLI::Option* config = app.get_option_no_throw("--config"); config != nullptr && config->count() > 0) {
-      std::vector<std::string> words = config_words(config->as<std::string>(), app);
+      const auto path = config->as<std::string>();
+      std::vector<std::string> words = config_words(path, app);
       words.insert(words.begin(), app.get_name());
+      check_config(path, words);
       words.insert(words.end(), arguments.begin() + 1, arguments.end());
       program = std::make_unique<Program>();
       parse(*program, words);
