@@ -71,6 +71,12 @@ class Run {
 
   RunOutcome go() {
     out_.resumed = folder_.resuming();
+    if (arch_.qk_norm)
+      note_("warning: " + arch_.name +
+            " normalises queries and keys, so its scores are not those of the designed kernel");
+    if (arch_.rope_scaling != "none" && arch_.rope_scaling != "linear")
+      note_("note: RoPE scaling '" + arch_.rope_scaling +
+            "' is not modelled; the order of its frequencies is all that matters here");
     const bool reads = recipe_reads_corpus(c_.compose.recipe);
     if (reads) {
       obtain_counts();
@@ -159,6 +165,8 @@ class Run {
     p.strategy = c_.strategy;
     p.memory_bytes = c_.memory_bytes;
     p.expected_tokens = corpus->expected_tokens();
+    const CountPlan plan = plan_count(p);
+    note_("counting: " + strategy_name(plan.strategy) + ", " + plan.reason);
     Context counting(backend_, progress_);
     {
       const auto timed = counting.scope("count");

@@ -100,12 +100,7 @@ class InitCommand final : public Command {
     if (config_.output.empty()) throw UsageError("--output is needed: the folder to write");
     if (!config_.counts_file.empty() && !config_.corpus.paths.empty())
       throw UsageError("--counts and --corpus: give one of them");
-    config_.lags = count_.lags;
-    config_.strategy = count_.strategy;
-    config_.backend = count_.backend;
-    config_.threads = count_.threads;
-    config_.memory_bytes = memory_budget(count_.memory);
-    settle_design(config_, design_);
+    settle(config_, count_, design_);
     const Model model = load_model(model_);
     TerminalProgress progress(output_.quiet);
     const RunOutcome outcome = run_init(config_, model_.sizes, model.config, model.architecture,

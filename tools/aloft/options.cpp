@@ -266,7 +266,12 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->group(group);
 }
 
-void settle_design(RunConfig& c, const DesignOptions& o) {
+void settle(RunConfig& c, const CountOptions& count, const DesignOptions& o) {
+  c.lags = count.lags;
+  c.strategy = count.strategy;
+  c.backend = count.backend;
+  c.threads = count.threads;
+  c.memory_bytes = memory_budget(count.memory);
   c.expand.directions = o.directions == "haar" ? Directions::haar : Directions::keep;
   const std::string sign = !o.sign.empty() ? o.sign : c.compose.recipe == "asymmetry" ? "paper" : "causal";
   c.compose.sign = sign == "paper" ? Sign::paper : Sign::causal;

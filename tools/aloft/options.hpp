@@ -50,8 +50,8 @@ struct DesignOptions {
   std::string directions = "keep";
 };
 void add_design_options(CLI::App& command, RunConfig& config, DesignOptions& o);
-/// Fills what depends on more than one flag. Throws UsageError.
-void settle_design(RunConfig& config, const DesignOptions& o);
+/// Fills in what was counted apart, and what depends on more than one flag. Throws UsageError.
+void settle(RunConfig& config, const CountOptions& count, const DesignOptions& design);
 
 /// "512M", "4G", "1.5GiB", plain bytes; powers of 1024. Throws UsageError.
 [[nodiscard]] std::uint64_t parse_bytes(const std::string& text);

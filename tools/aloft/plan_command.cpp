@@ -36,11 +36,8 @@ class PlanCommand final : public Command {
   CLI::App& app() override { return app_; }
 
   void run() override {
-    config_.lags = count_.lags;
-    config_.strategy = count_.strategy;
-    config_.memory_bytes = memory_budget(count_.memory);
     if (config_.output.empty()) config_.output = ".";
-    settle_design(config_, design_);
+    settle(config_, count_, design_);
     const Model model = load_model(model_);
     std::int64_t vocab = config_.corpus.vocab_size;
     std::uint64_t tokens = tokens_;
