@@ -267,7 +267,7 @@ TEST_F(Program, UsageErrorsExitWithTwo) {
   const Words good = from_corpus() + model, out{"--output", folder_ / "run"};
   const std::pair<Words, std::string> errors[] = {
       {{}, "subcommand"},
-      {{"initialise"}, "initialise"},
+      {{"initialise"}, "subcommand"},
       {Words{"init", "--colour", "red"} + good + out, "--colour"},
       {Words{"init"} + good, "--output"},
       {Words{"count"} + from_corpus(), "--output"},

@@ -161,6 +161,9 @@ void add_tensors(Cases& out) {
   changed(metadata, "max_lag 3", [](Tensors& t) { t.metadata["max_lag"] = "3"; });
   changed(metadata, "max_lag 65", [](Tensors& t) { t.metadata["max_lag"] = "65"; });
 
+  changed(metadata, "digest of other content",
+          [](Tensors& t) { t.metadata["digest"] = std::string(32, '0'); });
+
   // Sound files, but no counts: inspect takes these.
   const auto other = [&](const char* name, const std::function<void(Tensors&)>& change) {
     changed("another artifact", name, change);

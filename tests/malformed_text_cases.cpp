@@ -89,7 +89,7 @@ void add_utf8(Cases& out) {
   out.back().files.emplace_back("sp.model", kSoundPieces + kSoundModelTail);
   for (const int far : {65535, 65537, 1 << 20, (1 << 20) - 2, (1 << 20) + 3})
     out.push_back(bad_corpus("invalid UTF-8 elsewhere", "after byte " + std::to_string(far), "t.txt",
-                             sample_text(far / 3).substr(0, static_cast<std::size_t>(far)) + "\xe2\x82 the",
+                             sample_text(far / 2).substr(0, static_cast<std::size_t>(far)) + "\xe2\x82 the",
                              kWords));
 }
 
