@@ -254,6 +254,10 @@ class Run {
       p.method = ExpandMethod::none;
       p.layer_lags.assign(static_cast<std::size_t>(shape_.layers), 1);
     }
+    if (p.method == ExpandMethod::stack && !p.stack_weights.empty() &&
+        p.stack_weights.size() != static_cast<std::size_t>(c_.lags))
+      throw UsageError(fmt::format("--stack-weights names {} weights for {} lags: give one for each",
+                                   p.stack_weights.size(), c_.lags));
     const std::int64_t rank = shape_.d_model / 2 * 2;  // of an antisymmetric matrix, at most
     if (p.method != ExpandMethod::none && p.pr_target > static_cast<double>(rank))
       throw UsageError(fmt::format("--pr-target {} is above the rank that a width of {} allows, {}",

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/cli_helpers.hpp"
+#include "tests/malformed_cases.hpp"
 
 // The compiled program from end to end: every command, every recipe and architecture, exit codes.
 
@@ -47,8 +47,7 @@ class Program : public testing::Test {
   std::string corpus_;
 };
 
-// init
-// ----------------------------------------------------------------------------------------------------------
+// ---- init ----
 
 struct Design {
   std::string recipe, arch;
@@ -190,8 +189,24 @@ TEST_F(Program, TokenFilesOfEveryFormatAreTheSameCorpus) {
   }
 }
 
-// The other commands
-// --------------------------------------------------------------------------------------------
+TEST_F(Program, EveryTokenizerOfText) {
+  const std::pair<Words, int> tokenizers[] = {
+      {{"bytes"}, 256}, {{folder_.file("sp.model", kSoundPieces + kSoundModelTail)}, 7}};
+  for (const auto& [tokenizer, vocab] : tokenizers) {
+    const std::string output = "run" + std::to_string(vocab);
+    const Outcome o =
+        run(init(output) + Words{"--pr-target", "4", "--corpus", corpus_, "--tokenizer"} + tokenizer);
+    ASSERT_EQ(o.code, 0) << o;
+    EXPECT_EQ(header_of(folder_ / (output + "/counts.safetensors"))["unigram"]["shape"], json({vocab}));
+    EXPECT_EQ(fs::exists(folder_ / (output + "/vocab.json")), vocab == 7);
+    for (const std::string& name : names(output)) {
+      const Outcome seen = run({"inspect", folder_ / (output + "/" + name)});
+      EXPECT_EQ(seen.code, 0) << name << ": " << seen;
+    }
+  }
+}
+
+// ---- The other commands ----
 
 TEST_F(Program, CountsGoIntoInit) {
   const std::string counts = folder_ / "counts.safetensors", vocabulary = folder_ / "vocab.json";
@@ -259,8 +274,7 @@ TEST_F(Program, TellsAboutItself) {
   }
 }
 
-// Refusals
-// ------------------------------------------------------------------------------------------------------
+// ---- Refusals ----
 
 TEST_F(Program, UsageErrorsExitWithTwo) {
   const Words model = Words{"--arch", "gpt2"} + kModel;
@@ -292,6 +306,7 @@ TEST_F(Program, UsageErrorsExitWithTwo) {
       {Words{"init", "--backend", "tpu"} + good + out, "tpu"},
       {Words{"init", "--noise", "-1"} + good + out, "--noise"},
       {Words{"init", "--layer-lags", "1,9"} + good + out, "9"},
+      {Words{"init", "--expand", "stack", "--stack-weights", "1,2"} + good + out, "--stack-weights"},
       {Words{"init", "--layer-lags", "1,1,1"} + good + out, "--layer-lags"},
       {Words{"init", "--embedding", "none.npy"} + good + out, "none.npy"},
       {Words{"init", "--embedding", corpus_} + good + out, ".npy"},

@@ -26,7 +26,6 @@ Cases malformed_counts();
 Cases malformed_embeddings();
 
 // How the program is called
-// -------------------------------------------------------------------------------------
 
 inline const Words kSmallModel{"--arch",  "gpt2", "--layers", "1", "--d-model",   "8",
                                "--heads", "1",    "--lags",   "2", "--pr-target", "2"};
@@ -58,7 +57,6 @@ inline std::string replaced(std::string text, const std::string& from, const std
 }
 
 // Sound files, each the base of a family of defects
-// ---------------------------------------------------------------
 
 inline const std::string kSoundText = "the cat sat on the mat and the dog sat on the cat and the mat\n";
 inline const std::string kSoundVocabulary =

@@ -92,6 +92,8 @@ ordered_json json_summary(const std::string& path) {
   const std::string text = read_file(path);
   const ordered_json json = ordered_json::parse(text, nullptr, false);
   if (json.is_discarded() || !json.is_object()) throw InputError(path + ": is no JSON object");
+  if (json.contains("tokenizer") && json["tokenizer"] == "sentencepiece" && json.contains("tokens"))
+    return {{"kind", "vocabulary"}, {"tokenizer", "sentencepiece"}, {"size", json["tokens"].size()}};
   if (json.contains("tokenizer") && json.contains("tokens")) {
     const Vocabulary v(text, path);
     ordered_json out{{"kind", "vocabulary"}, {"size", v.size()}, {"tokens", v.tokens()}};
