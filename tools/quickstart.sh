@@ -10,7 +10,7 @@ cmake --build --preset release
 
 folder=build/quickstart
 mkdir -p "$folder"
-mapfile -t pods < <(find /usr/share/perl -follow -name '*.pod' -size +0 2>/dev/null | sort)
+mapfile -t pods < <(find /usr/share/perl -name '*.pod' -size +0 | sort)
 [ ${#pods[@]} -gt 0 ] || { echo "quickstart: no text under /usr/share/perl; is perl-doc installed?" >&2; exit 1; }
 # POD is UTF-8 or ASCII for the most part; what is not is replaced by the program.
 echo

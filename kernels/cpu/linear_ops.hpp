@@ -4,7 +4,7 @@
 namespace aloft::cpu {
 
 /// The linear half of the contract (kernels/ops.hpp says what each does). Implemented by subject:
-/// sparse.cpp, dense.cpp (gemm, scale, QR, normal), spectrum.cpp (svd, eigh), skew_spectrum.cpp, fourier.cpp.
+/// sparse.cpp, sparse_real.cpp, dense.cpp, orthonormalize.cpp, spectrum.cpp, skew_spectrum.cpp, fourier.cpp.
 class CpuLinearOps final : public LinearOps {
  public:
   explicit CpuLinearOps(Device& device) : device_(device) {}
