@@ -55,13 +55,21 @@ class PlanCommand final : public Command {
     }
     const ModelShape shape =
         resolve_shape(model_.sizes, model.config, specialize(model.architecture, model.config), vocab);
-    const RunPlan plan = plan_run(config_, shape, vocab, tokens);
-    print(plan, tokens, vocab);
-    check_plan(plan, config_);
+    try {
+      const RunPlan plan = plan_run(config_, shape, vocab, tokens);
+      print(plan, tokens, vocab);
+      check_plan(plan, config_);
+    } catch (const ResourceError&) {  // what it would take is the more worth knowing
+      RunConfig unlimited = config_;
+      unlimited.memory_bytes = 0;
+      if (!printed_) print(plan_run(unlimited, shape, vocab, tokens), tokens, vocab);
+      throw;
+    }
   }
 
  private:
-  void print(const RunPlan& plan, std::uint64_t tokens, std::int64_t vocab) const {
+  void print(const RunPlan& plan, std::uint64_t tokens, std::int64_t vocab) {
+    printed_ = true;
     const std::uint64_t free = free_disk(config_.output);
     if (output_.json) {
       nlohmann::ordered_json out{{"tokens", tokens},
@@ -98,6 +106,7 @@ class PlanCommand final : public Command {
   CLI::App& app_;
   std::string config_path_;
   std::uint64_t tokens_ = 0;
+  bool printed_ = false;
   OutputOptions output_;
   CountOptions count_;
   ModelOptions model_;
