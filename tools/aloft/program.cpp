@@ -49,6 +49,16 @@ struct Program {
           option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     }
   }
+  /// CLI11 only says that a subcommand is missing when it does not know the word.
+  void expect_known(const std::string& word) const {
+    std::string names;
+    for (const auto& c : commands) {
+      if (c->app().get_name() == word) return;
+      names += " " + c->app().get_name();
+    }
+    if (word.rfind('-', 0) != 0)
+      throw UsageError(fmt::format("unknown command '{}'; there are:{}", word, names));
+  }
   Command* chosen() {
     for (const auto& c : commands)
       if (c->app().parsed()) return c.get();
@@ -84,6 +94,7 @@ int run_program(const std::vector<std::string>& arguments) {
   install_interrupt_handlers();
   try {
     auto program = std::make_unique<Program>();
+    if (!arguments.empty()) program->expect_known(arguments.front());
     parse(*program, arguments);
     CLI::App& app = program->chosen()->app();
     // A config stands for flags: once it is known what the command line itself says, its words go in front.
