@@ -173,7 +173,7 @@ TEST(CountPlan, ChoosesByFillAndMemory) {
   p.vocab = 4096;
   p.expected_tokens = 1'000'000'000;
   EXPECT_EQ(plan_count(p).strategy, CountStrategy::dense);
-  p.memory_bytes = std::uint64_t{2} << 30;
+  p.memory_bytes = std::uint64_t{3} << 30;
   const CountPlan tight = plan_count(p);
   EXPECT_LE(tight.total_bytes(), p.memory_bytes);
 }
