@@ -25,7 +25,7 @@ tally_gtest() { # name, program
   passed=$((passed + ok)) failed=$((failed + ${bad:-0}))
 }
 
-cmake --preset release >/dev/null
+cmake --preset release -DALOFT_TESTS=ON >/dev/null
 cmake --build --preset release
 tally_gtest "C++ tests, release" build/release/tests/aloft_tests
 
