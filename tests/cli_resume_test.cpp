@@ -119,7 +119,8 @@ TEST_F(Interrupted, ByKillAtAnyMoment) {
     Process process(init(folder_, "run"));
     std::this_thread::sleep_for(std::chrono::duration<double>(delay));
     process.send(SIGKILL);
-    if (process.wait().signal != SIGKILL) {  // it was through: the machine has become faster
+    // It was through, all but its exit at the latest: the machine has become faster.
+    if (process.wait().signal != SIGKILL || exists("manifest.json")) {
       expect_as_uninterrupted("run");
       fs::remove_all(folder_ / "run");
       span *= 0.7;
