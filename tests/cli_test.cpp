@@ -281,7 +281,7 @@ TEST_F(Program, UsageErrorsExitWithTwo) {
   const Words good = from_corpus() + model, out{"--output", folder_ / "run"};
   const std::pair<Words, std::string> errors[] = {
       {{}, "subcommand"},
-      {{"initialise"}, "subcommand"},
+      {{"initialise"}, "unknown command"},
       {Words{"init", "--colour", "red"} + good + out, "--colour"},
       {Words{"init"} + good, "--output"},
       {Words{"count"} + from_corpus(), "--output"},
