@@ -12,10 +12,11 @@
 
 namespace aloft {
 
-/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each chunk owns
-/// `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the next
-/// ones (fewer near the end, none in the last chunk). Until its destruction the source belongs to that thread, except
-/// for position(); the destructor cancels a read in progress, and with it the rest of the pass.
+/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each
+/// chunk owns `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the
+/// next ones (fewer near the end, none in the last chunk). Until its destruction the source belongs to that
+/// thread, except for position(); the destructor cancels a read in progress, and with it the rest of the
+/// pass.
 class ChunkRing {
  public:
   struct Chunk {

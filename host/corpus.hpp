@@ -14,19 +14,20 @@ enum class InvalidUtf8 { refuse, replace };  ///< replace: U+FFFD for each bad b
 
 /// What a user said about a corpus.
 struct CorpusSpec {
-  std::vector<std::string> paths;          ///< "-" is stdin (at most once)
+  std::vector<std::string> paths;  ///< "-" is stdin (at most once)
   CorpusFormat format = CorpusFormat::automatic;
-  std::string tokenizer = "words";         ///< text only: "bytes", "words", or a SentencePiece .model file
-  std::int64_t vocab_size = 0;             ///< words: types kept, unknown id 0 included; token files: ids must be below
-  std::string vocabulary;                  ///< words: an existing vocab.json to use instead of building one
+  std::string tokenizer = "words";  ///< text only: "bytes", "words", or a SentencePiece .model file
+  std::int64_t vocab_size = 0;  ///< words: types kept, unknown id 0 included; token files: ids must be below
+  std::string vocabulary;       ///< words: an existing vocab.json to use instead of building one
   std::optional<std::int64_t> doc_sep_id;  ///< token files: this id separates documents
   InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
-  std::string spool_folder;                ///< where stdin is kept if two passes are needed; "": the temp folder
+  std::string spool_folder;  ///< where stdin is kept if two passes are needed; "": the temp folder
 };
 
-/// A corpus that can be streamed any number of times (only a pipe that needed no spooling, once: the second open()
-/// throws UsageError). Sources may outlive it. Construction reads what it must (file headers and sizes; for
-/// `words` without a vocabulary one whole pass to build it) and throws InputError on the first defect.
+/// A corpus that can be streamed any number of times (only a pipe that needed no spooling, once: the second
+/// open() throws UsageError). Sources may outlive it. Construction reads what it must (file headers and
+/// sizes; for `words` without a vocabulary one whole pass to build it) and throws InputError on the first
+/// defect.
 class Corpus {
  public:
   Corpus() = default;
@@ -34,13 +35,15 @@ class Corpus {
   Corpus& operator=(const Corpus&) = delete;
   virtual ~Corpus() = default;
 
-  /// Ids are below this. `words`: as asked for, even if the corpus has fewer types (the ids beyond never occur).
+  /// Ids are below this. `words`: as asked for, even if the corpus has fewer types (the ids beyond never
+  /// occur).
   [[nodiscard]] virtual std::int64_t vocab_size() const = 0;
   [[nodiscard]] virtual std::unique_ptr<TokenSource> open() = 0;
-  /// Exact for token files (separators included), `bytes` and after a `words` vocabulary pass, else an estimate from the
-  /// size in bytes; 0 unknown (a pipe).
+  /// Exact for token files (separators included), `bytes` and after a `words` vocabulary pass, else an
+  /// estimate from the size in bytes; 0 unknown (a pipe).
   [[nodiscard]] virtual std::uint64_t expected_tokens() const = 0;
-  [[nodiscard]] virtual std::string format_name() const = 0;  ///< "text (words)", "u16", "llmc v1", "npy", ...
+  [[nodiscard]] virtual std::string format_name()
+      const = 0;  ///< "text (words)", "u16", "llmc v1", "npy", ...
   /// vocab.json's text, when the tokenizer has a vocabulary worth saving ("bytes": none).
   [[nodiscard]] virtual std::optional<std::string> vocabulary_json() const { return std::nullopt; }
 };

@@ -14,7 +14,8 @@ std::int64_t need(std::optional<std::int64_t> flag, std::optional<std::int64_t> 
   throw UsageError(fmt::format("{} is needed (or --model-config with a Hugging Face config.json)", name));
 }
 
-std::int64_t prefer(std::optional<std::int64_t> flag, std::optional<std::int64_t> config, std::int64_t otherwise) {
+std::int64_t prefer(std::optional<std::int64_t> flag, std::optional<std::int64_t> config,
+                    std::int64_t otherwise) {
   return flag ? *flag : config.value_or(otherwise);
 }
 
@@ -32,15 +33,17 @@ ModelShape resolve_shape(const ModelFlags& flags, const ModelConfig& config, con
   const bool own_width = own_heads || (flags.d_model && flags.d_model != config.d_model);
   const std::optional<std::int64_t> config_head_dim = own_width ? std::nullopt : config.head_dim;
   if (!flags.head_dim && !config_head_dim && shape.heads > 0 && shape.d_model % shape.heads != 0)
-    throw UsageError(fmt::format("--d-model {} is no multiple of --heads {}: give --head-dim", shape.d_model, shape.heads));
-  shape.head_dim =
-      prefer(flags.head_dim, config_head_dim, shape.heads > 0 ? shape.d_model / shape.heads : std::int64_t{0});
+    throw UsageError(fmt::format("--d-model {} is no multiple of --heads {}: give --head-dim", shape.d_model,
+                                 shape.heads));
+  shape.head_dim = prefer(flags.head_dim, config_head_dim,
+                          shape.heads > 0 ? shape.d_model / shape.heads : std::int64_t{0});
   shape.context = prefer(flags.context, config.context, 1024);
   shape.vocab = prefer(flags.vocab, config.vocab, corpus_vocab);
   shape.rope_base = flags.rope_base ? *flags.rope_base : config.rope_base.value_or(arch.rope_base);
   check_shape(arch, shape);
   if (shape.vocab < corpus_vocab)
-    throw UsageError(fmt::format("--model-vocab-size {} is below the corpus vocabulary of {}", shape.vocab, corpus_vocab));
+    throw UsageError(
+        fmt::format("--model-vocab-size {} is below the corpus vocabulary of {}", shape.vocab, corpus_vocab));
   shape.rotary_dim = rotary_dim(arch, shape);
   return shape;
 }

@@ -38,8 +38,8 @@ void require_pairs(const Counts& counts, const std::string& origin);
 
 // ---- embed (science: section 2) ----
 
-/// Rows of U_d √Σ_d of the truncated SVD of the positive PMI of J_1 + J_1ᵀ, by a randomized block Krylov method to convergence.
-/// Signs: the entry of largest magnitude in each column is positive.
+/// Rows of U_d √Σ_d of the truncated SVD of the positive PMI of J_1 + J_1ᵀ, by a randomized block Krylov
+/// method to convergence. Signs: the entry of largest magnitude in each column is positive.
 [[nodiscard]] Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d,
                                        std::uint64_t seed);
 /// The papers' K0 kernel; dense V×V. Throws ResourceError above memory_bytes, naming what it would need.
