@@ -9,14 +9,6 @@
 namespace aloft::profiles {
 namespace {
 
-struct Sizes {
-  std::int64_t dense_vocab, sparse_vocab;
-  std::int64_t byte_tokens, dense_tokens, sparse_tokens;
-};
-// Streams long enough that a run takes milliseconds, short enough that peers finish too.
-constexpr Sizes kCpuSizes{4096, 50257, 1 << 24, 1 << 23, 1 << 22};
-constexpr Sizes kCudaSizes{16384, 131072, 1 << 26, 1 << 25, 1 << 24};
-constexpr std::int64_t kLeastDenseTokens = 1 << 22;
 constexpr std::uint64_t kSeed = 20261125;
 
 std::vector<TokenId> text_ids(const std::string& path, const std::string& tokenizer, std::int64_t vocab) {
@@ -63,19 +55,29 @@ std::vector<TokenId> zipf_ids(std::int64_t n, std::int64_t vocab, std::uint64_t 
   return out;
 }
 
-std::vector<CountInput> count_inputs(const std::string& backend, const std::string& text) {
-  const Sizes& s = backend == "cuda" ? kCudaSizes : kCpuSizes;
-  std::vector<CountInput> out;
-  out.push_back({"B1", "zipf", 256, zipf_ids(s.byte_tokens, 256, kSeed)});
-  out.push_back({"B2", "zipf", s.dense_vocab, zipf_ids(s.dense_tokens, s.dense_vocab, kSeed + 1)});
-  out.push_back({"B3", "zipf", s.sparse_vocab, zipf_ids(s.sparse_tokens, s.sparse_vocab, kSeed + 2)});
-  if (!text.empty()) {
-    out.push_back({"B1", "text", 256, text_ids(text, "bytes", 256)});
-    out.push_back({"B2", "text", s.dense_vocab, text_ids(text, "words", s.dense_vocab)});
-    repeat_until(out.back().ids, kLeastDenseTokens);
-    out.push_back({"B3", "text", s.sparse_vocab, text_ids(text, "words", s.sparse_vocab)});
+// Streams long enough that a run takes milliseconds, short enough that peers finish too. Text stays as it is,
+// except for B2, where its 10^6 words would fill a table in no time.
+std::vector<CountInput> count_inputs(const std::string& backend, bool with_text) {
+  const bool cuda = backend == "cuda";
+  const std::int64_t dense_vocab = cuda ? 16384 : 4096, sparse_vocab = cuda ? 131072 : 50257;
+  const std::int64_t scale = cuda ? 4 : 1;
+  std::vector<CountInput> out{{"B1", "zipf", 256, scale << 24},
+                              {"B2", "zipf", dense_vocab, scale << 23},
+                              {"B3", "zipf", sparse_vocab, scale << 22}};
+  if (with_text) {
+    out.push_back({"B1", "text", 256, 0});
+    out.push_back({"B2", "text", dense_vocab, scale << 22});
+    out.push_back({"B3", "text", sparse_vocab, 0});
   }
   return out;
+}
+
+std::vector<TokenId> make_ids(const CountInput& input, const std::string& text) {
+  if (input.source == "zipf")
+    return zipf_ids(input.tokens, input.vocab, kSeed + static_cast<std::uint64_t>(input.vocab));
+  auto ids = text_ids(text, input.benchmark == "B1" ? "bytes" : "words", input.vocab);
+  repeat_until(ids, input.tokens);
+  return ids;
 }
 
 }  // namespace aloft::profiles
