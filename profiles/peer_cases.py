@@ -91,8 +91,12 @@ KINDS = {"B1": CountCase, "B2": CountCase, "B3": CountCase, "B4": ProjectionCase
 RESULT = re.compile(r"(B[1-5]_.+)_(cpu|cuda)_(?:lag1_offsets|projection|sigma)\.npy")
 
 
-def cases_in(folder):
-    """Every case that has a result, one at a time (inputs can be large), by name."""
+def cases_in(folder, pattern="", lags=0):
+    """Every case that has a result and whose name matches, one at a time (inputs can be large), by name. lags: see --lags."""
     found = sorted(m.groups() for f in os.listdir(folder) if (m := RESULT.fullmatch(f)))
     for name, backend in found:
-        yield KINDS[name[:2]](folder, name, backend)
+        if re.search(pattern, name):
+            case = KINDS[name[:2]](folder, name, backend)
+            if lags and isinstance(case, CountCase):
+                case.lags = case.lags[:lags]
+            yield case

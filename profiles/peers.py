@@ -13,7 +13,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import statistics
 import sys
 import time
@@ -88,6 +87,24 @@ def processor():
         return platform.processor() or platform.machine()
 
 
+def write(path, rows):
+    """The report so far: after every row, so that a run cut short has lost one row at most."""
+    report = {
+        "command": "python3 profiles/peers.py " + " ".join(sys.argv[1:]),
+        "date": datetime.date.today().isoformat(),
+        "processor": processor(),
+        "processors": len(os.sched_getaffinity(0)),
+        "gpu": peers_gpu.gpu_name(),
+        "versions": versions(),
+        "blas": blas(),
+        "peers": rows,
+    }
+    with open(path + ".part", "w") as out:
+        json.dump(report, out, indent=1)
+        out.write("\n")
+    os.replace(path + ".part", path)
+
+
 def main():
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--folder", required=True, help="where the benchmark program wrote inputs and results")
@@ -95,6 +112,7 @@ def main():
     flags.add_argument("--cases", default="", help="regular expression: only cases whose name matches")
     flags.add_argument("--device", choices=("cpu", "gpu", "all"), default="all")
     flags.add_argument("--seconds", type=float, default=1.0, help="time to spend on one peer of one case, about")
+    flags.add_argument("--lags", type=int, default=0, help="compare the counts of this many lags only (default: all that were written)")
     flags.add_argument("--deadline", type=float, default=float("inf"), help="after this many seconds start no further peer")
     flags = flags.parse_args()
 
@@ -105,9 +123,8 @@ def main():
     if flags.device != "cpu":
         available += peers_gpu.peers()
     rows = []
-    for case in cases_in(flags.folder):
-        if not re.search(flags.cases, case.name):
-            continue
+    write(flags.output, rows)
+    for case in cases_in(flags.folder, flags.cases, flags.lags):
         for peer in available:
             if case.benchmark not in peer.benchmarks or not peer.takes(case):
                 continue
@@ -120,22 +137,10 @@ def main():
                 rows.append({**row, "status": "not run", "reason": "out of time"})
             else:
                 rows.append(measure(case, peer, Clock(flags.seconds)))
+            write(flags.output, rows)
             shown = rows[-1]
             text = f"{shown['rate']:.4g} {shown['unit']}" if shown["status"] == "ok" else f"{shown['status']} ({shown['reason']})"
             print(f"{shown['case']:42} {shown['device']:4} {shown['peer']:44} {text}", file=sys.stderr, flush=True)
-    report = {
-        "command": "python3 profiles/peers.py " + " ".join(a for a in sys.argv[1:]),
-        "date": datetime.date.today().isoformat(),
-        "processor": processor(),
-        "processors": len(os.sched_getaffinity(0)),
-        "gpu": peers_gpu.gpu_name(),
-        "versions": versions(),
-        "blas": blas(),
-        "peers": rows,
-    }
-    with open(flags.output, "w") as out:
-        json.dump(report, out, indent=1)
-        out.write("\n")
     bad = [r for r in rows if r["status"] in ("unequal", "failed")]
     if not rows:
         print(f"peers: no case in {flags.folder} has a result to compare with", file=sys.stderr)

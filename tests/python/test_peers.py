@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,52 @@ def test_the_table_joins_rates_limits_peers_and_targets(tmp_path):
     assert [(t["wanted"], t["met"]) for t in b3["targets"]] == [(2.0e8, True), (5, None)] and b3["best_peer"] is None
     text = (tmp_path / "t.md").read_text()
     assert "**not met**" in text and "missing: no scipy" in text and "scipy missing" in text
+
+
+class FakeEvent:
+    """Of CuPy's and torch's clock: a millisecond between any two."""
+
+    def __init__(self, **_):
+        pass
+
+    record = synchronize = lambda self: None
+    elapsed_time = lambda self, other: 1.0
+
+
+def test_the_gpu_peers_compute_the_right_thing(tmp_path, monkeypatch):
+    """Their code, run on the CPU: torch with .cuda() as the identity, NumPy and SciPy in CuPy's place."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT / "profiles"))
+    import peer_cases
+    import peers
+    import peers_gpu
+
+    cuda = types.SimpleNamespace(Event=FakeEvent, get_elapsed_time=lambda a, b: 1.0, get_current_stream=lambda: FakeEvent(), synchronize=lambda: None)
+    cupy = types.SimpleNamespace(**{n: getattr(np, n) for n in dir(np) if not n.startswith("__")})
+    cupy.asnumpy, cupy.cuda = np.asarray, cuda
+    cupy.diff = lambda x: np.diff(x).view(Getter)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr(peers_gpu, "torch_gpu", lambda: torch)
+    monkeypatch.setattr(peers_gpu, "cupy_gpu", lambda: cupy)
+    real = peers_gpu.optional
+    monkeypatch.setattr(peers_gpu, "optional", lambda name: real(name.replace("cupyx.scipy", "scipy")))
+
+    write_counts(tmp_path, "B2_zipf_V30", 30)
+    write_counts(tmp_path, "B3_text_V40", 40)
+    write_projection(tmp_path)
+    for suffix in ("", "_vectors"):
+        write_spectra(tmp_path, "antisymmetric", 7, suffix=suffix)
+    seen = set()
+    for case in peer_cases.cases_in(tmp_path):
+        for peer in peers_gpu.peers():
+            if case.benchmark not in peer.benchmarks or (peer.name.startswith("cupyx") and real("scipy.sparse") is None):
+                continue
+            row = peers.measure(case, peer, peers.Clock(0.01))
+            assert row["status"] == "ok", row
+            seen.add(peer.name)
+    assert len(seen) >= len(peers_gpu.peers()) - 2
+
+
+class Getter(np.ndarray):
+    get = lambda self: np.asarray(self)
