@@ -49,17 +49,22 @@ class Planner {
     const std::string counters = mib(v_ * row_bytes_) + " of counters";
     const bool filled =
         p_.expected_tokens > 0 ? v_ * v_ <= 4 * p_.expected_tokens : v_ * row_bytes_ <= kUnknownTokensTable;
-    if (!filled) return accept(sparse(), counters + " would stay nearly empty");
-    if (fits(dense())) return accept(dense(), counters + " fit, and the corpus fills them");
+    if (filled && fits(dense())) return accept(dense(), counters + " fit, and the corpus fills them");
     // Reading the tokens once more costs about what one lag costs, and sorting pairs about twice what
     // counting them in a table does: up to as many passes as there are lags, stripes are no slower.
-    const CountPlan plan = striped();
-    const auto most = std::max<std::int32_t>(2, p_.max_lag);
-    if (p_.repeatable && plan.stripes <= most && fits(plan))
-      return accept(plan, fmt::format("{}: {} do not fit {} at once, and {} passes cost less than sorting",
-                                      stripes_of(plan), counters, mib(plan.budget_bytes), plan.stripes));
-    return accept(sparse(), counters + (p_.repeatable ? " would take too many passes"
-                                                      : " do not fit, and a pipe is read once"));
+    const CountPlan stripes = striped(), sorting = sparse();
+    const bool few = stripes.stripes <= std::max<std::int32_t>(2, p_.max_lag);
+    if (p_.repeatable && fits(stripes)) {
+      if (filled && few)
+        return accept(stripes,
+                      fmt::format("{}: {} do not fit {} at once, and {} passes cost less than sorting",
+                                  stripes_of(stripes), counters, mib(stripes.budget_bytes), stripes.stripes));
+      if (!fits(sorting))
+        return accept(stripes, stripes_of(stripes) + ": sorting would not fit " + mib(stripes.budget_bytes));
+    }
+    return accept(sorting, counters + (!filled         ? " would stay nearly empty"
+                                       : p_.repeatable ? " would take too many passes"
+                                                       : " do not fit, and a pipe is read once"));
   }
 
  private:

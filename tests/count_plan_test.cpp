@@ -70,6 +70,12 @@ TEST(CountPlan, SortsWhereStripesWouldBeMany) {
   p.memory_bytes = 30 * 1024 * kMiB;
   p.max_lag = 2;  // 32 GiB of counters
   EXPECT_EQ(plan(p).strategy, CountStrategy::striped);
+  p.memory_bytes = 26 * 1024 * kMiB;
+  p.max_lag = 4;  // 64 GiB of counters, results of 16 GiB
+  const CountPlan many = plan(p);
+  EXPECT_EQ(many.strategy, CountStrategy::striped) << "sorting needs more";
+  EXPECT_GT(many.stripes, p.max_lag);
+  EXPECT_NE(many.reason.find("sorting would not fit"), std::string::npos) << many.reason;
   p.strategy = CountStrategy::striped;
   p.stripe_rows = 1000;
   EXPECT_EQ(plan(p).stripes, 66) << "asked for";
