@@ -70,8 +70,8 @@ TEST(CountPlan, SortsWhereStripesWouldBeMany) {
   p.memory_bytes = 30 * 1024 * kMiB;
   p.max_lag = 2;  // 32 GiB of counters
   EXPECT_EQ(plan(p).strategy, CountStrategy::striped);
-  p.memory_bytes = 26 * 1024 * kMiB;
-  p.max_lag = 4;  // 64 GiB of counters, results of 16 GiB
+  p.memory_bytes = 16 * 1024 * kMiB;
+  p.max_lag = 4;  // 64 GiB of counters, results of 10 GiB
   const CountPlan many = plan(p);
   EXPECT_EQ(many.strategy, CountStrategy::striped) << "sorting needs more";
   EXPECT_GT(many.stripes, p.max_lag);
