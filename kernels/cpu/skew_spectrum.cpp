@@ -63,7 +63,7 @@ void undo(const std::vector<RowRotation>& rotations, double* x) {
 void bidiagonal_svd(Bidiagonal& b, const Columns* u, const Columns* vt, std::int64_t item) {
   const lapack_int m = lapack_size(static_cast<std::int64_t>(b.diagonal.size()));
   double unused = 0;
-  // What LAPACK asks for, rounded up by less than m.
+  // At least what LAPACK documents: 4m, with vectors 3m² + 4m.
   std::vector<double> work(static_cast<std::size_t>(u == nullptr ? 8 * m : 3 * m * m + 4 * m));
   std::vector<lapack_int> integers(static_cast<std::size_t>(8 * m));
   require_success(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "kernels/cpu/lapack.hpp"
 
@@ -17,7 +18,7 @@ namespace {
 
 constexpr std::int64_t kPanel =
     16;  // columns reduced before the rest is updated: each costs a pass over the pairs
-constexpr std::int64_t kStripe = 64;  // columns of the rest that one matrix product updates
+constexpr std::int64_t kStripe = 32;  // columns of the rest that one matrix product updates
 constexpr std::int64_t kTile = 16;    // side of the squares in which the input is transposed
 
 /// a·b + c, rounded once where the processor has an instruction for it, twice elsewhere.
