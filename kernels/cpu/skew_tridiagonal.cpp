@@ -16,8 +16,7 @@
 namespace aloft::cpu {
 namespace {
 
-constexpr std::int64_t kPanel =
-    16;  // columns reduced before the rest is updated: each costs a pass over the pairs
+constexpr std::int64_t kPanel = 16;   // columns reduced before the rest is updated
 constexpr std::int64_t kStripe = 32;  // columns of the rest that one matrix product updates
 constexpr std::int64_t kTile = 16;    // side of the squares in which the input is transposed
 
