@@ -61,7 +61,7 @@ void run_dense(benchmark::State& state, const Options& options, const std::strin
   if (!options.write_results.empty()) {
     count();
     for (std::int32_t lag = 1; lag <= kLags; ++lag)
-      write_result(options, input.name() + "_" + backend_name, lag, backend.count->compact(counts, lag));
+      write_result(options, input.name() + "_" + backend_name, lag, backend.count->compact(counts, lag, nullptr));
   }
   std::int64_t counted = std::int64_t{1} << 32;
   run_and_report(state, *timer, count, pairs_of(n), "pairs/s", limits, [&] {
