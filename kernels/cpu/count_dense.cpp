@@ -98,10 +98,12 @@ void count_share(const TokenChunk& chunk, const std::vector<Segment>& segments, 
                  Increment&& increment) {
   const TokenId* const from = chunk.ids;
   const TokenId* const to = chunk.ids + share.lag;
+  std::uint32_t* const table = share.table;
+  const std::int64_t vocab = share.vocab;
   for (const Segment& s : segments) {
     const std::int64_t last = std::min(s.end - share.lag, chunk.n_from);
-    if (share.n_rows == share.vocab) {
-      for (std::int64_t k = s.begin; k < last; ++k) increment(share.table + from[k] * share.vocab + to[k]);
+    if (share.n_rows == vocab) {
+      for (std::int64_t k = s.begin; k < last; ++k) increment(table + from[k] * vocab + to[k]);
       continue;
     }
     // Whether a row is among these is a coin toss that no branch predictor wins, so first without branches.
@@ -110,10 +112,10 @@ void count_share(const TokenChunk& chunk, const std::vector<Segment>& segments, 
       std::size_t n = 0;
       for (std::int64_t k = begin; k < std::min(last, begin + kFiltered); ++k) {
         const std::int64_t row = from[k] - share.row_begin;
-        cells[n] = row * share.vocab + to[k];
+        cells[n] = row * vocab + to[k];
         n += row >= 0 && row < share.n_rows ? 1 : 0;
       }
-      for (std::size_t k = 0; k < n; ++k) increment(share.table + cells[k]);
+      for (std::size_t k = 0; k < n; ++k) increment(table + cells[k]);
     }
   }
 }
