@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cstdlib>
 #include <string>
@@ -44,6 +45,7 @@ class Seeds final : public testing::EmptyTestEventListener {
 }  // namespace
 
 int main(int argc, char** argv) {
+  omp_set_num_threads(1);  // host code beside the kernels is short, and its workers would spin
   testing::GTEST_FLAG(filter) = "*/cuda:*/cuda_*:Simt*:Cuda*";  // the CPU backend has its own program
   const bool one = std::getenv("SIMT_SEED") != nullptr;
   testing::GTEST_FLAG(repeat) = one ? 1 : static_cast<int>(from_environment("SIMT_SEEDS", 3));
