@@ -100,25 +100,22 @@ INSTANTIATE_TEST_SUITE_P(
         Case{Defect::unwritten_shared, "UnwrittenShared"}),
     [](const auto& c) { return c.param.name; });
 
-TEST(SimtRaces, EveryRaceIsReportedAsOne) {
+TEST(SimtRaces, TheReportSaysWhatAndWhere) {
   if (!hooks->finds_races()) GTEST_SKIP() << "the race build checks this";
-  for (const Defect defect :
-       {Defect::missing_barrier, Defect::missing_barrier_in_loop, Defect::plain_increment_in_shared,
-        Defect::plain_increment_in_global, Defect::missing_trailing_barrier, Defect::missing_syncwarp}) {
-    int races = 0;
-    for (std::uint64_t seed = 0; seed < 8; ++seed) {
-      config.seed = seed;
-      std::vector<unsigned> g(256);
-      EXPECT_EQ(wrong(defect, g.data(), 0, 2, 256, 0), cudaErrorLaunchFailure) << int(defect);
-      EXPECT_NE(last_error.find("wrong_kernels.cu:"), std::string::npos) << last_error;
-      races += last_error.find("data race") != std::string::npos;  // else: read before anybody wrote
-      runtime.reset(0);
-    }
-    EXPECT_GT(races, 0) << int(defect);
-  }
-  std::vector<unsigned> g(64);
-  EXPECT_EQ(wrong(Defect::unwritten_shared, g.data(), 0, 1, 64, 0), cudaErrorLaunchFailure);
-  EXPECT_NE(last_error.find("uninitialised"), std::string::npos) << last_error;
+  const auto report = [](Defect defect) {
+    std::vector<unsigned> g(256);
+    EXPECT_EQ(wrong(defect, g.data(), 0, 2, 256, 0), cudaErrorLaunchFailure) << int(defect);
+    const std::string said = last_error;
+    EXPECT_NE(said.find("wrong_kernels.cu:"), std::string::npos) << said;
+    runtime.reset(0);
+    return said;
+  };
+  for (const Defect defect : {Defect::missing_barrier_in_loop, Defect::plain_increment_in_shared,
+                              Defect::plain_increment_in_global, Defect::missing_trailing_barrier})
+    EXPECT_NE(report(defect).find("data race"), std::string::npos) << int(defect);
+  // Here the first thread reads before its neighbour has written anything.
+  for (const Defect defect : {Defect::missing_barrier, Defect::missing_syncwarp, Defect::unwritten_shared})
+    EXPECT_NE(report(defect).find("uninitialised"), std::string::npos) << int(defect);
 }
 
 TEST(SimtRaces, FreshDeviceMemoryIsUninitialised) {
