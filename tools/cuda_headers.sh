@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches CUDA's headers from NVIDIA's PyPI packages into build/cuda-headers, unless a toolkit is there. They are all that
+# Fetches CUDA's headers from NVIDIA's PyPI packages into build/cuda-headers, unless a CUDA 13 toolkit is there. They are all that
 # the tests need to execute the CUDA backend on the CPU (tests/simt/); nothing of them goes into the program.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 packages=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-crt==13.0.88 nvidia-nvtx==13.0.85)
 into=build/cuda-headers
 
-[ -e "${CUDA_HOME:-/usr/local/cuda}/include/cuda_runtime_api.h" ] && exit 0
+is_cuda_13() { grep -qs 'define CUDART_VERSION *13' "$1/cuda_runtime_api.h"; }
 nvcc=$(command -v nvcc || true)
-[ -n "$nvcc" ] && [ -e "$(dirname "$(readlink -f "$nvcc")")/../include/cuda_runtime_api.h" ] && exit 0
+is_cuda_13 "${CUDA_HOME:-/usr/local/cuda}/include" && exit 0
+[ -n "$nvcc" ] && is_cuda_13 "$(dirname "$(readlink -f "$nvcc")")/../include" && exit 0
 [ "$(cat "$into/versions" 2>/dev/null)" = "${packages[*]}" ] && exit 0
 
 wheels=$(mktemp -d)
