@@ -120,10 +120,12 @@ class LinearOps {
   virtual void scale(MatrixView x, const double* row_scale, const double* column_scale) = 0;
   /// Replaces y [m, k], m >= k, by an orthonormal basis of its columns' span (Householder QR, diag(R) >= 0
   /// made so by signs). Rank-deficient columns become arbitrary orthonormal directions. ‖YᵀY − I‖ <= 1e-13·k.
+  /// Throws NumericError unless every entry is finite.
   virtual void orthonormalize(MatrixView y) = 0;
   /// a = v·diag(values)·vᵀ per batch item, a [n, n] symmetric (only the lower triangle is read), values
-  /// ascending, vectors as columns of v. values: [batch, n], v: [n, n]. Tolerance 1e-12. Throws NumericError
-  /// without convergence.
+  /// ascending, vectors as columns of v, which may be a. values: [batch, n], v: [n, n]. Tolerance 1e-12.
+  /// Throws NumericError without convergence, or for a number that is not finite; so do svd and
+  /// skew_spectrum.
   virtual void eigh(ConstMatrixView a, double* values, MatrixView v) = 0;
   /// a = u·diag(sigma)·vt per batch item, thin: a [m, n], k = min(m,n), u [m, k], sigma [batch, k]
   /// descending, vt [k, n]. u and vt may have data = null: values only. Tolerance 1e-12 σ₁.

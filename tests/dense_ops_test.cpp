@@ -167,6 +167,23 @@ TEST_P(DenseOps, OrthonormalizeSurvivesRankDeficiency) {
   }
 }
 
+TEST_P(DenseOps, OrthonormalizeKeepsDigitsAtAnyMagnitude) {
+  const Dense y = random_dense(70, 33, 28);
+  Matrix q_on = upload(std::vector<Dense>{y, 1e-200 * y, 1e200 * y});
+  ops.orthonormalize(q_on.view());
+  for (int b = 1; b < 3; ++b) EXPECT_LE((download(q_on, b) - download(q_on, 0)).cwiseAbs().maxCoeff(), 1e-12);
+}
+
+TEST_P(DenseOps, OrthonormalizeRefusesWhatIsNotFinite) {
+  for (const double bad : {kNan, std::numeric_limits<double>::infinity()})
+    for (const int m : {7, 1300}) {
+      Dense y = random_dense(m, 4, 29);
+      y(m - 2, 3) = bad;
+      Matrix on = upload(std::vector<Dense>{random_dense(m, 4, 30), y});
+      EXPECT_THROW(ops.orthonormalize(on.view()), NumericError) << bad << ' ' << m;
+    }
+}
+
 TEST_P(DenseOps, OrthonormalizeRefusesWideMatrices) {
   Matrix y = upload(random_dense(3, 4, 26));
   EXPECT_THROW(ops.orthonormalize(y.view()), Error);
