@@ -5,6 +5,7 @@
 #include "host/error.hpp"
 #include "kernels/cpu/backend.hpp"
 #include "kernels/cuda/count_dense.cuh"
+#include "kernels/cuda/linear_ops.hpp"
 
 namespace aloft::cuda {
 namespace {
@@ -89,6 +90,7 @@ Backend make_backend() {
   Backend out;
   auto device = make_cuda_device();
   out.count = std::make_unique<CudaCountOps>(*device);
+  out.linear = make_linear_ops(*device);
   out.device = std::move(device);
   return out;
 }
