@@ -66,6 +66,24 @@ TEST_P(DenseOps, GemmWithoutAnInnerDimensionOnlyScales) {
   EXPECT_EQ(download(fresh), Dense::Zero(3, 2));
 }
 
+TEST_P(DenseOps, EmptyResultsAreLeftAlone) {
+  const Matrix a(*backend.device, 0, 3), b = upload(random_dense(3, 4, 1));
+  Matrix c(*backend.device, 0, 4), wide(*backend.device, 4, 0);
+  EXPECT_NO_THROW(ops.gemm(1, Op::none, a.cview(), Op::none, b.cview(), 0, c.view()));
+  EXPECT_NO_THROW(ops.scale(c.view(), nullptr, nullptr));
+  EXPECT_NO_THROW(ops.scale(wide.view(), nullptr, nullptr));
+}
+
+TEST_P(DenseOps, ScaleReachesEveryElementOfLargeBatches) {
+  const Dense wide = random_dense(1, 300'001, 14), tall = random_dense(70'001, 1, 15);
+  const auto twice = upload_vector({2.0});
+  Matrix x = upload(wide), y = upload(tall);
+  ops.scale(x.view(), twice.data(), nullptr);
+  ops.scale(y.view(), nullptr, twice.data());
+  EXPECT_EQ(download(x), 2 * wide);
+  EXPECT_EQ(download(y), 2 * tall);
+}
+
 TEST_P(DenseOps, GemmRefusesShapesThatDoNotFit) {
   const Matrix a = upload(random_dense(3, 4, 1)), b = upload(random_dense(3, 4, 2));
   Matrix c = unwritten(3, 4), two = unwritten(3, 3, 2);

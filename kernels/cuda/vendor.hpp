@@ -34,14 +34,17 @@ class Vendor {
     bool transpose = false;
   };
   /// c = alpha·op(a)·op(b) + beta·c for every batch item; op(a) [m, k], op(b) [k, n], c [m, n] rows of ld_c.
+  /// c is not read when beta is 0. @pre m, n, k and batch > 0
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Operand a, Operand b, double beta,
             double* c, std::int64_t ld_c, std::int64_t stride_c, std::int64_t batch);
 
   // ---- cuSPARSE
 
-  /// y = a·x. a: CSR [rows, cols], offsets [rows + 1] u64, columns u32 ascending in a row; x [cols, k], y
-  /// [rows, k].
-  void spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::uint64_t* offsets,
+  /// y = a·x. a: CSR [rows, cols], offsets [rows + 1] from 0, columns ascending in a row; x [cols, k], y
+  /// [rows, k]. The library wants offsets and columns of one width: nnz < 2^31 (sparse_product.cu splits what
+  /// is larger).
+  /// @pre rows, k and nnz > 0
+  void spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::int32_t* offsets,
             const std::uint32_t* columns, const double* values, const double* x, std::int64_t k, double* y);
 
   // ---- cuSOLVER. Throws NumericError without convergence, naming the item of the batch. Magnitudes far from
