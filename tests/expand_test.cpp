@@ -102,7 +102,7 @@ TEST(Expand, ALagWithoutPairsIsRefused) {
 
 TEST(Whiten, GammaZeroIsTheRawDeviationAndOneTheRegression) {
   Corpus c;
-  Whitening w(c.ctx, c.projections, 2, 1e-3);
+  Whitening w(c.ctx, c.projections, {2}, 1e-3);
   const Dense r = dense_of(c.projections.deviation, 1);
   const auto inverse = [&](const Matrix& m) {
     Dense s = dense_of(m, 1);
@@ -111,31 +111,47 @@ TEST(Whiten, GammaZeroIsTheRawDeviationAndOneTheRegression) {
   };
   const Dense k = inverse(c.projections.source_covariance) * r * inverse(c.projections.target_covariance);
   for (const auto& [gamma, full] : {std::pair<double, Dense>{0, r}, {1, k}}) {
-    const Dense skew = (full - full.transpose()) / 2, got = dense_of(w.skew(gamma));
+    const Dense skew = (full - full.transpose()) / 2, got = dense_of(w.skew(2, {&gamma, 1}));
     EXPECT_LE((got - skew).norm(), 1e-9 * skew.norm()) << gamma;
     EXPECT_EQ(got, -got.transpose());
-    EXPECT_NEAR(w.participation_ratio(gamma), pr_of(skew), 1e-7) << gamma;
+    EXPECT_NEAR(w.participation_ratio(2, gamma), pr_of(skew), 1e-7) << gamma;
   }
+}
+
+TEST(Whiten, BatchesOfLagsAndGammasGiveWhatEachGivesAlone) {
+  Corpus c;
+  Whitening all(c.ctx, c.projections, {3, 1, 2, 3}, 1e-3);
+  const std::vector<double> gammas{0, 0.3, 1};
+  for (const std::int32_t lag : {1, 2, 3}) {
+    Whitening one(c.ctx, c.projections, {lag}, 1e-3);
+    const Matrix together = all.skew(lag, gammas);
+    const auto ratios = all.participation_ratios(lag, gammas);
+    for (std::size_t i = 0; i < gammas.size(); ++i) {
+      EXPECT_EQ(dense_of(together, std::int64_t(i)), dense_of(one.skew(lag, {&gammas[i], 1})));
+      EXPECT_EQ(ratios[i], one.participation_ratio(lag, gammas[i]));
+    }
+  }
+  EXPECT_THROW((void)Whitening(c.ctx, c.projections, {1}, 1e-3).participation_ratio(2, 0), Error);
 }
 
 TEST(Whiten, SmallestGammaThatReachesTheTarget) {
   Corpus c;
-  Whitening w(c.ctx, c.projections, 1, 1e-3);
+  Whitening w(c.ctx, c.projections, {3, 1, 1}, 1e-3);
   double best = 0;
-  for (int i = 0; i <= 32; ++i) best = std::max(best, w.participation_ratio(i / 32.0));
-  const double raw = w.participation_ratio(0);
+  for (int i = 0; i <= 32; ++i) best = std::max(best, w.participation_ratio(1, i / 32.0));
+  const double raw = w.participation_ratio(1, 0);
   ASSERT_GT(best, raw + 0.2);
   const double target = raw + 0.7 * (best - raw);
-  const WhitenedTarget found = find_gamma(c.ctx, w, target);
+  const WhitenedTarget found = find_gamma(c.ctx, w, 1, target);
   EXPECT_TRUE(found.reached);
-  EXPECT_NEAR(w.participation_ratio(found.gamma) / target, 1, 1e-6);
+  EXPECT_NEAR(w.participation_ratio(1, found.gamma) / target, 1, 1e-6);
   for (double gamma = 0; gamma < found.gamma - 1.0 / 32; gamma += 1.0 / 32)
-    EXPECT_LT(w.participation_ratio(gamma), target);
-  const WhitenedTarget beyond = find_gamma(c.ctx, w, best + 1);
+    EXPECT_LT(w.participation_ratio(1, gamma), target);
+  const WhitenedTarget beyond = find_gamma(c.ctx, w, 1, best + 1);
   EXPECT_FALSE(beyond.reached);
   EXPECT_EQ(beyond.max_pr, best);
-  EXPECT_EQ(w.participation_ratio(beyond.gamma), best);
-  EXPECT_EQ(find_gamma(c.ctx, w, raw).gamma, 0);
+  EXPECT_EQ(w.participation_ratio(1, beyond.gamma), best);
+  EXPECT_EQ(find_gamma(c.ctx, w, 1, raw).gamma, 0);
 }
 
 TEST(Stack, OrderAndOrthogonalRanges) {
