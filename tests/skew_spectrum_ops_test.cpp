@@ -187,7 +187,7 @@ TEST_P(SkewSpectrum, BitsDoNotDependOnTheWorkers) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, SkewSpectrum, ::testing::ValuesIn(linear_backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(Each, SkewSpectrum, ::testing::ValuesIn(available_backends()), backend_name);
 
 }  // namespace
 }  // namespace aloft
