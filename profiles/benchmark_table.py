@@ -95,11 +95,15 @@ def merged(benchmarks, peers):
         row["peers"] = mine
         row["best_peer"] = best and {"peer": best["peer"], "rate": best["rate"], "ratio": row["rate"] / best["rate"]}
         row["targets"] = judge(row, timed)
-    return list(benchmarks.values())
+    return sorted(benchmarks.values(), key=lambda row: row["case"])
 
 
 def figure(x):
-    return f"{x:.3g}" if 0.01 <= abs(x) < 1e4 else f"{x:.2e}".replace("e+0", "e").replace("e-0", "e-")
+    """Three digits: 0.0123, 324, 1.94e3."""
+    if 0.01 <= abs(x) < 1000 or x == 0:
+        return f"{x:.3g}"
+    digits, exponent = f"{x:.2e}".split("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def markdown(rows):
