@@ -5,7 +5,8 @@
         --markdown table.md --json table.json
 
 b.json is the benchmark program's (--benchmark_out=b.json --benchmark_out_format=json), p.json that of profiles/peers.py. A case's
-rate stands beside every limit measured in the same run, the best peer of the same case and, where one was set, the target.
+rate stands beside every limit measured in the same run, the best peer of the same case and, where one was set, the target. What an
+existing table.md says from its line "## Notes" on is kept.
 """
 import argparse
 import datetime
@@ -127,6 +128,15 @@ def peer_table(rows):
     return lines
 
 
+def notes_in(path):
+    try:
+        with open(path) as file:
+            text = file.read()
+    except OSError:
+        return []
+    return text[text.index("\n## Notes") + 1 :].rstrip("\n").split("\n") + [""] if "\n## Notes" in text else []
+
+
 def gpu():
     """Name, driver and memory of the GPU, or None."""
     try:
@@ -173,7 +183,7 @@ def main():
     with open(flags.json, "w") as out:
         json.dump(report, out, indent=1)
         out.write("\n")
-    text = [f"# {flags.title}", "", *preamble(report), *markdown(rows), "", "## Peers", "", *peer_table(rows), ""]
+    text = [f"# {flags.title}", "", *preamble(report), *markdown(rows), "", "## Peers", "", *peer_table(rows), "", *notes_in(flags.markdown)]
     with open(flags.markdown, "w") as out:
         out.write("\n".join(text))
 
