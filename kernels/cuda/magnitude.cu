@@ -52,20 +52,6 @@ __global__ __launch_bounds__(kElementThreads) void normalise_entries(ConstMatrix
   }
 }
 
-// Half of the loads walk down a column: the matrix is read once, before an O(n³) decomposition.
-__global__ __launch_bounds__(kElementThreads) void normalise_symmetric(ConstMatrixView a,
-                                                                       const std::uint64_t* largest,
-                                                                       double* out) {
-  const std::int64_t n = a.cols, size = n * n;
-  for (std::int64_t item = blockIdx.y; item < a.batch; item += gridDim.y) {
-    const double factor = reciprocal_unit_of(largest[item]);
-    for (std::int64_t e = first_element(); e < size; e += element_stride()) {
-      const std::int64_t i = e / n, j = e - i * n;
-      out[item * size + e] = a.data[item * size + (j <= i ? e : j * n + i)] * factor;
-    }
-  }
-}
-
 __global__ __launch_bounds__(kElementThreads) void restore_entries(double* x, std::int64_t count,
                                                                    std::int64_t batch,
                                                                    const std::uint64_t* largest) {
@@ -87,12 +73,6 @@ void normalised(ConstMatrixView a, const std::uint64_t* largest, double* out, cu
   if (a.size() == 0) return;
   check(launch(normalise_entries, element_grid(a.rows * a.cols, a.batch), dim3(kElementThreads), 0, stream, a,
                largest, out));
-}
-
-void normalised_symmetric(ConstMatrixView a, const std::uint64_t* largest, double* out, cudaStream_t stream) {
-  if (a.size() == 0) return;
-  check(launch(normalise_symmetric, element_grid(a.rows * a.cols, a.batch), dim3(kElementThreads), 0, stream,
-               a, largest, out));
 }
 
 void restore_magnitude(double* x, std::int64_t count, std::int64_t batch, const std::uint64_t* largest,

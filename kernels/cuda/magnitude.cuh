@@ -31,10 +31,9 @@ constexpr double reciprocal_unit_of(std::uint64_t bits) {
   return std::bit_cast<double>((std::uint64_t{2046} << 52) - std::bit_cast<std::uint64_t>(unit_of(bits)));
 }
 
-/// out = a, every item divided by the unit of its magnitude. out: [batch][rows, cols].
+/// out = a, every item divided by the unit of its magnitude (what lies outside the part inspected goes
+/// along). out: [batch][rows, cols].
 void normalised(ConstMatrixView a, const std::uint64_t* largest, double* out, cudaStream_t stream);
-/// The same for a [n, n] symmetric of which only the lower triangle is read.
-void normalised_symmetric(ConstMatrixView a, const std::uint64_t* largest, double* out, cudaStream_t stream);
 /// x [batch][count] times each item's unit: values of the normalised matrix become values of the matrix.
 void restore_magnitude(double* x, std::int64_t count, std::int64_t batch, const std::uint64_t* largest,
                        cudaStream_t stream);

@@ -16,7 +16,8 @@
 // conjugate. Householder QR of the planes in descending σ restores orthogonality at no cost: it moves column
 // k by its products with *earlier* columns, σ_j >= σ_k, so that σ_k times the movement stays below ‖E‖/2 for
 // every pair; where σ_k is itself within eps·σ₁ the column may go anywhere without being missed. Columns of
-// a null space that came out dependent (real z has no Im z) are completed to a basis by the reflectors.
+// a null space that came out dependent (real z has no Im z) are completed to a basis by the reflectors. QR
+// also makes the factor √2 that unit length asks for.
 
 namespace aloft::cuda {
 

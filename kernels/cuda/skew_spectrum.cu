@@ -8,9 +8,8 @@
 namespace aloft::cuda {
 namespace {
 
-constexpr double kRootTwo = 1.4142135623730951;
-
-/// Element (row r, column c) of the memory is h's (c, r), h being column-major: i·a[c][r] = −i·a[r][c].
+/// Element (row r, column c) of the memory is h's (c, r), h being column-major: i·a[c][r] = −i·a[r][c]. Only
+/// r > c, h's upper triangle, will be read; the rest becomes zero.
 __global__ __launch_bounds__(kElementThreads) void skew_to_hermitian(ConstMatrixView a,
                                                                      const std::uint64_t* largest,
                                                                      double2* h) {
@@ -20,8 +19,8 @@ __global__ __launch_bounds__(kElementThreads) void skew_to_hermitian(ConstMatrix
     const double* from = a.data + item * size;
     for (std::int64_t e = first_element(); e < size; e += element_stride()) {
       const std::int64_t r = e / n, c = e - r * n;
-      const double entry = r > c ? -from[e] : r < c ? from[c * n + r] : 0.0;
-      h[item * size + e] = double2{0.0, entry * factor};
+      const double entry = r > c ? -from[e] * factor : 0.0;
+      h[item * size + e] = double2{0.0, entry};
     }
   }
 }
@@ -42,8 +41,8 @@ __global__ __launch_bounds__(kElementThreads) void split_eigenvectors(const doub
       const std::int64_t k = e / n, j = e - k * n;
       const double2 entry = z[(item * n + n - 1 - k) * n + j];
       double* plane = planes + (item * m + k) * 2 * n;
-      plane[j] = kRootTwo * entry.y;
-      plane[n + j] = kRootTwo * entry.x;
+      plane[j] = entry.y;
+      plane[n + j] = entry.x;
     }
 }
 

@@ -15,7 +15,7 @@ void CudaLinearOps::eigh(ConstMatrixView a, double* values, MatrixView v) {
   const cudaStream_t stream = device_.stream();
   const Magnitudes largest = require_finite(device_, "eigh", a, Part::lower);
   Matrix work(device_, n, n, a.batch);
-  normalised_symmetric(a, largest.data(), work.data.data(), stream);
+  normalised(a, largest.data(), work.data.data(), stream);
   vendor_.eigh(work.data.data(), n, a.batch, values);
   restore_magnitude(values, n, a.batch, largest.data(), stream);
   transpose_dense(work.cview(), nullptr, v.data, stream);  // eigenvectors came as rows
