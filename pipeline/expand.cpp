@@ -207,14 +207,21 @@ class Expander {
     for (double& s : sigma) s *= factor;
   }
 
+  /// ⟨X,Y⟩/(‖X‖‖Y‖).
+  double cosine(const Matrix& x, const Matrix& y) {
+    const auto inner = [&](const Matrix& a, const Matrix& b) {
+      return inner_products(ctx_, a.view(), b.view())[0];
+    };
+    return inner(x, y) / std::sqrt(inner(x, x) * inner(y, y));
+  }
+
   void measure(std::size_t layer) {
     LayerExpansion& report = out_.layers[layer];
     const PlaneViews raw = raw_of(report), out = item_of(out_.planes, static_cast<std::int64_t>(layer));
     report.pr_after = paired_participation_ratio(out.sigma);
     report.spectral_cosine = spectral_cosine(raw.sigma, out.sigma);
-    const auto before = to_host(from_planes(ctx_, raw.sigma, raw.left, raw.right));
-    const auto after = to_host(from_planes(ctx_, out.sigma, out.left, out.right));
-    report.matrix_cosine = matrix_cosine(before, after);
+    report.matrix_cosine = cosine(from_planes(ctx_, raw.sigma, raw.left, raw.right),
+                                  from_planes(ctx_, out.sigma, out.left, out.right));
     report.overlap_k = static_cast<std::int32_t>(std::min<std::int64_t>(8, 2 * raw.left.rows));
     report.subspace_overlap = subspace_overlap(top_directions(ctx_.device(), raw, report.overlap_k),
                                                top_directions(ctx_.device(), out, report.overlap_k),

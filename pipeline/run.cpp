@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <optional>
 
 #include "host/error.hpp"
 #include "host/hash.hpp"
@@ -22,7 +21,7 @@ namespace {
 using Note = std::function<void(const std::string&)>;
 
 // A new version of a stage's arithmetic must not take an older one's artifact for its own.
-constexpr const char* kArtifactVersion = "aloft artifacts 1";
+constexpr const char* kArtifactVersion = "aloft artifacts 2";
 
 std::string key_of(std::initializer_list<std::string> parts) {
   std::string text = kArtifactVersion;
@@ -64,9 +63,7 @@ class Run {
         progress_(progress),
         note_(note),
         backend_(make_backend(c_.backend, c_.threads)),
-        host_backend_(backend_.linear ? std::nullopt
-                                      : std::optional<Backend>(aloft::make_backend("cpu", c_.threads))),
-        ctx_(host_backend_ ? *host_backend_ : backend_, progress),
+        ctx_(backend_, progress),
         folder_(c_.output, hash_of(settings), c_.force) {}
 
   RunOutcome go() {
@@ -86,7 +83,7 @@ class Run {
       if (!c_.corpus.paths.empty())
         note_("note: recipe " + c_.compose.recipe + " reads no corpus; --corpus is not used");
       shape_ = resolve_shape(flags_, model_config_, arch_, 1);
-      check_plan(plan_run(c_, shape_, 1, 0), c_);
+      settle_plan({1, 0, true});
     }
     compose_and_emit(reads);
     out_.shape = shape_;
@@ -99,13 +96,19 @@ class Run {
   }
 
  private:
-  void settle_shape(std::int64_t corpus_vocab, std::uint64_t expected_tokens) {
-    shape_ = resolve_shape(flags_, model_config_, arch_, corpus_vocab);
-    check_plan(plan_run(c_, shape_, corpus_vocab, expected_tokens), c_);
+  void settle_plan(const CorpusFacts& corpus) {
+    plan_ = plan_run(c_, shape_, corpus, backend_);
+    check_plan(plan_, c_);
+    backend_.device->limit_memory(plan_.device_budget);
+  }
+
+  void settle_shape(const CorpusFacts& corpus) {
+    shape_ = resolve_shape(flags_, model_config_, arch_, corpus.vocab);
+    settle_plan(corpus);
     // What is wrong with the rest of the request should be known before hours of counting.
     (void)expand_params();
     if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
-      (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus_vocab, shape_.d_model);
+      (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus.vocab, shape_.d_model);
   }
 
   void obtain_counts() {
@@ -116,7 +119,7 @@ class Run {
         counts_ = std::move(*loaded);
         resumed("count");
         check_counts();
-        settle_shape(counts_.vocab, counts_.tokens);
+        settle_shape({counts_.vocab, counts_.tokens, true});
         describe_counts();
         return;
       }
@@ -148,7 +151,7 @@ class Run {
     counts_.max_lag = c_.lags;
     counts_.lags.resize(static_cast<std::size_t>(c_.lags));
     counts_.pairs.resize(static_cast<std::size_t>(c_.lags));
-    settle_shape(counts_.vocab, counts_.tokens);
+    settle_shape({counts_.vocab, counts_.tokens, true});
   }
 
   void count_corpus() {
@@ -156,26 +159,17 @@ class Run {
       throw UsageError("recipe " + c_.compose.recipe + " needs --corpus (or --counts)");
     CorpusSpec spec = c_.corpus;
     spec.spool_folder = folder_.file("");
+    spec.several_passes = c_.strategy == CountStrategy::striped;
     const auto corpus = open_corpus(spec, progress_);
     out_.corpus_format = corpus->format_name();
-    settle_shape(corpus->vocab_size(), corpus->expected_tokens());
-    CountParams p;
-    p.vocab = corpus->vocab_size();
-    p.max_lag = c_.lags;
-    p.strategy = c_.strategy;
-    p.memory_bytes = c_.memory_bytes;
-    p.expected_tokens = corpus->expected_tokens();
-    const CountPlan plan = plan_count(p);
-    note_("counting: " + strategy_name(plan.strategy) + ", " + plan.reason);
-    Context counting(backend_, progress_);
+    const CorpusFacts facts{corpus->vocab_size(), corpus->expected_tokens(), corpus->repeatable()};
+    settle_shape(facts);
+    note_("counting: " + strategy_name(plan_.count.strategy) + ", " + plan_.count.reason);
     {
-      const auto timed = counting.scope("count");
-      const auto source = corpus->open();
-      counts_ = count_transitions(counting, p, *source);
+      const auto timed = ctx_.scope("count");
+      counts_ = count_transitions(ctx_, count_params(c_, facts, plan_.device_budget),
+                                  [&] { return corpus->open(); });
     }
-    ctx_.times() = counting.times();
-    if (host_backend_)  // the GPU counted, the CPU goes on
-      for (CountCsr& lag : counts_.lags) lag = moved(lag, ctx_.device());
     vocabulary_ = corpus->vocabulary_json().value_or("");
   }
 
@@ -229,7 +223,9 @@ class Run {
     embedding_key_ = key_of({"embedding", counts_key_, source, d, std::to_string(c_.seed)});
     embedding_ = stage<Embedding>("embed", "embedding.safetensors", embedding_key_, load_embedding, [&] {
       if (c_.embedding == "ppmi-svd") return embed_ppmi_svd(ctx_, counts_, shape_.d_model, c_.seed);
-      if (c_.embedding == "mobius") return embed_mobius(ctx_, counts_, shape_.d_model, c_.memory_bytes);
+      if (c_.embedding == "mobius")
+        return embed_mobius(ctx_, counts_, shape_.d_model,
+                            plan_.device_budget > 0 ? plan_.device_budget : c_.memory_bytes);
       return embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, counts_.vocab, shape_.d_model);
     });
     if (embedding_.rank < shape_.d_model)
@@ -333,7 +329,7 @@ class Run {
     Counts null_counts;
     Spectra null_spectra;
     if (null_tokens > 0) {
-      null_counts = count_shuffled_null(ctx_, counts_, null_tokens, c_.seed);
+      null_counts = count_shuffled_null(ctx_, counts_, null_tokens, c_.seed, plan_.null);
       null_spectra = decompose(ctx_, project_transitions(ctx_, null_counts, embedding_));
       r.null = LagMeasurements{&null_counts, measure_asymmetry(ctx_, null_counts), &null_spectra};
     }
@@ -358,10 +354,10 @@ class Run {
   ProgressSink& progress_;
   const Note& note_;
   Backend backend_;
-  std::optional<Backend> host_backend_;  ///< for the stages that backend_ does not do
   Context ctx_;
   RunDirectory folder_;
   ModelShape shape_;
+  RunPlan plan_;
   RunOutcome out_;
   double pr_target_ = 0;
   std::string vocabulary_;  ///< vocab.json's text, when counting had one

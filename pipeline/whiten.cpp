@@ -101,16 +101,12 @@ std::vector<double> Whitening::participation_ratios(std::int32_t lag, std::span<
   const Matrix a = skew(lag, gammas);
   Matrix gram(ctx_.device(), a.rows, a.cols, a.batch);
   ctx_.linear().gemm(1, Op::transpose, a.view(), Op::none, a.view(), 0, gram.view());
-  const auto all = to_host(gram);  // Σσ² = its trace, Σσ⁴ = its squared norm
-  const auto size = static_cast<std::size_t>(a.rows * a.cols);
+  // Σσ² = ‖a‖², Σσ⁴ = ‖aᵀa‖².
+  const auto squares = inner_products(ctx_, a.view(), a.view());
+  const auto fourths = inner_products(ctx_, gram.view(), gram.view());
   std::vector<double> out;
-  for (std::size_t item = 0; item < gammas.size(); ++item) {
-    const std::span<const double> host(&all[item * size], size);
-    double trace = 0, squares = 0;
-    for (std::int64_t i = 0; i < a.rows; ++i) trace += host[static_cast<std::size_t>(i * a.rows + i)];
-    for (const double g : host) squares += (g / trace) * (g / trace);
-    out.push_back(trace > 0 ? 1 / squares : 0);
-  }
+  for (std::size_t item = 0; item < gammas.size(); ++item)
+    out.push_back(squares[item] > 0 ? squares[item] / fourths[item] * squares[item] : 0);
   return out;
 }
 

@@ -208,7 +208,7 @@ TEST_P(DenseOps, BitsDoNotDependOnTheWorkers) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, DenseOps, ::testing::ValuesIn(linear_backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(Each, DenseOps, ::testing::ValuesIn(available_backends()), backend_name);
 
 }  // namespace
 }  // namespace aloft

@@ -131,7 +131,7 @@ TEST_P(FillNormal, EveryBackendMakesTheCpusNumbers) {
   EXPECT_LE(std::sqrt(difference2), 1e-14 * std::sqrt(norm2));
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, FillNormal, ::testing::ValuesIn(linear_backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(Each, FillNormal, ::testing::ValuesIn(available_backends()), backend_name);
 
 }  // namespace
 }  // namespace aloft

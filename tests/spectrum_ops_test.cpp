@@ -195,7 +195,7 @@ TEST_P(SpectrumOps, BitsDoNotDependOnTheWorkers) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, SpectrumOps, ::testing::ValuesIn(linear_backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(Each, SpectrumOps, ::testing::ValuesIn(available_backends()), backend_name);
 
 }  // namespace
 }  // namespace aloft

@@ -1,5 +1,6 @@
 #include "host/cuda_check.hpp"
 #include "host/error.hpp"
+#include "kernels/cuda/block_sum.cuh"
 #include "kernels/cuda/linear_ops.hpp"
 #include "kernels/cuda/sparse.cuh"
 
@@ -66,19 +67,6 @@ __global__ __launch_bounds__(kElementThreads) void write_positive(CountCsrView a
 // each, then the blocks' partial sums by one last block.
 
 constexpr std::int64_t kEntries = 8 * kElementThreads;
-
-/// Σ x over the block's threads, for every thread. scratch [kElementThreads], shared.
-__device__ double sum_over_block(double x, double* scratch) {
-  scratch[threadIdx.x] = x;
-  __syncthreads();
-  for (unsigned half = kElementThreads / 2; half > 0; half /= 2) {
-    if (threadIdx.x < half) scratch[threadIdx.x] += scratch[threadIdx.x + half];
-    __syncthreads();
-  }
-  const double sum = scratch[0];
-  __syncthreads();  // before the next call writes
-  return sum;
-}
 
 /// a_ji, or 0 where it is not stored: binary search in row j.
 __device__ double element(const RealCsrView& a, std::int64_t j, std::uint32_t i) {

@@ -208,6 +208,13 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
   const auto lock = lock_runtime();
   return gate();
 }
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+  const auto lock = lock_runtime();
+  if (attribute != cudaMemPoolAttrReservedMemCurrent && attribute != cudaMemPoolAttrUsedMemCurrent)
+    return done(cudaErrorInvalidValue);
+  *static_cast<std::uint64_t*>(value) = runtime.bytes;  // it keeps nothing that is not in use
+  return gate();
+}
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t) {
   const auto lock = lock_runtime();
   return gate();
