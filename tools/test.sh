@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs every test: C++ (release and, under ASan and UBSan, debug) and Python (the
-# emitted files loaded into the real libraries). Ends with "N passed, N failed".
+# Installs what is missing, builds, and runs every test: C++ (release and, under ASan and UBSan, debug), the CUDA backend
+# executed without a GPU (tests/README.md; the same two builds, and one with a race checker), and Python (the emitted files
+# loaded into the real libraries). Ends with "N passed, N failed".
 #   tools/test.sh              everything
 #   tools/test.sh --quick      release C++ tests only
 set -euo pipefail
@@ -10,6 +11,7 @@ quick=false
 [ "${1:-}" = --quick ] && quick=true
 
 tools/install_dependencies.sh --tests
+tools/cuda_headers.sh
 passed=0 failed=0
 log=$(mktemp) report=$(mktemp)
 trap 'rm -f "$log" "$report"' EXIT
@@ -35,15 +37,19 @@ PYTHON
   passed=$((passed + ok)) failed=$((failed + bad))
 }
 
-cmake --preset release -DALOFT_TESTS=ON >/dev/null
+cmake --preset release -DALOFT_TESTS=ON -DALOFT_SIMT=ON >/dev/null
 cmake --build --preset release
 run_gtest "C++ tests, release" build/release/tests/aloft_tests
+SIMT_SEEDS=2 run_gtest "CUDA backend on the CPU" build/release/tests/simt/aloft_simt_tests
 
 if ! $quick; then
-  cmake --preset debug >/dev/null
+  SIMT_SEED=1 run_gtest "CUDA backend on the CPU, race checker" build/release/tests/simt/aloft_simt_race_tests
+
+  cmake --preset debug -DALOFT_SIMT=ON >/dev/null
   cmake --build --preset debug
   export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
   run_gtest "C++ tests, ASan and UBSan" build/debug/tests/aloft_tests
+  SIMT_SEED=2 run_gtest "CUDA backend on the CPU, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests
   unset UBSAN_OPTIONS ASAN_OPTIONS
 
   # Debian's torch belongs to the system's Python, so the environment is made with that one.

@@ -25,7 +25,8 @@ namespace simt {
 cudaError_t done(cudaError_t code);
 /// Where a call fails when it is its turn; otherwise the sticky error of an earlier failed kernel, if any.
 cudaError_t gate(cudaError_t injected = cudaErrorUnknown);
-[[nodiscard]] cudaError_t sticky_error();
+/// For calls that wait: what fails there is earlier work, and the error stays.
+cudaError_t gate_of_wait();
 /// Appends to a stream.
 cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> step);
 /// Runs one operation of a random stream that can proceed; false when none can.

@@ -36,7 +36,6 @@ bool blocking_streams_are_empty() {
 }  // namespace
 
 std::unique_lock<std::recursive_mutex> lock_runtime() { return std::unique_lock(mutex); }
-cudaError_t sticky_error() { return sticky; }
 CUstream_st& stream_of(cudaStream_t stream) { return stream != nullptr ? *stream : legacy_stream; }
 void forget_errors() { sticky = last = cudaSuccess; }
 
@@ -46,8 +45,17 @@ cudaError_t done(cudaError_t code) {
 }
 
 cudaError_t gate(cudaError_t injected) {
-  if (++runtime.calls == runtime.fail_call) return done(injected);
+  if (++runtime.calls == runtime.fail_call) {
+    run_all();  // CUDA completes copies to pageable memory within the call: none may outlive its target here
+    return done(injected);
+  }
   return done(sticky);
+}
+
+cudaError_t gate_of_wait() {
+  const cudaError_t code = gate();
+  if (code != cudaSuccess) sticky = code;
+  return code;
 }
 
 bool step() {
@@ -146,7 +154,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const auto lock = lock_runtime();
-  if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   return run_until([&] { return stream_of(stream).queue.empty(); });
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
@@ -157,7 +165,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 }
 cudaError_t cudaDeviceSynchronize() {
   const auto lock = lock_runtime();
-  if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   run_all();
   return done(sticky);
 }
@@ -195,7 +203,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const auto lock = lock_runtime();
-  if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   const std::uint64_t turn = event->recorded;
   return run_until([=] { return event->done >= turn; });
 }

@@ -94,6 +94,7 @@ bool chance(unsigned one_in);  ///< always false without a seed
 /// Events a checker may want; race.cpp is one. The default does nothing.
 struct Hooks {
   virtual ~Hooks() = default;
+  [[nodiscard]] virtual bool finds_races() const { return false; }
   virtual void launch_begin() {}
   virtual void block_begin(unsigned /*slot*/, const Range* /*shared*/, std::size_t /*ranges*/) {}
   virtual void block_sync(unsigned /*slot*/) {}

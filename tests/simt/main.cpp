@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <cstdlib>
 #include <string>
 
 #include "tests/simt/cudart.hpp"
 #include "tests/simt/engine.hpp"
+#include "tests/simt/kernel_coverage.hpp"
 
 // The test program of the CUDA backend without a GPU: the conformance suites, with backend "cuda" executed by
 // the shim, and the shim's own tests. Everything runs once per seed; a seed is a schedule of threads, blocks
@@ -44,10 +46,14 @@ class Seeds final : public testing::EmptyTestEventListener {
 }  // namespace
 
 int main(int argc, char** argv) {
-  testing::GTEST_FLAG(filter) = "*/cuda:*/cuda_*:Simt*:Cuda*";  // the CPU backend has its own program
+  omp_set_num_threads(1);  // host code beside the kernels is short, and its workers would spin
+  const std::string everything =
+      "*/cuda:*/cuda_*:Simt*:*/Simt*:Cuda*";  // the CPU backend has its own program
+  testing::GTEST_FLAG(filter) = everything;
   const bool one = std::getenv("SIMT_SEED") != nullptr;
   testing::GTEST_FLAG(repeat) = one ? 1 : static_cast<int>(from_environment("SIMT_SEEDS", 3));
   testing::InitGoogleTest(&argc, argv);
   testing::UnitTest::GetInstance()->listeners().Append(new Seeds(from_environment("SIMT_SEED", 0)));
+  if (testing::GTEST_FLAG(filter) == everything) testing::AddGlobalTestEnvironment(simt::kernel_coverage());
   return RUN_ALL_TESTS();
 }

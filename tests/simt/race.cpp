@@ -4,39 +4,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstring>
-#include <memory>
-#include <unordered_map>
+#include <string>
 #include <vector>
 
 #include "tests/simt/engine.hpp"
+#include "tests/simt/shadow.hpp"
 
 namespace simt {
 namespace {
 
-struct Access {
-  std::uint64_t place = 0;
-  int line = 0;
-  std::uint32_t block = 0;  ///< serial number of the block, over all launches
-  std::uint32_t launch = 0;
-  std::uint32_t barriers = 0;       ///< __syncthreads the block had passed
-  std::uint32_t grid_barriers = 0;  ///< grid syncs the launch had passed
-  std::uint32_t clock = 0;          ///< the lane's own, in its warp's vector clock
-  std::uint16_t thread = 0;
-  std::uint8_t bytes = 0;  ///< which of the word's four; 0: an empty entry
-  std::uint8_t flags = 0;
-};
-
-/// The shadow of a 4-byte word: its last accesses, and which bytes are known to be written.
-struct Shadow {
-  std::array<Access, 4> last;
-  std::uint8_t tracked = 0, written = 0;
-};
-constexpr std::size_t kPageBytes = 4096;
 constexpr unsigned kLanes = 32;
-
 using VectorClock = std::array<std::uint32_t, kLanes>;
 struct BlockClocks {
   std::uint32_t serial = 0, barriers = 0;
@@ -46,10 +25,10 @@ struct BlockClocks {
 template <class F>
 void for_each_word(std::uint64_t address, std::size_t bytes, F f) {
   while (bytes != 0) {
-    const std::size_t here_bytes = std::min<std::size_t>(bytes, 4 - (address & 3));
-    f(address & ~3ull, static_cast<std::uint8_t>(((1u << here_bytes) - 1) << (address & 3)));
-    address += here_bytes;
-    bytes -= here_bytes;
+    const std::size_t of_this = std::min<std::size_t>(bytes, 4 - (address & 3));
+    f(address & ~3ull, static_cast<std::uint8_t>(((1u << of_this) - 1) << (address & 3)));
+    address += of_this;
+    bytes -= of_this;
   }
 }
 
@@ -59,10 +38,10 @@ std::string source_line(const Access& a) {
   dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* out) {
         *static_cast<std::uintptr_t*>(out) = info->dlpi_addr;
-        return 1;
+        return 1;  // the first object is the program
       },
       &base);
-  char command[160], out[200] = "?";
+  char command[160], out[300] = "?";
   std::snprintf(command, sizeof command, "addr2line -spe /proc/%d/exe 0x%llx", getpid(),
                 static_cast<unsigned long long>(a.place - base - 1));
   if (FILE* pipe = popen(command, "r"); pipe != nullptr) {
@@ -73,7 +52,7 @@ std::string source_line(const Access& a) {
 }
 
 const char* verb(unsigned flags, bool past) {
-  if ((flags & kAtomic) != 0) return past ? "was atomic" : "is atomic";
+  if ((flags & kAtomic) != 0) return past ? "updated atomically" : "updates atomically";
   if ((flags & kWrite) != 0) return past ? "wrote" : "writes";
   return past ? "read" : "reads";
 }
@@ -82,8 +61,9 @@ class RaceChecker final : public Hooks {
  public:
   RaceChecker() { hooks = this; }
 
+  bool finds_races() const override { return true; }
   void launch_begin() override {
-    ++launch_;
+    shadow_.forget_histories();
     grid_barriers_ = 0;
     blocks_.clear();
     statics_.clear();
@@ -98,7 +78,11 @@ class RaceChecker final : public Hooks {
       for (unsigned l = 0; l < kLanes; ++l) warp[l][l] = 1;
     // The last range may be the dynamic buffer; that one exists once per slot anyway.
     if (statics_.empty()) statics_.assign(ranges, ranges + n);
-    for (std::size_t i = 0; i < n; ++i) set(ranges[i].begin, ranges[i].bytes, slot, false);
+    for (std::size_t i = 0; i < n; ++i) {
+      set_written(ranges[i].begin, ranges[i].bytes, slot, false);
+      for_each_word(reinterpret_cast<std::uint64_t>(ranges[i].begin), ranges[i].bytes,
+                    [&](std::uint64_t address, std::uint8_t) { shadow_.clear(key(address, slot)); });
+    }
   }
   void block_sync(unsigned slot) override { ++blocks_[slot].barriers; }
   void grid_sync() override { ++grid_barriers_; }
@@ -114,8 +98,8 @@ class RaceChecker final : public Hooks {
         ++clocks[l][l];
       }
   }
-  void fresh(void* p, std::size_t bytes) override { set(p, bytes, 0, false); }
-  void written(void* p, std::size_t bytes) override { set(p, bytes, 0, true); }
+  void fresh(void* p, std::size_t bytes) override { set_written(p, bytes, 0, false); }
+  void written(void* p, std::size_t bytes) override { set_written(p, bytes, 0, true); }
   void atomic(const void* p, std::size_t bytes, const char* file, int line) override {
     access(p, bytes, kWrite | kAtomic, reinterpret_cast<std::uint64_t>(file), line);
   }
@@ -129,64 +113,54 @@ class RaceChecker final : public Hooks {
     const InEngine here_only;
     if (line == 0 && chance(config.preempt)) yield();
     const BlockClocks& block = blocks_[w.slot];
-    Access mine{place,
-                line,
-                block.serial,
-                launch_,
-                block.barriers,
-                grid_barriers_,
-                block.warps[w.warp][w.lane][w.lane],
-                static_cast<std::uint16_t>(w.thread),
-                0,
-                static_cast<std::uint8_t>(flags)};
+    Access mine;
+    mine.place = place;
+    mine.line = static_cast<std::uint32_t>(line);
+    mine.block = block.serial;
+    mine.barriers = block.barriers;
+    mine.clock = block.warps[w.warp][w.lane][w.lane];
+    mine.grid_barriers = grid_barriers_;
+    mine.thread = static_cast<std::uint16_t>(w.thread);
+    mine.flags = static_cast<std::uint8_t>(flags);
     for_each_word(reinterpret_cast<std::uint64_t>(p), bytes, [&](std::uint64_t address, std::uint8_t mask) {
-      Shadow& shadow = shadow_of(key(address, w.slot));
+      const std::uint64_t where_kept = key(address, w.slot);
+      Written& state = shadow_.written(where_kept);
       const bool reads = (flags & kWrite) == 0 || (flags & kAtomic) != 0;
-      if (reads && (shadow.tracked & mask & ~shadow.written) != 0)
+      if (reads && (state.tracked & mask & ~state.written) != 0)
         fail("read of uninitialised memory by thread %u at %s", w.thread, source_line(mine).c_str());
-      if ((flags & kWrite) != 0) shadow.written |= mask;
+      if ((flags & kWrite) != 0) state.written |= mask;
       mine.bytes = mask;
-      remember(shadow, mine, block, w, address);
+      remember(shadow_.history(where_kept), mine, block, w, address);
     });
   }
 
  private:
   // Static shared memory has one address and one content per resident block.
-  std::uint64_t key(std::uint64_t address, unsigned slot) const {
+  [[nodiscard]] std::uint64_t key(std::uint64_t address, unsigned slot) const {
     for (const Range& r : statics_)
       if (address - reinterpret_cast<std::uint64_t>(r.begin) < r.bytes)
         return address | static_cast<std::uint64_t>(slot + 1) << 48;
     return address;
   }
-  Shadow& shadow_of(std::uint64_t address) {
-    if (address / kPageBytes != last_page_) {
-      last_page_ = address / kPageBytes;
-      auto& page = pages_[last_page_];
-      if (page == nullptr) page = std::make_unique<Shadow[]>(kPageBytes / 4);
-      page_ = page.get();
-    }
-    return page_[address % kPageBytes / 4];
-  }
-  void set(void* p, std::size_t bytes, unsigned slot, bool is_written) {
+  void set_written(void* p, std::size_t bytes, unsigned slot, bool is_written) {
     for_each_word(reinterpret_cast<std::uint64_t>(p), bytes, [&](std::uint64_t address, std::uint8_t mask) {
-      Shadow& shadow = shadow_of(key(address, slot));
-      shadow.last = {};
-      shadow.tracked |= mask;
-      shadow.written = static_cast<std::uint8_t>(is_written ? shadow.written | mask : shadow.written & ~mask);
+      Written& state = shadow_.written(key(address, slot));
+      state.tracked |= mask;
+      state.written = static_cast<std::uint8_t>(is_written ? state.written | mask : state.written & ~mask);
     });
   }
   static bool happens_before(const Access& past, const Access& now, const BlockClocks& block,
                              const Where& w) {
-    if (past.launch != now.launch || past.grid_barriers < now.grid_barriers) return true;
+    if (past.grid_barriers < now.grid_barriers) return true;
     if (past.block != now.block) return false;
     return past.thread == now.thread || past.barriers < now.barriers ||
            (past.thread / kLanes == w.warp &&
             block.warps[w.warp][w.lane][past.thread % kLanes] >= past.clock);
   }
-  void remember(Shadow& shadow, const Access& mine, const BlockClocks& block, const Where& w,
-                std::uint64_t address) {
+  static void remember(History& last, const Access& mine, const BlockClocks& block, const Where& w,
+                       std::uint64_t address) {
     Access* place = nullptr;
-    for (Access& old : shadow.last) {
+    for (Access& old : last) {
       if (old.bytes == 0) {
         if (place == nullptr) place = &old;
         continue;
@@ -202,16 +176,15 @@ class RaceChecker final : public Hooks {
       const bool covered = (old.bytes & ~mine.bytes) == 0;
       if (ordered && covered && ((mine.flags & kWrite) != 0 || (old.flags & kWrite) == 0)) place = &old;
     }
-    if (place == nullptr) place = &shadow.last[(address / 4 ^ w.thread) & 3];
+    if (place == nullptr) place = &last[(address / 4 ^ w.thread) & 3];
     *place = mine;
   }
 
-  std::unordered_map<std::uint64_t, std::unique_ptr<Shadow[]>> pages_;
-  std::uint64_t last_page_ = ~0ull;
-  Shadow* page_ = nullptr;
+  Shadow shadow_;
   std::vector<BlockClocks> blocks_;  ///< by slot
   std::vector<Range> statics_;
-  std::uint32_t launch_ = 0, serials_ = 0, grid_barriers_ = 0;
+  std::uint32_t serials_ = 0;
+  std::uint16_t grid_barriers_ = 0;
 };
 
 RaceChecker checker;
