@@ -13,6 +13,17 @@
 
 namespace aloft {
 
+/// Short blocks of the token stream, evenly spread over it, each with the tokens around it
+/// (offset/holdout.hpp).
+struct Holdout {
+  struct Block {
+    std::int64_t first = 0;                       ///< where its tokens start in ids
+    std::int64_t before = 0, own = 0, after = 0;  ///< how many stand before, in and after the block
+  };
+  std::vector<std::uint32_t> ids;  ///< may hold document breaks
+  std::vector<Block> blocks;
+};
+
 /// J_1..J_max_lag and the unigram of one corpus. Exact.
 struct Counts {
   std::int64_t vocab = 0;
@@ -22,6 +33,7 @@ struct Counts {
   std::vector<std::uint64_t> unigram;  ///< [vocab]
   std::vector<CountCsr> lags;          ///< [max_lag] of [vocab, vocab]
   std::vector<std::uint64_t> pairs;    ///< [max_lag] N_n = sum of J_n
+  Holdout holdout;                     ///< part of the corpus and of these counts; may be empty
 };
 
 /// Token embedding: row i is token i in the coordinates that every later d×d matrix uses.
