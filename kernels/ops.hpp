@@ -51,23 +51,36 @@ class CountOps {
   /// unigram[i] += #{ k in [0, n_from) : ids[k] = i }; document breaks are not counted. unigram: [vocab].
   virtual void count_tokens(TokenChunk chunk, std::uint64_t* unigram, std::int64_t vocab) = 0;
 
+  /// out[k] = rank[ids[k]] for the chunk's n_from + halo tokens; a document break stays one. rank: a
+  /// permutation of [0, vocab), the most frequent id first, so that the counters in use lie together; out:
+  /// [n_from + halo], not the chunk's own ids. Undone by compact().
+  virtual void remap(TokenChunk chunk, const TokenId* rank, TokenId* out) = 0;
+
   /// counts[l-1][i][j] += #{ k in [0, n_from) : ids[k] = i, ids[k+l] = j, no break between }, l = 1..max_lag.
   /// @pre fewer than 2^32 positions counted since the counters were zero
   virtual void count_pairs_dense(TokenChunk chunk, DenseCounts counts) = 0;
+  /// How count_pairs_dense will count a whole table of this shape, and why: one clause for the plan's text.
+  [[nodiscard]] virtual std::string dense_kernel(std::int64_t vocab, std::int32_t max_lag) const = 0;
 
-  /// The non-zero counters of one lag (1-based) as rows [row_begin, row_begin + n_rows) of a vocab x vocab
-  /// matrix; all other rows are empty. Synchronises.
-  [[nodiscard]] virtual CountCsr compact(DenseCounts counts, std::int32_t lag) = 0;
+  /// The non-zero counters of one lag (1-based) as a vocab x vocab matrix. rank null: table row and column i
+  /// belong to id i, rows outside the stripe [row_begin, row_begin + n_rows) are empty. rank [vocab], as
+  /// given to remap(): pair (i, j) is in cell (rank[i], rank[j]), rows with rank[i] outside the stripe are
+  /// empty. Synchronises.
+  [[nodiscard]] virtual CountCsr compact(DenseCounts counts, std::int32_t lag, const TokenId* rank) = 0;
 
-  /// False on a backend that has no count_pairs_sparse.
-  [[nodiscard]] virtual bool counts_without_table() const { return true; }
   /// The same counts as count_pairs_dense for this chunk alone, without a table: one CSR per lag, lag 1
-  /// first. Workspace: about (8 + 4·max_lag) bytes a token and 16 bytes a distinct pair. Synchronises.
+  /// first. Synchronises.
   [[nodiscard]] virtual std::vector<CountCsr> count_pairs_sparse(TokenChunk chunk, std::int64_t vocab,
                                                                  std::int32_t max_lag) = 0;
+  /// Upper bound, in bytes, of what count_pairs_sparse allocates for a chunk of n tokens: its workspace and
+  /// the CSRs it returns (every pair distinct); the chunk itself comes on top.
+  [[nodiscard]] virtual std::uint64_t sparse_workspace_bytes(std::int64_t n, std::int64_t vocab,
+                                                             std::int32_t max_lag) const = 0;
 
   /// a + b; same shape. Synchronises.
   [[nodiscard]] virtual CountCsr add(CountCsrView a, CountCsrView b) = 0;
+  /// The sum of all values: pairs. Exact; synchronises.
+  [[nodiscard]] virtual std::uint64_t total(CountCsrView a) = 0;
 };
 
 enum class Op { none, transpose };

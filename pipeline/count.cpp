@@ -86,7 +86,8 @@ class DenseAccumulator final : public Accumulator {
   void flush() {
     if (counted_ == 0) return;
     LagCsrs part;
-    for (std::int32_t lag = 1; lag <= p_.max_lag; ++lag) part.push_back(ctx_.count().compact(counts(), lag));
+    for (std::int32_t lag = 1; lag <= p_.max_lag; ++lag)
+      part.push_back(ctx_.count().compact(counts(), lag, nullptr));
     sum_.add(std::move(part));
     table_.reset();
     counted_ = 0;
@@ -112,11 +113,8 @@ CountCsr empty_csr(Device& device, std::int64_t vocab) {
 
 }  // namespace
 
-Counts count_transitions(Context& ctx, const CountParams& asked, TokenSource& corpus) {
-  expects(asked.vocab >= 1 && asked.max_lag >= 1, "counting needs a vocabulary and a lag");
-  CountParams p = asked;
-  if (p.strategy == CountStrategy::automatic && !ctx.count().counts_without_table())
-    p.strategy = CountStrategy::dense;
+Counts count_transitions(Context& ctx, const CountParams& p, TokenSource& corpus) {
+  expects(p.vocab >= 1 && p.max_lag >= 1, "counting needs a vocabulary and a lag");
   const CountPlan plan = plan_count(p);
   Device& device = ctx.device();
   std::unique_ptr<Accumulator> accumulator;
@@ -158,11 +156,7 @@ Counts count_transitions(Context& ctx, const CountParams& asked, TokenSource& co
   out.lags = accumulator->finish();
   while (out.lags.size() < static_cast<std::size_t>(p.max_lag))
     out.lags.push_back(empty_csr(device, p.vocab));
-  for (const CountCsr& lag : out.lags) {
-    std::uint64_t pairs = 0;
-    for (const std::uint64_t n : to_host(lag.values)) pairs += n;
-    out.pairs.push_back(pairs);
-  }
+  for (const CountCsr& lag : out.lags) out.pairs.push_back(ctx.count().total(lag.view()));
   return out;
 }
 

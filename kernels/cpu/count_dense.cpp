@@ -34,6 +34,17 @@ void CpuCountOps::count_tokens(TokenChunk chunk, std::uint64_t* unigram, std::in
   for (std::int64_t i = 0; i < vocab; ++i) unigram[i] += odd[static_cast<std::size_t>(i)];
 }
 
+void CpuCountOps::remap(TokenChunk chunk, const TokenId* rank, TokenId* out) {
+  const std::int64_t n = chunk.n_from + chunk.halo;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t k = 0; k < n; ++k)
+    out[k] = chunk.ids[k] == kDocumentBreak ? kDocumentBreak : rank[chunk.ids[k]];
+}
+
+std::string CpuCountOps::dense_kernel(std::int64_t, std::int32_t) const {
+  return "plain increments, each thread in its own lags or rows";
+}
+
 namespace {
 
 // One lag, one range of rows: nobody else writes these counters, so plain increments suffice.

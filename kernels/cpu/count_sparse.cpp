@@ -159,6 +159,17 @@ void count_block(TokenChunk chunk, const GroupedPositions& groups, const std::ve
 
 }  // namespace
 
+std::uint64_t CpuCountOps::sparse_workspace_bytes(std::int64_t n, std::int64_t vocab,
+                                                  std::int32_t max_lag) const {
+  const auto tokens = static_cast<std::uint64_t>(n), ids = static_cast<std::uint64_t>(vocab + 1);
+  const auto lags = static_cast<std::uint64_t>(max_lag), threads = std::uint64_t(omp_get_max_threads());
+  constexpr std::uint64_t entry = sizeof(std::uint32_t) + sizeof(std::uint64_t);
+  // Positions and reach; every lag's rows before and after stitching, twice for a growing vector's slack.
+  const std::uint64_t per_token = sizeof(std::uint32_t) + sizeof(std::uint8_t) + lags * 3 * entry;
+  // Offsets of the groups and of every lag; each thread's histogram over the tokens and over the columns.
+  return tokens * per_token + ids * sizeof(std::uint64_t) * (1 + lags + 2 * threads);
+}
+
 std::vector<CountCsr> CpuCountOps::count_pairs_sparse(TokenChunk chunk, std::int64_t vocab,
                                                       std::int32_t max_lag) {
   expects(max_lag >= 1 && max_lag <= 255, "max_lag outside 1..255");

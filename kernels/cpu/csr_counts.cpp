@@ -30,19 +30,20 @@ CountCsr build_rows(Device& device, std::int64_t rows, std::int64_t cols, const 
 
 }  // namespace
 
-CountCsr CpuCountOps::compact(DenseCounts counts, std::int32_t lag) {
+CountCsr CpuCountOps::compact(DenseCounts counts, std::int32_t lag, const TokenId* rank) {
   const std::uint32_t* const table = counts.data + (lag - 1) * counts.n_rows * counts.vocab;
   return build_rows(device_, counts.vocab, counts.vocab,
                     [&](std::int64_t i, std::uint32_t* columns, std::uint64_t* values) -> std::int64_t {
-                      const std::int64_t r = i - counts.row_begin;
+                      const std::int64_t r = (rank == nullptr ? i : rank[i]) - counts.row_begin;
                       if (r < 0 || r >= counts.n_rows) return 0;
                       const std::uint32_t* const row = table + r * counts.vocab;
                       if (columns == nullptr) return counts.vocab - std::count(row, row + counts.vocab, 0u);
                       std::int64_t n = 0;
                       for (std::int64_t j = 0; j < counts.vocab; ++j) {
-                        if (row[j] == 0) continue;
+                        const std::uint32_t value = row[rank == nullptr ? j : rank[j]];
+                        if (value == 0) continue;
                         columns[n] = static_cast<std::uint32_t>(j);
-                        values[n++] = row[j];
+                        values[n++] = value;
                       }
                       return n;
                     });
@@ -68,6 +69,14 @@ CountCsr CpuCountOps::add(CountCsrView a, CountCsrView b) {
                       }
                       return n;
                     });
+}
+
+std::uint64_t CpuCountOps::total(CountCsrView a) {
+  const auto nnz = static_cast<std::int64_t>(a.row_offsets[a.rows]);
+  std::uint64_t sum = 0;
+#pragma omp parallel for reduction(+ : sum)
+  for (std::int64_t p = 0; p < nnz; ++p) sum += a.values[p];
+  return sum;
 }
 
 }  // namespace aloft::cpu

@@ -24,6 +24,14 @@ __global__ __launch_bounds__(kThreads) void count_tokens_global(TokenChunk chunk
   }
 }
 
+__global__ __launch_bounds__(kThreads) void remap_ids(TokenChunk chunk, const TokenId* rank, TokenId* out) {
+  const std::int64_t n = chunk.n_from + chunk.halo;
+  for (std::int64_t k = first_position(); k < n; k += grid_stride()) {
+    const TokenId id = chunk.ids[k];
+    out[k] = id == kDocumentBreak ? kDocumentBreak : rank[id];
+  }
+}
+
 // One thread owns position k and walks its lags, so ids[k] is loaded once and the walk can stop at a
 // document's end.
 __global__ __launch_bounds__(kThreads) void count_pairs_global(TokenChunk chunk, DenseCounts counts) {
@@ -46,6 +54,13 @@ __global__ __launch_bounds__(kThreads) void count_pairs_global(TokenChunk chunk,
 void count_tokens(TokenChunk chunk, std::uint64_t* unigram, std::int64_t, cudaStream_t stream) {
   if (chunk.n_from == 0) return;  // an empty grid is a launch error
   count_tokens_global<<<blocks_for(chunk.n_from), kThreads, 0, stream>>>(chunk, unigram);
+  check(cudaGetLastError());
+}
+
+void remap(TokenChunk chunk, const TokenId* rank, TokenId* out, cudaStream_t stream) {
+  const std::int64_t n = chunk.n_from + chunk.halo;
+  if (n == 0) return;
+  remap_ids<<<blocks_for(n), kThreads, 0, stream>>>(chunk, rank, out);
   check(cudaGetLastError());
 }
 

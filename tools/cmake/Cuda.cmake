@@ -9,3 +9,4 @@ target_compile_definitions(aloft_kernels PUBLIC ALOFT_CUDA)
 target_compile_options(aloft_options INTERFACE
   "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Werror>")
 target_link_libraries(aloft_host PUBLIC CUDA::cudart_static CUDA::nvtx3)
+target_link_libraries(aloft_kernels PUBLIC CUDA::cublas CUDA::cusolver CUDA::cusparse CUDA::cufft)

@@ -1,0 +1,43 @@
+#pragma once
+#include <memory>
+
+#include "host/cuda_device.hpp"
+#include "kernels/cuda/vendor.hpp"
+#include "kernels/ops.hpp"
+
+namespace aloft::cuda {
+
+/// The linear half of the contract (kernels/ops.hpp says what each does) on the GPU. Implemented by subject:
+/// sparse.cpp, sparse_real.cpp, dense.cpp, random.cpp, orthonormalize.cpp, spectrum.cpp, skew_spectrum.cpp,
+/// fourier.cpp; kernels stand in .cu files of the same or a narrower name.
+class CudaLinearOps final : public LinearOps {
+ public:
+  explicit CudaLinearOps(CudaDevice& device);
+  ~CudaLinearOps() override;  // in linear_ops.cpp: the object file that needs every method below
+
+  CountCsr transpose(CountCsrView a) override;
+  RealCsr transpose(RealCsrView a) override;
+  RealCsr to_real(CountCsrView a, const double* row_scale) override;
+  void marginals(CountCsrView a, std::uint64_t* row_sums, std::uint64_t* column_sums) override;
+  RealCsr positive_pmi(CountCsrView a) override;
+  void spmm(RealCsrView a, ConstMatrixView x, MatrixView y) override;
+  TransposeInner transpose_inner(RealCsrView a) override;
+
+  void gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
+            MatrixView c) override;
+  void scale(MatrixView x, const double* row_scale, const double* column_scale) override;
+  void orthonormalize(MatrixView y) override;
+  void eigh(ConstMatrixView a, double* values, MatrixView v) override;
+  void svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) override;
+  void skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) override;
+  void convolve_circulant(ConstMatrixView a, const double* k0, MatrixView out) override;
+  void fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) override;
+
+ private:
+  CudaDevice& device_;
+  Vendor vendor_;
+};
+
+[[nodiscard]] std::unique_ptr<LinearOps> make_linear_ops(CudaDevice& device);
+
+}  // namespace aloft::cuda

@@ -1,0 +1,123 @@
+#include <algorithm>
+#include <filesystem>
+
+#include "profiles/benchmarks/harness.hpp"
+#include "profiles/benchmarks/inputs.hpp"
+#include "profiles/benchmarks/limits.hpp"
+#include "profiles/benchmarks/npy_writer.hpp"
+
+// B1 (bytes), B2 (dense tables) and B3 (no table): pairs counted per second, all lags together, through the
+// contract, in chunks as long as the count stage's.
+
+namespace aloft::profiles {
+namespace {
+
+constexpr std::int32_t kLags = 8;
+constexpr std::int64_t kDenseChunk = std::int64_t{1} << 20;
+constexpr std::int64_t kSparseChunk = std::int64_t{1} << 22;
+
+double pairs_of(std::int64_t tokens) {
+  std::int64_t pairs = 0;
+  for (std::int64_t lag = 1; lag <= kLags; ++lag) pairs += std::max<std::int64_t>(0, tokens - lag);
+  return static_cast<double>(pairs);
+}
+
+template <class Visit>
+void for_each_chunk(const TokenId* ids, std::int64_t n, std::int64_t length, const Visit& visit) {
+  for (std::int64_t at = 0; at < n; at += length) {
+    const std::int64_t from = std::min(length, n - at);
+    visit(
+        TokenChunk{ids + at, from, static_cast<std::int32_t>(std::min<std::int64_t>(kLags, n - at - from))});
+  }
+}
+
+void write_result(const Options& options, const std::string& name, std::int32_t lag, const CountCsr& csr) {
+  const std::string stem = name + "_lag" + std::to_string(lag);
+  const std::filesystem::path folder = options.write_results;
+  write_npy<std::uint64_t>(folder / (stem + "_offsets.npy"), to_host(csr.row_offsets));
+  write_npy<std::uint32_t>(folder / (stem + "_columns.npy"), to_host(csr.columns));
+  write_npy<std::uint64_t>(folder / (stem + "_counts.npy"), to_host(csr.values));
+}
+
+// Tables: one lag's is the smallest that any kernel can touch at a time, all lags' the largest.
+void run_dense(benchmark::State& state, const Options& options, const std::string& backend_name,
+               const CountInput& input, const std::vector<TokenId>& host_ids) {
+  const Backend backend = make_backend(backend_name);
+  const auto timer = make_timer(*backend.device);
+  const auto n = static_cast<std::int64_t>(host_ids.size());
+  const auto lag_cells = static_cast<std::size_t>(input.vocab * input.vocab);
+  const std::size_t lag_bytes = lag_cells * sizeof(std::uint32_t);
+  const std::vector<Limit> limits{
+      {"increments/s(one_lag)", random_increments_per_second(*backend.device, *timer, lag_bytes)},
+      {"increments/s(all_lags)", random_increments_per_second(*backend.device, *timer, kLags * lag_bytes)}};
+
+  const auto ids = to_device<const TokenId>(*backend.device, host_ids);
+  auto table = zeros<std::uint32_t>(*backend.device, kLags * lag_cells);
+  const DenseCounts counts{table.data(), kLags, input.vocab, 0, input.vocab};
+  const auto count = [&] {
+    for_each_chunk(ids.data(), n, kDenseChunk,
+                   [&](TokenChunk chunk) { backend.count->count_pairs_dense(chunk, counts); });
+  };
+  if (!options.write_results.empty()) {
+    count();
+    for (std::int32_t lag = 1; lag <= kLags; ++lag)
+      write_result(options, input.name() + "_" + backend_name, lag, backend.count->compact(counts, lag));
+  }
+  std::int64_t counted = std::int64_t{1} << 32;
+  run_and_report(state, *timer, count, pairs_of(n), "pairs/s", limits, [&] {
+    if (counted + n >= std::int64_t{1} << 32) {  // the contract: fewer positions since the table was zero
+      backend.device->zero(table.data(), kLags * lag_bytes);
+      counted = 0;
+    }
+    counted += n;
+  });
+}
+
+void run_sparse(benchmark::State& state, const Options& options, const std::string& backend_name,
+                const CountInput& input, const std::vector<TokenId>& host_ids) {
+  const Backend backend = make_backend(backend_name);
+  const auto timer = make_timer(*backend.device);
+  const auto n = static_cast<std::int64_t>(host_ids.size());
+  const auto ids = to_device<const TokenId>(*backend.device, host_ids);
+  std::vector<CountCsr> last;
+  const auto count = [&] {
+    for_each_chunk(ids.data(), n, kSparseChunk, [&](TokenChunk chunk) {
+      last = backend.count->count_pairs_sparse(chunk, input.vocab, kLags);
+    });
+  };
+  count();
+  if (!options.write_results.empty() && n <= kSparseChunk)
+    for (std::int32_t lag = 1; lag <= kLags; ++lag)
+      write_result(options, input.name() + "_" + backend_name, lag, last[static_cast<std::size_t>(lag - 1)]);
+  // A pair must at least be read as an id and lands in one of the distinct pairs' counters.
+  const auto counters = static_cast<std::size_t>(last.front().nnz()) * sizeof(std::uint64_t);
+  const std::vector<Limit> limits{
+      {"increments/s(counters)", random_increments_per_second(*backend.device, *timer, counters)},
+      {"copied_ids/s", copy_bytes_per_second(*backend.device, *timer) / (2 * sizeof(TokenId))}};
+  run_and_report(state, *timer, count, pairs_of(n), "pairs/s", limits);
+}
+
+}  // namespace
+
+void register_count_benchmarks(const Options& options) {
+  for (const std::string& backend : available_backends()) {
+    for (const CountInput& input : count_inputs(backend, !options.text.empty())) {
+      const auto ids = std::make_shared<std::vector<TokenId>>();  // made once, when a case first runs
+      if (!options.write_inputs.empty()) {
+        *ids = make_ids(input, options.text);
+        write_npy<TokenId>(std::filesystem::path(options.write_inputs) / (input.name() + ".npy"), *ids);
+      }
+      const auto run = input.benchmark == "B3" ? run_sparse : run_dense;
+      benchmark::RegisterBenchmark((input.name() + "/" + backend).c_str(),
+                                   [=](benchmark::State& state) {
+                                     if (ids->empty()) *ids = make_ids(input, options.text);
+                                     run(state, options, backend, input, *ids);
+                                   })
+          ->UseManualTime()
+          ->Iterations(20)
+          ->Unit(benchmark::kMillisecond);
+    }
+  }
+}
+
+}  // namespace aloft::profiles

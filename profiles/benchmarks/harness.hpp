@@ -1,0 +1,54 @@
+#pragma once
+#include <benchmark/benchmark.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/ops.hpp"
+
+// What every group of benchmarks shares: the program's own flags, a clock for a device's queue, and the form
+// in which a figure is reported. A group is one file with one `register_*` function, called by main.cpp.
+
+namespace aloft::profiles {
+
+struct Options {
+  std::string text;           ///< real text for the inputs that want it; "": those cases are left out
+  std::string write_inputs;   ///< a folder for the inputs as .npy, for peers to read
+  std::string write_results;  ///< a folder for what the cases computed as .npy, for peers to compare
+};
+
+/// Measures work put on one device's queue: the wall clock on the CPU, events on the stream on CUDA.
+class Timer {
+ public:
+  Timer() = default;
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  virtual ~Timer() = default;
+  /// Seconds that `work` takes on the device. Synchronises before and after.
+  [[nodiscard]] virtual double seconds(const std::function<void()>& work) = 0;
+};
+[[nodiscard]] std::unique_ptr<Timer> make_timer(Device& device);
+
+[[nodiscard]] double median(std::vector<double> values);
+
+/// Median seconds of `repetitions` runs of `work`, after one that is not counted.
+[[nodiscard]] double median_seconds(Timer& timer, int repetitions, const std::function<void()>& work);
+
+/// A rate that the hardware allows, measured in the same run, in the unit of the figure it bounds.
+struct Limit {
+  std::string name;  ///< of its counter
+  double rate = 0;
+};
+
+/// Runs `work` once to warm up, then as often as `state` asks, timed by `timer`. Counters: `unit` (work_items
+/// divided by the median time of this repetition), every limit under its name, and "of:NAME" = the ratio to
+/// it. `before`: untimed, ahead of each run; may be empty.
+void run_and_report(benchmark::State& state, Timer& timer, const std::function<void()>& work,
+                    double work_items, const std::string& unit, const std::vector<Limit>& limits,
+                    const std::function<void()>& before = {});
+
+void register_count_benchmarks(const Options& options);
+
+}  // namespace aloft::profiles

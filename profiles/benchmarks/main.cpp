@@ -1,0 +1,55 @@
+#include <fmt/core.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "host/error.hpp"
+#include "profiles/benchmarks/harness.hpp"
+
+// aloft_benchmarks [--text FILE] [--write-inputs FOLDER] [--write-results FOLDER] [Google Benchmark's flags]
+
+namespace {
+
+using namespace aloft;
+
+// Takes the program's own flags out of argv and leaves the library's.
+profiles::Options take_options(int& argc, char** argv) {
+  profiles::Options options;
+  int kept = 1;
+  for (int k = 1; k < argc; ++k) {
+    const std::string_view flag = argv[k];
+    std::string* const value = flag == "--text"            ? &options.text
+                               : flag == "--write-inputs"  ? &options.write_inputs
+                               : flag == "--write-results" ? &options.write_results
+                                                           : nullptr;
+    if (value == nullptr) {
+      argv[kept++] = argv[k];
+    } else if (++k < argc) {
+      *value = argv[k];
+    } else {
+      throw UsageError(std::string(flag) + ": a value is missing");
+    }
+  }
+  argc = kept;
+  return options;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const profiles::Options options = take_options(argc, argv);
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+    profiles::register_count_benchmarks(options);
+    benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+    return 0;
+  } catch (const UsageError& e) {
+    fmt::print(stderr, "aloft_benchmarks: {}\n", e.what());
+    return 2;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "aloft_benchmarks: {}\n", e.what());
+    return 1;
+  }
+}
