@@ -6,6 +6,7 @@
 #include "host/error.hpp"
 #include "host/hash.hpp"
 #include "pipeline/count_plan.hpp"
+#include "pipeline/offset/holdout.hpp"
 #include "pipeline/stages.hpp"
 
 namespace aloft {
@@ -126,8 +127,9 @@ Counts count_transitions(Context& ctx, const CountParams& p, TokenSource& corpus
   auto unigram = zeros<std::uint64_t>(device, static_cast<std::size_t>(p.vocab));
   Hash hash;
   std::uint64_t positions = 0;
+  HoldoutSource held(corpus, p.max_lag);
   {
-    ChunkRing ring(corpus, plan.chunk_tokens, p.max_lag);
+    ChunkRing ring(held, plan.chunk_tokens, p.max_lag);
     Buffer<TokenId> staged;
     while (const auto chunk = ring.next()) {
       ctx.check_interrupt();
@@ -148,6 +150,7 @@ Counts count_transitions(Context& ctx, const CountParams& p, TokenSource& corpus
     }
   }
   Counts out;
+  out.holdout = held.take();
   out.vocab = p.vocab;
   out.max_lag = p.max_lag;
   out.corpus_hash = hash.hex();

@@ -50,18 +50,30 @@ RunPlan plan_run(const RunConfig& config, const ModelShape& shape, std::int64_t 
   const std::uint64_t weights = layers * heads_rows * d;
   const std::uint64_t out_bytes = dtype_bytes(config.dtype);
 
-  if (recipe_reads_corpus(config.compose.recipe)) {
-    CountParams count;
+  const bool offset = is_offset_recipe(config.compose.recipe);
+  const bool spectral = !offset && recipe_reads_corpus(config.compose.recipe);
+  CountParams count_params;
+  if (offset || spectral) {
+    CountParams& count = count_params;
     count.vocab = corpus_vocab;
     count.max_lag = config.lags;
     count.strategy = config.strategy;
     count.memory_bytes = config.memory_bytes;
     count.expected_tokens = expected_tokens;
     plan.count = plan_count(count);
-    const std::uint64_t counts = plan.count.result_bytes, lag = counts / lags;
-    const std::uint64_t embedding = v * d * kReal, squares = lags * d * d * kReal;
+    const std::uint64_t counts = plan.count.result_bytes;
     plan.stages.push_back({"count", kProgram + plan.count.total_bytes(), counts,
                            strategy_name(plan.count.strategy) + ": " + plan.count.reason});
+    if (offset) {
+      // Half the width each for S and U; the class means and discriminants of all lags; the Krylov basis.
+      const std::uint64_t designed = std::min(lags, layers), means = v * designed * d / 2 * kReal;
+      plan.stages.push_back(
+          {"factors", kProgram + 3 * counts + 3 * means + 5 * v * d * kReal, v * d * kReal, ""});
+    }
+  }
+  if (spectral) {
+    const std::uint64_t counts = plan.count.result_bytes, lag = counts / lags;
+    const std::uint64_t embedding = v * d * kReal, squares = lags * d * d * kReal;
     plan.stages.push_back({"embed", kProgram + counts + embedding + embed_bytes(config, v, d, lag), v * d * 4,
                            config.embedding});
     plan.stages.push_back(
@@ -73,6 +85,7 @@ RunPlan plan_run(const RunConfig& config, const ModelShape& shape, std::int64_t 
     if (config.null_tokens > 0) {
       const std::uint64_t null_tokens =
           std::min(config.null_tokens, std::max<std::uint64_t>(expected_tokens, 1));
+      CountParams count = count_params;
       count.expected_tokens = null_tokens;
       plan.stages.push_back(
           {"null", kProgram + counts + plan_count(count).total_bytes() + 3 * embedding + 5 * squares, 0,
@@ -80,8 +93,10 @@ RunPlan plan_run(const RunConfig& config, const ModelShape& shape, std::int64_t 
     }
   }
   const std::uint64_t embedding_out = static_cast<std::uint64_t>(shape.vocab) * d;
-  const bool emits_embedding = recipe_reads_corpus(config.compose.recipe) && config.compose.emit_embedding;
-  const std::uint64_t emitted = weights + (emits_embedding ? embedding_out : 0);
+  const bool emits_embedding = offset || (spectral && config.compose.emit_embedding);
+  // offset: an untied head as well, and a table of positions at most
+  const std::uint64_t emitted = weights + (emits_embedding ? embedding_out : 0) +
+                                (offset ? embedding_out + static_cast<std::uint64_t>(shape.context) * d : 0);
   plan.stages.push_back(
       {"compose and emit",
        kProgram + weights * sizeof(float) + weights / layers * 3 * kReal + 2 * embedding_out * kReal,

@@ -101,6 +101,7 @@ struct ModelShape {
   std::int64_t vocab = 0;  ///< rows of the model's embedding, >= the corpus vocabulary
   double rope_base = 10000;
   std::int64_t rotary_dim = 0;  ///< rows of a head that RoPE rotates, even; 0: no RoPE
+  std::int64_t mlp_width = 0;   ///< hidden width of an MLP; 0: not known
 };
 
 /// One layer's attention in the canonical form: y = Σ_h W_O,hᵀ Σ_j p_hj W_V,g(h) x_j, scores q·k/√d_h with
@@ -117,7 +118,13 @@ struct LayerHeads {
 /// What a recipe designed, for one model.
 struct HeadWeights {
   std::vector<LayerHeads> layers;
-  std::vector<float> embedding;  ///< [shape.vocab, d] or empty: leave the model's own
+  // Each empty where the recipe leaves the model's own.
+  std::vector<float> embedding;                ///< [shape.vocab, d]
+  std::vector<float> head;                     ///< [shape.vocab, d]; untied heads only
+  std::vector<float> position;                 ///< [shape.context, d] table of learned positions
+  std::vector<float> final_norm;               ///< [d] gain
+  std::vector<float> final_norm_bias;          ///< [d]
+  std::vector<std::vector<float>> mlp_output;  ///< [layers] of [d, mlp_width], as nn.Linear's weight
 };
 
 }  // namespace aloft

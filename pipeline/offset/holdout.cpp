@@ -67,33 +67,38 @@ CountCsr minus(Device& device, const CountCsr& from, const std::vector<std::pair
 }  // namespace
 
 HoldoutSource::HoldoutSource(TokenSource& source, std::int32_t context)
-    : source_(source), context_(static_cast<std::uint64_t>(context)), recent_(context_) {
+    : source_(source), context_(static_cast<std::uint64_t>(context)) {
   expects(context >= 1 && context_ < distance_ / 4, "a context of few tokens");
 }
 
-void HoldoutSource::see(TokenId id) {
-  if (seen_ > 0 && seen_ % distance_ == 0) {
-    if (blocks_.size() == kMostBlocks) {  // the first block begins at `distance`: keep the even multiples
-      for (std::size_t i = 0; i < kMostBlocks / 2; ++i) blocks_[i] = std::move(blocks_[2 * i + 1]);
-      blocks_.resize(kMostBlocks / 2);
-      distance_ *= 2;
-    }
-    if (seen_ % distance_ == 0) {
-      Block& b = blocks_.emplace_back();
-      b.begin = seen_;
-      b.before = static_cast<std::int64_t>(std::min(seen_, context_));
-      for (std::uint64_t k = seen_ - static_cast<std::uint64_t>(b.before); k < seen_; ++k)
-        b.ids.push_back(recent_[k % context_]);
-    }
+void HoldoutSource::begin_block() {
+  if (blocks_.size() == kMostBlocks) {  // the first block begins at `distance`: keep the even multiples
+    for (std::size_t i = 0; i < kMostBlocks / 2; ++i) blocks_[i] = std::move(blocks_[2 * i + 1]);
+    blocks_.resize(kMostBlocks / 2);
+    distance_ *= 2;
+    if (seen_ % distance_ != 0) return;
   }
-  if (!blocks_.empty() && seen_ < blocks_.back().begin + kBlock + context_) blocks_.back().ids.push_back(id);
-  recent_[seen_ % context_] = id;
-  ++seen_;
+  blocks_.push_back({seen_, static_cast<std::int64_t>(recent_.size()), recent_});
 }
 
 std::size_t HoldoutSource::read(std::span<TokenId> out) {
   const std::size_t n = source_.read(out);
-  for (const TokenId id : out.first(n)) see(id);
+  for (std::size_t at = 0; at < n;) {  // in pieces that end where a block begins
+    if (seen_ > 0 && seen_ % distance_ == 0) begin_block();
+    const std::size_t piece = std::min<std::uint64_t>(n - at, distance_ - seen_ % distance_);
+    const auto tokens = out.subspan(at, piece);
+    const std::uint64_t end = blocks_.empty() ? 0 : blocks_.back().begin + kBlock + context_;
+    if (seen_ < end) {
+      const auto take = tokens.first(std::min<std::uint64_t>(piece, end - seen_));
+      blocks_.back().ids.insert(blocks_.back().ids.end(), take.begin(), take.end());
+    }
+    const auto latest = tokens.last(std::min<std::uint64_t>(piece, context_));
+    recent_.insert(recent_.end(), latest.begin(), latest.end());
+    if (recent_.size() > context_)
+      recent_.erase(recent_.begin(), recent_.end() - static_cast<std::ptrdiff_t>(context_));
+    seen_ += piece;
+    at += piece;
+  }
   return n;
 }
 

@@ -32,12 +32,12 @@ class HoldoutSource final : public TokenSource {
     std::int64_t before = 0;
     std::vector<TokenId> ids;
   };
-  void see(TokenId id);
+  void begin_block();
 
   TokenSource& source_;
   std::uint64_t context_;
   std::uint64_t seen_ = 0, distance_ = 512;
-  std::vector<TokenId> recent_;  ///< ring of the last `context` tokens
+  std::vector<TokenId> recent_;  ///< the last `context` tokens
   std::vector<Block> blocks_;
 };
 

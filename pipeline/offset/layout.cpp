@@ -71,7 +71,8 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
                                  out.lags, counted_lags));
   out.lag_layers = p.lag_layers;
   if (out.lag_layers.empty())
-    for (std::int32_t n = 0; n < out.lags; ++n) out.lag_layers.push_back(std::min<std::int32_t>(n, static_cast<std::int32_t>(s.layers) - 1));
+    for (std::int32_t n = 0; n < out.lags; ++n)
+      out.lag_layers.push_back(std::min<std::int32_t>(n, static_cast<std::int32_t>(s.layers) - 1));
   if (out.lag_layers.size() != static_cast<std::size_t>(out.lags))
     throw UsageError(
         fmt::format("--offset-layers names {} layers for {} lags", out.lag_layers.size(), out.lags));

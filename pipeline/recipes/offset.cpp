@@ -94,7 +94,7 @@ class OffsetDesign {
     for (std::int32_t n = 0; n < lags(); ++n)
       if (at_.lag_layers[size(n)] == layer) carry(n, out);
     if (layer == 0 && arch_.tied_head && part_ != OffsetPart::unigram) erase(out);
-    if (layer == 0 && at_.drives_log_p && (lags() > 0 || part_ == OffsetPart::embedding)) drive_log_p(out);
+    if (layer == 0 && at_.drives_log_p) drive_log_p(out);
     return out;
   }
 
@@ -266,7 +266,10 @@ class OffsetDesign {
   }
 
   void final_norm(HeadWeights& w) const {
-    w.final_norm.assign(size(s_.d_model), part_ == OffsetPart::unigram ? 1.0F : 0.0F);
+    // unigram: logits of the usual size, as if the rows were not of unit length
+    const double other =
+        part_ == OffsetPart::unigram ? params_.init_std * std::sqrt(static_cast<double>(s_.d_model)) : 0;
+    w.final_norm.assign(size(s_.d_model), static_cast<float>(other));
     if (part_ != OffsetPart::unigram)
       for (std::int64_t c = 0; c < at_.d_o; ++c)
         w.final_norm[size(at_.output + c)] = static_cast<float>(final_rms() / (epsilon_ * tau_));

@@ -32,6 +32,7 @@ class PlanCommand final : public Command {
     add_count_options(app_, count_);
     add_model_options(app_, model_);
     add_design_options(app_, config_, design_);
+    add_offset_options(app_, config_.offset);
   }
   CLI::App& app() override { return app_; }
 
@@ -41,7 +42,7 @@ class PlanCommand final : public Command {
     const Model model = load_model(model_);
     std::int64_t vocab = config_.corpus.vocab_size;
     std::uint64_t tokens = tokens_;
-    if (!recipe_reads_corpus(config_.compose.recipe)) {
+    if (!is_offset_recipe(config_.compose.recipe) && !recipe_reads_corpus(config_.compose.recipe)) {
       vocab = 1;
     } else if (tokens_ == 0) {
       if (config_.corpus.paths.empty())
