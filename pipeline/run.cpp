@@ -24,6 +24,13 @@ using Note = std::function<void(const std::string&)>;
 // A new version of a stage's arithmetic must not take an older one's artifact for its own.
 constexpr const char* kArtifactVersion = "aloft artifacts 1";
 
+std::string table_names(const Architecture& arch) {
+  std::string out = arch.embedding;
+  for (const std::string* name : {&arch.head, &arch.position_embedding})
+    if (!name->empty()) out += " " + *name;
+  return out;
+}
+
 std::string key_of(std::initializer_list<std::string> parts) {
   std::string text = kArtifactVersion;
   for (const std::string& part : parts) text += '\n' + part;
@@ -369,7 +376,10 @@ class Run {
     std::map<std::string, std::string> m{{"producer", "aloft"},
                                          {"architecture", arch_.name},
                                          {"recipe", c_.compose.recipe},
-                                         {"seed", std::to_string(c_.seed)}};
+                                         {"seed", std::to_string(c_.seed)},
+                                         // what a loader must know to serve models of the other orientation
+                                         {"orientation", arch_.orientation == Architecture::Orientation::out_in ? "out_in" : "in_out"},
+                                         {"tables", table_names(arch_)}};
     if (!out_.corpus_hash.empty()) m["corpus_hash"] = out_.corpus_hash;
     return m;
   }

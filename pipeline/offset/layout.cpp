@@ -52,7 +52,8 @@ void check_host(const A& arch, const ModelShape& s, const OffsetParams& p) {
            "not "
            "name it (tensors.final_norm)");
   if (arch.position == A::Position::learned && s.context < 2) refuse(arch, "a context of one token");
-  if (!(p.sharpness > 0) || p.write_norm < 0 || !(p.own_norm > 0) || !(p.constant > 0) || !(p.bias_norm > 0))
+  if (!(p.sharpness > 0) || !(p.write_norm > 0) || p.prior_sharpness < 0 || !(p.own_norm > 0) ||
+      !(p.constant > 0) || !(p.bias_norm > 0))
     throw UsageError("offset: sharpness and norms must be above 0");
 }
 

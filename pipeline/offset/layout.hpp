@@ -7,6 +7,9 @@
 
 namespace aloft {
 
+/// What heads that nothing is designed for start as.
+enum class Background { random, zero, orthogonal, mimetic, invariants };
+
 /// How the `offset` recipe is placed in a model. What is 0 or empty is chosen.
 struct OffsetParams {
   std::int32_t lags = 0;  ///< designed: lag n looks n − 1 tokens back; 0: one a layer, 8 at most
@@ -14,12 +17,15 @@ struct OffsetParams {
   std::int64_t source_dims = 0;          ///< d_s; 0: half of what the model has room for
   std::int64_t position_frequencies =
       0;                   ///< of a position table; 0: as few as put 97% of a head on its offset
-  double sharpness = 15;   ///< score at the offset is this × the pattern's margin above any other
-  double write_norm = 0;   ///< norm of what designed heads write; the token's own part has 1. 0: 0.7, tied 1
+  double sharpness = 15;   ///< score of a designed head at its offset, above that of distances out of phase
+  double write_norm = 1;   ///< norm of what designed heads write; S has 1
   double own_norm = 1;     ///< tied: largest norm of a token's output coordinates in its embedding
   double constant = 0.5;   ///< tied, no norm bias: what drives the log p coordinate
   double bias_norm = 0.1;  ///< tied: largest size of the log p coordinate
   bool zero_outputs = false;  ///< output projections of all that is not designed start at zero
+  Background background = Background::random;
+  double prior_sharpness =
+      0;  ///< undesigned heads also lean this much towards an offset of their own, 1, 2, 4, ...
 };
 
 /// Which coordinates of the residual stream and which heads mean what. -1 or an empty range: not there.

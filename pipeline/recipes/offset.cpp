@@ -27,9 +27,8 @@ class OffsetDesign {
                const LagFactors& f)
       : ctx_(ctx), params_(params), o_(offset), part_(part), arch_(arch), s_(shape), at_(layout), f_(f) {
     expects(f.d_s == layout.d_s && f.d_o == layout.d_o && f.lags >= lags(), "factors of the layout's sizes");
-    const double write_norm = o_.write_norm > 0 ? o_.write_norm : arch.tied_head ? 1.0 : 0.7;
-    written2_ = lags() > 0 ? write_norm * write_norm : 0;
-    epsilon_ = write_norm / std::max(f.written_norm, 1e-12);
+    written2_ = lags() > 0 ? o_.write_norm * o_.write_norm : 0;
+    epsilon_ = o_.write_norm / std::max(f.written_norm, 1e-12);
     double largest2 = 0;
     for (std::int64_t j = 0; j < f.vocab; ++j)
       largest2 = std::max(largest2, squared(&f.target[size(j * f.d_o)], f.d_o));
@@ -84,18 +83,40 @@ class OffsetDesign {
   // ---- attention
 
   LayerHeads heads(std::int64_t layer) {
-    const RecipeInput usual{params_, s_, nullptr};
-    LayerHeads out;
-    out.query = usual_matrix(ctx_, usual, Part::query, layer);
-    out.key = usual_matrix(ctx_, usual, Part::key, layer);
-    out.value = usual_matrix(ctx_, usual, Part::value, layer);
-    out.output = o_.zero_outputs ? std::vector<float>(size(s_.heads * s_.head_dim * s_.d_model))
-                                 : usual_matrix(ctx_, usual, Part::output, layer);
+    LayerHeads out = background(layer);
+    if (o_.zero_outputs) std::fill(out.output.begin(), out.output.end(), 0.0F);
+    if (o_.prior_sharpness > 0)
+      for (std::int64_t g = 0; g < s_.kv_heads; ++g)
+        look_back(g, prior_offset(layer, g), o_.prior_sharpness, out);
     for (std::int32_t n = 0; n < lags(); ++n)
       if (at_.lag_layers[size(n)] == layer) carry(n, out);
     if (layer == 0 && arch_.tied_head && part_ != OffsetPart::unigram) erase(out);
     if (layer == 0 && at_.drives_log_p) drive_log_p(out);
     return out;
+  }
+
+  LayerHeads background(std::int64_t layer) {
+    const RecipeInput in{params_, s_, nullptr};
+    switch (o_.background) {
+      case Background::random:
+        return design_random(ctx_, in, layer).heads;
+      case Background::zero:
+        return design_zero_proj(ctx_, in, layer).heads;
+      case Background::orthogonal:
+        return design_orthogonal(ctx_, in, layer).heads;
+      case Background::mimetic:
+        return design_mimetic(ctx_, in, layer).heads;
+      case Background::invariants:
+        return design_invariants(ctx_, in, layer).heads;
+    }
+    throw Error("internal error: unknown background");
+  }
+
+  /// 1, 2, 4, ... over the groups of all layers in turn, within half the context.
+  [[nodiscard]] std::int64_t prior_offset(std::int64_t layer, std::int64_t group) const {
+    std::int64_t powers = 1;
+    while ((std::int64_t{2} << powers) <= s_.context) ++powers;
+    return std::min(s_.context - 1, std::int64_t{1} << ((layer * s_.kv_heads + group) % powers));
   }
 
   void clear_group(std::int64_t group, LayerHeads& w) const {
@@ -106,11 +127,11 @@ class OffsetDesign {
     std::fill_n(w.output.begin() + group * queries, queries, 0.0F);
   }
 
-  /// Makes every head of a group look `offset` tokens back.
-  void look_back(std::int64_t group, std::int64_t offset, LayerHeads& w) const {
+  /// Makes every head of a group look `offset` tokens back, beside what its queries and keys hold already.
+  void look_back(std::int64_t group, std::int64_t offset, double sharpness, LayerHeads& w) const {
     const OffsetPattern pattern = offset_pattern(at_.frequencies, offset, s_.context);
     // scores are q·k/√d_h; each of q and k reads its coordinate through the norm's gain
-    const double scale = std::sqrt(o_.sharpness * std::sqrt(static_cast<double>(s_.head_dim)));
+    const double scale = std::sqrt(sharpness * std::sqrt(static_cast<double>(s_.head_dim)));
     const auto pairs = static_cast<std::int64_t>(at_.frequencies.size());
     for (std::int64_t i = 0; i < pairs; ++i) {
       const double root = std::sqrt(pattern.weights[size(i)]) * scale,
@@ -118,21 +139,21 @@ class OffsetDesign {
                    s = std::sin(angle);
       if (at_.position < 0) {
         const double one = root / gain_;
-        w.key[size(row(group, i) + at_.constant)] = static_cast<float>(one);
+        w.key[size(row(group, i) + at_.constant)] += static_cast<float>(one);
         for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h) {
-          w.query[size(row(h, i) + at_.constant)] = static_cast<float>(one * c);
-          w.query[size(row(h, i + pairs_offset()) + at_.constant)] = static_cast<float>(-one * s);
+          w.query[size(row(h, i) + at_.constant)] += static_cast<float>(one * c);
+          w.query[size(row(h, i + pairs_offset()) + at_.constant)] += static_cast<float>(-one * s);
         }
       } else {
         const double one = root / (gain_ * amplitude());
         const std::int64_t even = at_.position + 2 * i, odd = even + 1;  // coordinates cos tθ, sin tθ
-        w.key[size(row(group, 2 * i) + even)] = static_cast<float>(one);
-        w.key[size(row(group, 2 * i + 1) + odd)] = static_cast<float>(one);
+        w.key[size(row(group, 2 * i) + even)] += static_cast<float>(one);
+        w.key[size(row(group, 2 * i + 1) + odd)] += static_cast<float>(one);
         for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h) {
-          w.query[size(row(h, 2 * i) + even)] = static_cast<float>(one * c);
-          w.query[size(row(h, 2 * i) + odd)] = static_cast<float>(one * s);
-          w.query[size(row(h, 2 * i + 1) + even)] = static_cast<float>(-one * s);
-          w.query[size(row(h, 2 * i + 1) + odd)] = static_cast<float>(one * c);
+          w.query[size(row(h, 2 * i) + even)] += static_cast<float>(one * c);
+          w.query[size(row(h, 2 * i) + odd)] += static_cast<float>(one * s);
+          w.query[size(row(h, 2 * i + 1) + even)] += static_cast<float>(-one * s);
+          w.query[size(row(h, 2 * i + 1) + odd)] += static_cast<float>(one * c);
         }
       }
     }
@@ -152,7 +173,7 @@ class OffsetDesign {
       const std::int64_t group = at_.lag_heads[size(n)] + g, first = g * s_.head_dim;
       const std::int64_t rows = std::clamp<std::int64_t>(at_.d_s - first, 0, s_.head_dim);
       clear_group(group, w);
-      look_back(group, n, w);
+      look_back(group, n, o_.sharpness, w);
       // V and O share the norm evenly
       const double value_norm = std::sqrt(static_cast<double>(rows)) / gain_;
       const double* core = &f_.cores[size((n * at_.d_s + std::min(first, at_.d_s - 1)) * at_.d_o)];
@@ -175,7 +196,7 @@ class OffsetDesign {
     for (std::int64_t g = 0; g < at_.erasing; ++g) {
       const std::int64_t group = at_.erasing_head + g, first = g * s_.head_dim;
       clear_group(group, w);
-      look_back(group, 0, w);
+      look_back(group, 0, o_.sharpness, w);
       const double balance = std::sqrt(1 / gain_ / std::sqrt(share));
       for (std::int64_t r = 0; r < std::min(s_.head_dim, at_.d_o - first); ++r) {
         w.value[size(row(group, r) + at_.output + first + r)] = static_cast<float>(1 / gain_ / balance);
@@ -190,7 +211,7 @@ class OffsetDesign {
     const std::int64_t group = at_.lag_heads[0] + at_.carrying - 1, r = s_.head_dim - 1;
     if (lags() == 0) {  // nothing designed these heads: one that looks at the token itself
       clear_group(group, w);
-      look_back(group, 0, w);
+      look_back(group, 0, o_.sharpness, w);
     }
     const double balance = std::sqrt(1 / gain_ / o_.constant);
     std::fill_n(w.value.begin() + row(group, r), s_.d_model, 0.0F);

@@ -312,7 +312,17 @@ void add_offset_options(CLI::App& command, OffsetConfig& c) {
   };
   number("--sharpness", p.sharpness, "How sharply designed heads look at their offset")
       ->capture_default_str();
-  number("--write-norm", p.write_norm, "Norm of what designed heads write (default: 0.7, tied 1)");
+  number("--write-norm", p.write_norm, "Norm of what designed heads write")->capture_default_str();
+  number("--prior-sharpness", p.prior_sharpness,
+         "Undesigned heads lean this much towards an offset of their own");
+  add_choice(command, "--background", p.background,
+             {{"random", Background::random},
+              {"zero", Background::zero},
+              {"orthogonal", Background::orthogonal},
+              {"mimetic", Background::mimetic},
+              {"invariants", Background::invariants}},
+             "What undesigned heads start as")
+      ->group(group);
   number("--alpha", c.factors.alpha,
          "discriminant: weight of the evidence (default: chosen on held-out tokens)");
   number("--kappa", c.factors.kappa, "Pseudo-counts (default: chosen on held-out tokens)");
