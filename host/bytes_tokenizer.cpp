@@ -39,6 +39,7 @@ class BytesCorpus final : public Corpus {
   explicit BytesCorpus(InputFiles files) : files_(std::move(files)) {}
   std::int64_t vocab_size() const override { return kByteValues; }
   std::unique_ptr<TokenSource> open() override { return std::make_unique<BytesPass>(files_); }
+  bool repeatable() const override { return rewindable(files_); }
   std::uint64_t expected_tokens() const override { return total_bytes(files_); }
   std::string format_name() const override { return "text (bytes)"; }
 

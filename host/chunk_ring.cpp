@@ -7,9 +7,18 @@
 
 namespace aloft {
 
-ChunkRing::ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo)
-    : source_(source), chunk_tokens_(chunk_tokens), halo_(halo) {
+std::size_t ChunkRing::memory_tokens(std::int64_t chunk_tokens, std::int32_t halo) {
   expects(chunk_tokens >= 1 && halo >= 0, "a chunk owns at least one token");
+  return kSlots * (static_cast<std::size_t>(chunk_tokens) + static_cast<std::size_t>(halo));
+}
+
+ChunkRing::ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo,
+                     std::span<TokenId> memory)
+    : source_(source), chunk_tokens_(chunk_tokens) {
+  expects(memory.size() >= memory_tokens(chunk_tokens, halo), "a ring's memory is too small");
+  const std::size_t slot = memory_tokens(chunk_tokens, halo) / kSlots;
+  for (std::size_t k = 0; k < kSlots; ++k) slots_[k].ids = memory.subspan(k * slot, slot);
+  ahead_.reserve(static_cast<std::size_t>(halo));
   thread_ = std::thread([this] { fill(); });
 }
 
@@ -25,20 +34,35 @@ ChunkRing::~ChunkRing() {
 
 std::optional<ChunkRing::Chunk> ChunkRing::next() {
   std::unique_lock lock(mutex_);
-  if (reading_ >= 0) {
-    slots_[reading_].full = false;
-    reading_ = -1;
-    changed_.notify_all();
-  }
+  expects(out_ < kSlots, "every chunk of the ring is out");
   changed_.wait(lock, [this] { return slots_[next_].full || ended_; });
-  if (!slots_[next_].full) {
-    if (failure_) std::rethrow_exception(failure_);
-    return std::nullopt;
-  }
-  reading_ = next_;
+  if (slots_[next_].full) return take();
+  if (failure_) std::rethrow_exception(failure_);
+  return std::nullopt;
+}
+
+std::optional<ChunkRing::Chunk> ChunkRing::poll() {
+  const std::lock_guard lock(mutex_);
+  if (out_ == kSlots || !slots_[next_].full) return std::nullopt;
+  return take();
+}
+
+ChunkRing::Chunk ChunkRing::take() {
+  const Slot& slot = slots_[next_];
   next_ = (next_ + 1) % kSlots;
-  const Slot& slot = slots_[reading_];
-  return Chunk{slot.ids, slot.n_from, slot.halo};
+  ++out_;
+  const auto length = static_cast<std::size_t>(slot.n_from) + static_cast<std::size_t>(slot.halo);
+  return {slot.ids.first(length), slot.n_from, slot.halo};
+}
+
+void ChunkRing::give_back() {
+  {
+    const std::lock_guard lock(mutex_);
+    expects(out_ > 0, "no chunk is out");
+    slots_[(next_ - out_ + kSlots) % kSlots].full = false;
+    --out_;
+  }
+  changed_.notify_all();
 }
 
 void ChunkRing::fill() {
@@ -70,19 +94,17 @@ void ChunkRing::fill() {
 }
 
 bool ChunkRing::fill_slot(Slot& slot) {
-  const auto chunk = static_cast<std::size_t>(chunk_tokens_);
-  std::vector<TokenId>& ids = slot.ids;
-  ids.resize(chunk + static_cast<std::size_t>(halo_));
-  std::size_t have = std::min(ahead_.size(), ids.size());
-  std::copy_n(ahead_.begin(), have, ids.begin());
+  const std::span<TokenId> ids = slot.ids;
+  std::size_t have = ahead_.size();
+  std::copy(ahead_.begin(), ahead_.end(), ids.begin());
   while (have < ids.size()) {
-    const std::size_t n = source_.read(std::span(ids).subspan(have));
+    const std::size_t n = source_.read(ids.subspan(have));
     if (n == 0) break;
     have += n;
   }
-  ids.resize(have);
-  const std::size_t owned = std::min(have, chunk);
-  ahead_.assign(ids.begin() + static_cast<std::ptrdiff_t>(owned), ids.end());
+  const std::size_t owned = std::min(have, static_cast<std::size_t>(chunk_tokens_));
+  ahead_.assign(ids.begin() + static_cast<std::ptrdiff_t>(owned),
+                ids.begin() + static_cast<std::ptrdiff_t>(have));
   slot.n_from = static_cast<std::int64_t>(owned);
   slot.halo = static_cast<std::int32_t>(have - owned);
   return owned != 0;

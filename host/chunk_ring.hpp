@@ -12,44 +12,52 @@
 
 namespace aloft {
 
-/// Read-ahead over a TokenSource: a thread fills the next chunk while the caller works on this one. Each
+/// Read-ahead over a TokenSource: a thread fills the next chunks while the caller works on those it has. Each
 /// chunk owns `chunk_tokens` positions (fewer in the last) and shows `halo` more tokens that belong to the
 /// next ones (fewer near the end, none in the last chunk). Until its destruction the source belongs to that
 /// thread, except for position(); the destructor cancels a read in progress, and with it the rest of the
-/// pass.
+/// pass. Chunks lie in the caller's memory; after the first of them nothing is allocated.
 class ChunkRing {
  public:
   struct Chunk {
-    std::span<const TokenId> ids;  ///< [n_from + halo]; valid until the next call of next()
+    std::span<const TokenId> ids;  ///< [n_from + halo]; valid until it is given back
     std::int64_t n_from = 0;
     std::int32_t halo = 0;
   };
+  static constexpr int kSlots = 3;  ///< one being read, one on its way to the device, one being worked on
 
-  ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo);
+  /// Tokens of memory that a ring needs. Throws Error unless chunk_tokens >= 1 and halo >= 0.
+  [[nodiscard]] static std::size_t memory_tokens(std::int64_t chunk_tokens, std::int32_t halo);
+  /// memory: [memory_tokens(chunk_tokens, halo)], the ring's own until its destruction.
+  ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo, std::span<TokenId> memory);
   ~ChunkRing();
   ChunkRing(const ChunkRing&) = delete;
   ChunkRing& operator=(const ChunkRing&) = delete;
 
-  /// Nothing at the end. Rethrows what the source threw, after the chunks read before it.
+  /// Waits for the next chunk; nothing at the end. Rethrows what the source threw, after the chunks read
+  /// before it. At most kSlots chunks may be out.
   [[nodiscard]] std::optional<Chunk> next();
+  /// The next chunk if it is there already.
+  [[nodiscard]] std::optional<Chunk> poll();
+  /// Gives back the oldest chunk that is out.
+  void give_back();
 
  private:
-  static constexpr int kSlots = 2;
   struct Slot {
-    std::vector<TokenId> ids;
+    std::span<TokenId> ids;  ///< [chunk_tokens + halo]
     std::int64_t n_from = 0;
     std::int32_t halo = 0;
     bool full = false;  ///< the thread filled it and the caller has not given it back
   };
   void fill();
   [[nodiscard]] bool fill_slot(Slot& slot);
+  [[nodiscard]] Chunk take();
 
   TokenSource& source_;
   const std::int64_t chunk_tokens_;
-  const std::int32_t halo_;
   Slot slots_[kSlots];
   std::vector<TokenId> ahead_;  ///< the thread's: read, but owned by a later chunk
-  int reading_ = -1;            ///< the slot the caller holds
+  int out_ = 0;                 ///< chunks the caller has
   int next_ = 0;                ///< the slot the caller gets next
   bool ended_ = false, stop_ = false;
   std::exception_ptr failure_;

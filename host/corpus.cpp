@@ -55,6 +55,8 @@ std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progre
   check_options(spec);
   InputFiles files;
   for (const auto& path : spec.paths) files.push_back(std::make_shared<InputFile>(path));
+  if (spec.several_passes)
+    for (const auto& file : files) file->spool(spec.spool_folder);
   const CorpusFormat format = common_format(files, spec);
   if (format != CorpusFormat::text) return open_token_files(std::move(files), spec, format);
 

@@ -21,13 +21,14 @@ struct CorpusSpec {
   std::string vocabulary;       ///< words: an existing vocab.json to use instead of building one
   std::optional<std::int64_t> doc_sep_id;  ///< token files: this id separates documents
   InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
-  std::string spool_folder;  ///< where stdin is kept if two passes are needed; "": the temp folder
+  bool several_passes = false;  ///< keep what comes from a pipe, so that it can be streamed again
+  std::string spool_folder;     ///< where it is kept; "": the temp folder
 };
 
 /// A corpus that can be streamed any number of times (only a pipe that needed no spooling, once: the second
-/// open() throws UsageError). Sources may outlive it. Construction reads what it must (file headers and
-/// sizes; for `words` without a vocabulary one whole pass to build it) and throws InputError on the first
-/// defect.
+/// open() throws UsageError, see repeatable()). Sources may outlive it. Construction reads what it must (file
+/// headers and sizes; for `words` without a vocabulary one whole pass to build it) and throws InputError on
+/// the first defect.
 class Corpus {
  public:
   Corpus() = default;
@@ -39,6 +40,7 @@ class Corpus {
   /// occur).
   [[nodiscard]] virtual std::int64_t vocab_size() const = 0;
   [[nodiscard]] virtual std::unique_ptr<TokenSource> open() = 0;
+  [[nodiscard]] virtual bool repeatable() const = 0;  ///< open() works any number of times
   /// Exact for token files (separators included), `bytes` and after a `words` vocabulary pass, else an
   /// estimate from the size in bytes; 0 unknown (a pipe).
   [[nodiscard]] virtual std::uint64_t expected_tokens() const = 0;

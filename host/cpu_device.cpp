@@ -32,6 +32,8 @@ class CpuDevice final : public Device {
     if (bytes != 0) std::memcpy(dst, src, bytes);
   }
   void synchronize() override {}
+  void* allocate_staging(std::size_t bytes) override { return allocate(bytes); }
+  void deallocate_staging(void* p) noexcept override { deallocate(p); }
 };
 
 }  // namespace

@@ -1,12 +1,21 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
+#include "host/upload_lanes.hpp"
+
 namespace aloft {
+
+/// Bytes of a device's own memory; zeros where it works in the host's.
+struct DeviceMemory {
+  std::uint64_t free = 0;
+  std::uint64_t total = 0;
+};
 
 /// Memory plus one ordered work queue. Every call is asynchronous on that queue except synchronize().
 class Device {
@@ -27,6 +36,20 @@ class Device {
   virtual void download(void* host_dst, const void* src, std::size_t bytes) = 0;
   virtual void copy(void* dst, const void* src, std::size_t bytes) = 0;  ///< both on this device
   virtual void synchronize() = 0;
+
+  /// What could be allocated now, and what the device has.
+  [[nodiscard]] virtual DeviceMemory memory() const { return {}; }
+  /// From now on allocate() throws ResourceError before more than `bytes` are out at once; 0: no limit. A
+  /// device that shares the host's memory has none to limit.
+  virtual void limit_memory(std::uint64_t /*bytes*/) {}
+  /// Host memory that uploads can read while the host goes on (page-locked where that exists); aligned to 64
+  /// bytes. Throws ResourceError.
+  [[nodiscard]] virtual void* allocate_staging(std::size_t bytes) = 0;
+  virtual void deallocate_staging(void* p) noexcept = 0;
+  /// Buffers that the lanes will fill must be allocated before. Null where shares_host_memory(): there is
+  /// nothing to upload.
+  [[nodiscard]] virtual std::unique_ptr<UploadLanes> make_upload_lanes(int /*lanes*/) { return nullptr; }
+
   /// A named range on the profiler's timeline (NVTX on CUDA, nothing on the CPU).
   virtual void push_range(const char* /*name*/) {}
   virtual void pop_range() noexcept {}
@@ -53,6 +76,36 @@ class Buffer {
   };
   std::unique_ptr<T[], Free> data_;
   std::size_t size_ = 0;
+};
+
+/// Owns `size` uninitialised elements of staging memory. Move-only; the device must outlive it.
+template <class T>
+requires std::is_trivially_copyable_v<T>
+class Staging {
+ public:
+  Staging(Device& device, std::size_t size)
+      : data_(static_cast<T*>(device.allocate_staging(size * sizeof(T))), Free{&device}), size_(size) {}
+  [[nodiscard]] std::span<T> span() noexcept { return {data_.get(), size_}; }
+
+ private:
+  struct Free {
+    Device* device = nullptr;
+    void operator()(T* p) const noexcept { device->deallocate_staging(p); }
+  };
+  std::unique_ptr<T[], Free> data_;
+  std::size_t size_ = 0;
+};
+
+/// A range on the profiler's timeline for as long as it lives.
+class TraceRange {
+ public:
+  TraceRange(Device& device, const char* name) : device_(device) { device_.push_range(name); }
+  ~TraceRange() { device_.pop_range(); }
+  TraceRange(const TraceRange&) = delete;
+  TraceRange& operator=(const TraceRange&) = delete;
+
+ private:
+  Device& device_;
 };
 
 template <class T>

@@ -14,6 +14,10 @@ std::uint64_t total_bytes(const InputFiles& files) {
   return total;
 }
 
+bool rewindable(const InputFiles& files) {
+  return std::all_of(files.begin(), files.end(), [](const auto& file) { return file->rewindable(); });
+}
+
 FilePass::FilePass(InputFiles files) : files_(std::move(files)), total_(total_bytes(files_)) {
   for (const auto& file : files_) pipes_.push_back(file->rewindable() ? nullptr : file->open());
 }

@@ -45,5 +45,7 @@ class FilePass : public TokenSource {
 
 /// Bytes of all files; 0 if one of them is a pipe.
 [[nodiscard]] std::uint64_t total_bytes(const InputFiles& files);
+/// None of them is a pipe.
+[[nodiscard]] bool rewindable(const InputFiles& files);
 
 }  // namespace aloft

@@ -122,6 +122,7 @@ class SentencePieceCorpus final : public Corpus {
   std::unique_ptr<TokenSource> open() override {
     return std::make_unique<SentencePiecePass>(files_, model_, policy_, block_bytes_);
   }
+  bool repeatable() const override { return rewindable(files_); }
   std::uint64_t expected_tokens() const override { return total_bytes(files_) / kBytesPerToken; }
   std::string format_name() const override { return "text (sentencepiece)"; }
   std::optional<std::string> vocabulary_json() const override {

@@ -152,6 +152,7 @@ class TokenFileCorpus final : public Corpus {
   std::unique_ptr<TokenSource> open() override {
     return std::make_unique<TokenFilePass>(files_, layouts_, format_, spec_);
   }
+  bool repeatable() const override { return rewindable(files_); }
   std::uint64_t expected_tokens() const override {
     std::uint64_t total = 0;
     for (const Layout& layout : layouts_) {

@@ -73,6 +73,7 @@ class WordsCorpus final : public Corpus {
   std::unique_ptr<TokenSource> open() override {
     return std::make_unique<WordsPass>(files_, vocabulary_, policy_, block_bytes_);
   }
+  bool repeatable() const override { return rewindable(files_); }
   std::uint64_t expected_tokens() const override { return expected_; }
   std::string format_name() const override { return "text (words)"; }
   std::optional<std::string> vocabulary_json() const override { return vocabulary_->json(); }

@@ -1,10 +1,11 @@
 #include <fmt/format.h>
 
-#include <optional>
+#include <memory>
 
-#include "host/chunk_ring.hpp"
+#include "host/chunk_feed.hpp"
 #include "host/error.hpp"
 #include "host/hash.hpp"
+#include "pipeline/count_accumulator.hpp"
 #include "pipeline/count_plan.hpp"
 #include "pipeline/offset/holdout.hpp"
 #include "pipeline/stages.hpp"
@@ -12,155 +13,99 @@
 namespace aloft {
 namespace {
 
-using LagCsrs = std::vector<CountCsr>;
+CountCsr empty_csr(Device& device, std::int64_t vocab) {
+  return {vocab, vocab, zeros<std::uint64_t>(device, static_cast<std::size_t>(vocab + 1)),
+          Buffer<std::uint32_t>(device, 0), Buffer<std::uint64_t>(device, 0)};
+}
 
-// Adds up CSRs of all lags as a binary counter does: equals meet equals, so each entry is merged only
-// log2(parts) times.
-class CsrSum {
+// Lets go of the source however a pass ends: the source is destroyed before the feed.
+struct PassEnd {
+  ChunkFeed& feed;
+  ~PassEnd() { feed.end_pass(); }
+};
+
+// Streams the corpus once for each stripe. The host only queues work: it waits for the device where a result
+// has a size that depends on the data, and never runs ahead of it by more than the feed's buffers.
+class Counting {
  public:
-  explicit CsrSum(CountOps& ops) : ops_(ops) {}
+  Counting(Context& ctx, const CountParams& p)
+      : ctx_(ctx),
+        p_(p),
+        plan_(plan_count(p, ctx.count())),
+        unigram_(zeros<std::uint64_t>(ctx.device(), static_cast<std::size_t>(p.vocab))),
+        feed_(ctx.device(), plan_.chunk_tokens, p.max_lag),
+        accumulator_(make_accumulator(ctx, p, plan_)) {}
 
-  void add(LagCsrs part) {
-    parts_.push_back({std::move(part), 1});
-    while (parts_.size() > 1 && parts_[parts_.size() - 2].weight <= parts_.back().weight) merge_last_two();
+  void pass(TokenSource& corpus) {
+    const TraceRange range(ctx_.device(), fmt::format("pass {}", passes_).c_str());
+    accumulator_->begin_pass(passes_);
+    Hash hash;
+    HoldoutSource held(corpus, p_.max_lag);
+    {
+      const PassEnd end{feed_};
+      feed_.begin_pass(passes_ == 0 ? static_cast<TokenSource&>(held) : corpus);
+      while (const auto chunk = feed_.next()) {
+        ctx_.check_interrupt();
+        const TraceRange chunk_range(ctx_.device(), fmt::format("chunk {}", chunks_++).c_str());
+        const TokenChunk view{chunk->ids, chunk->n_from, chunk->halo};
+        if (passes_ == 0) ctx_.count().count_tokens(view, unigram_.data(), p_.vocab);
+        accumulator_->add(view, unigram_);
+        hash.update(chunk->host.data(), static_cast<std::size_t>(chunk->n_from) * sizeof(TokenId));
+        streamed_ += static_cast<std::uint64_t>(chunk->n_from);
+        report(corpus.position());
+      }
+    }
+    if (passes_ == 0) holdout_ = held.take();
+    if (passes_++ == 0) hash_ = hash.hex();
+    if (hash.hex() != hash_) throw InputError("the corpus changed while it was counted: run again");
   }
-  [[nodiscard]] LagCsrs finish() {
-    while (parts_.size() > 1) merge_last_two();
-    return parts_.empty() ? LagCsrs{} : std::move(parts_[0].lags);
+
+  [[nodiscard]] std::int32_t passes() const { return plan_.stripes; }
+
+  [[nodiscard]] Counts finish() {
+    Counts out;
+    out.holdout = std::move(holdout_);
+    out.vocab = p_.vocab;
+    out.max_lag = p_.max_lag;
+    out.corpus_hash = hash_;
+    out.unigram = to_host(unigram_);
+    for (const std::uint64_t n : out.unigram) out.tokens += n;
+    out.lags = accumulator_->finish();
+    while (out.lags.size() < static_cast<std::size_t>(p_.max_lag))
+      out.lags.push_back(empty_csr(ctx_.device(), p_.vocab));
+    for (const CountCsr& lag : out.lags) out.pairs.push_back(ctx_.count().total(lag.view()));
+    return out;
   }
 
  private:
-  struct Part {
-    LagCsrs lags;
-    std::int64_t weight;
-  };
-  void merge_last_two() {
-    Part b = std::move(parts_.back());
-    parts_.pop_back();
-    Part& a = parts_.back();
-    for (std::size_t l = 0; l < a.lags.size(); ++l) {
-      a.lags[l] = ops_.add(a.lags[l].view(), b.lags[l].view());
-      b.lags[l] = {};
-    }
-    a.weight += b.weight;
+  void report(TokenSource::Position at) {
+    const auto passes = static_cast<double>(plan_.stripes), total = static_cast<double>(at.total);
+    ctx_.progress().update("count", static_cast<double>(passes_) * total + static_cast<double>(at.done),
+                           passes * total, streamed_, "tokens");
   }
-  CountOps& ops_;
-  std::vector<Part> parts_;
-};
 
-// One way of counting chunk by chunk. finish() may be called once.
-class Accumulator {
- public:
-  Accumulator(Context& ctx, const CountParams& p) : ctx_(ctx), p_(p), sum_(ctx.count()) {}
-  Accumulator(const Accumulator&) = delete;
-  Accumulator& operator=(const Accumulator&) = delete;
-  virtual ~Accumulator() = default;
-  virtual void add(TokenChunk chunk) = 0;
-  [[nodiscard]] virtual LagCsrs finish() = 0;
-
- protected:
   Context& ctx_;
   const CountParams& p_;
-  CsrSum sum_;
+  const CountPlan plan_;
+  Buffer<std::uint64_t> unigram_;
+  ChunkFeed feed_;
+  std::unique_ptr<Accumulator> accumulator_;
+  std::int32_t passes_ = 0;
+  std::uint64_t chunks_ = 0, streamed_ = 0;
+  std::string hash_;
+  Holdout holdout_;
 };
-
-class DenseAccumulator final : public Accumulator {
- public:
-  DenseAccumulator(Context& ctx, const CountParams& p) : Accumulator(ctx, p) {}
-  void add(TokenChunk chunk) override {
-    const auto n = static_cast<std::uint64_t>(chunk.n_from);
-    if (counted_ + n >= p_.flush_after) flush();  // before any u32 counter can overflow
-    if (!table_) {
-      table_ =
-          zeros<std::uint32_t>(ctx_.device(), static_cast<std::size_t>(p_.max_lag * p_.vocab * p_.vocab));
-    }
-    ctx_.count().count_pairs_dense(chunk, counts());
-    counted_ += n;
-  }
-  LagCsrs finish() override {
-    if (table_) flush();
-    return sum_.finish();
-  }
-
- private:
-  DenseCounts counts() { return {table_->data(), p_.max_lag, p_.vocab, 0, p_.vocab}; }
-  void flush() {
-    if (counted_ == 0) return;
-    LagCsrs part;
-    for (std::int32_t lag = 1; lag <= p_.max_lag; ++lag)
-      part.push_back(ctx_.count().compact(counts(), lag, nullptr));
-    sum_.add(std::move(part));
-    table_.reset();
-    counted_ = 0;
-  }
-  std::optional<Buffer<std::uint32_t>> table_;
-  std::uint64_t counted_ = 0;  ///< positions since the table was zero
-};
-
-class SparseAccumulator final : public Accumulator {
- public:
-  SparseAccumulator(Context& ctx, const CountParams& p) : Accumulator(ctx, p) {}
-  void add(TokenChunk chunk) override {
-    sum_.add(ctx_.count().count_pairs_sparse(chunk, p_.vocab, p_.max_lag));
-  }
-  LagCsrs finish() override { return sum_.finish(); }
-};
-
-CountCsr empty_csr(Device& device, std::int64_t vocab) {
-  CountCsr out{vocab, vocab, zeros<std::uint64_t>(device, static_cast<std::size_t>(vocab + 1)),
-               Buffer<std::uint32_t>(device, 0), Buffer<std::uint64_t>(device, 0)};
-  return out;
-}
 
 }  // namespace
 
-Counts count_transitions(Context& ctx, const CountParams& p, TokenSource& corpus) {
+Counts count_transitions(Context& ctx, const CountParams& p, const OpenPass& open) {
   expects(p.vocab >= 1 && p.max_lag >= 1, "counting needs a vocabulary and a lag");
-  const CountPlan plan = plan_count(p);
-  Device& device = ctx.device();
-  std::unique_ptr<Accumulator> accumulator;
-  if (plan.strategy == CountStrategy::dense) {
-    accumulator = std::make_unique<DenseAccumulator>(ctx, p);
-  } else {
-    accumulator = std::make_unique<SparseAccumulator>(ctx, p);
+  Counting counting(ctx, p);
+  for (std::int32_t pass = 0; pass < counting.passes(); ++pass) {
+    const auto source = open();
+    counting.pass(*source);
   }
-  auto unigram = zeros<std::uint64_t>(device, static_cast<std::size_t>(p.vocab));
-  Hash hash;
-  std::uint64_t positions = 0;
-  HoldoutSource held(corpus, p.max_lag);
-  {
-    ChunkRing ring(held, plan.chunk_tokens, p.max_lag);
-    Buffer<TokenId> staged;
-    while (const auto chunk = ring.next()) {
-      ctx.check_interrupt();
-      const TokenId* ids = chunk->ids.data();
-      if (!device.shares_host_memory()) {
-        staged = to_device(device, chunk->ids);
-        ids = staged.data();
-      }
-      const TokenChunk view{ids, chunk->n_from, chunk->halo};
-      ctx.count().count_tokens(view, unigram.data(), p.vocab);
-      accumulator->add(view);
-      hash.update(chunk->ids.data(), static_cast<std::size_t>(chunk->n_from) * sizeof(TokenId));
-      device.synchronize();
-      positions += static_cast<std::uint64_t>(chunk->n_from);
-      const auto at = corpus.position();
-      ctx.progress().update("count", static_cast<double>(at.done), static_cast<double>(at.total), positions,
-                            "tokens");
-    }
-  }
-  Counts out;
-  out.holdout = held.take();
-  out.vocab = p.vocab;
-  out.max_lag = p.max_lag;
-  out.corpus_hash = hash.hex();
-  out.unigram = to_host(unigram);
-  for (const std::uint64_t n : out.unigram) out.tokens += n;
-  out.lags = accumulator->finish();
-  while (out.lags.size() < static_cast<std::size_t>(p.max_lag))
-    out.lags.push_back(empty_csr(device, p.vocab));
-  for (const CountCsr& lag : out.lags) out.pairs.push_back(ctx.count().total(lag.view()));
-  return out;
+  return counting.finish();
 }
 
 void require_pairs(const Counts& counts, const std::string& origin) {

@@ -97,7 +97,7 @@ class Run {
       if (!c_.corpus.paths.empty())
         note_("note: recipe " + c_.compose.recipe + " reads no corpus; --corpus is not used");
       shape_ = resolve_shape(flags_, model_config_, arch_, 1);
-      check_plan(plan_run(c_, shape_, 1, 0), c_);
+      settle_plan({1, 0, true});
     }
     compose_and_emit(reads);
     out_.shape = shape_;
@@ -110,9 +110,15 @@ class Run {
   }
 
  private:
-  void settle_shape(std::int64_t corpus_vocab, std::uint64_t expected_tokens) {
-    shape_ = resolve_shape(flags_, model_config_, arch_, corpus_vocab);
-    check_plan(plan_run(c_, shape_, corpus_vocab, expected_tokens), c_);
+  void settle_plan(const CorpusFacts& corpus) {
+    plan_ = plan_run(c_, shape_, corpus, backend_);
+    check_plan(plan_, c_);
+    backend_.device->limit_memory(plan_.device_budget);
+  }
+
+  void settle_shape(const CorpusFacts& corpus) {
+    shape_ = resolve_shape(flags_, model_config_, arch_, corpus.vocab);
+    settle_plan(corpus);
     // What is wrong with the rest of the request should be known before hours of counting.
     if (is_offset_recipe(c_.compose.recipe)) {
       layout_ = layout_of(c_.offset, c_.compose.recipe, arch_, shape_, c_.lags, corpus_vocab);
@@ -120,7 +126,7 @@ class Run {
     }
     (void)expand_params();
     if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
-      (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus_vocab, shape_.d_model);
+      (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus.vocab, shape_.d_model);
   }
 
   void obtain_counts() {
@@ -131,7 +137,7 @@ class Run {
         counts_ = std::move(*loaded);
         resumed("count");
         check_counts();
-        settle_shape(counts_.vocab, counts_.tokens);
+        settle_shape({counts_.vocab, counts_.tokens, true});
         describe_counts();
         return;
       }
@@ -163,7 +169,7 @@ class Run {
     counts_.max_lag = c_.lags;
     counts_.lags.resize(static_cast<std::size_t>(c_.lags));
     counts_.pairs.resize(static_cast<std::size_t>(c_.lags));
-    settle_shape(counts_.vocab, counts_.tokens);
+    settle_shape({counts_.vocab, counts_.tokens, true});
   }
 
   void count_corpus() {
@@ -171,22 +177,17 @@ class Run {
       throw UsageError("recipe " + c_.compose.recipe + " needs --corpus (or --counts)");
     CorpusSpec spec = c_.corpus;
     spec.spool_folder = folder_.file("");
+    spec.several_passes = c_.strategy == CountStrategy::striped;
     const auto corpus = open_corpus(spec, progress_);
     out_.corpus_format = corpus->format_name();
-    settle_shape(corpus->vocab_size(), corpus->expected_tokens());
-    CountParams p;
-    p.vocab = corpus->vocab_size();
-    p.max_lag = c_.lags;
-    p.strategy = c_.strategy;
-    p.memory_bytes = c_.memory_bytes;
-    p.expected_tokens = corpus->expected_tokens();
-    const CountPlan plan = plan_count(p);
-    note_("counting: " + strategy_name(plan.strategy) + ", " + plan.reason);
+    const CorpusFacts facts{corpus->vocab_size(), corpus->expected_tokens(), corpus->repeatable()};
+    settle_shape(facts);
+    note_("counting: " + strategy_name(plan_.count.strategy) + ", " + plan_.count.reason);
     Context counting(backend_, progress_);
     {
       const auto timed = counting.scope("count");
-      const auto source = corpus->open();
-      counts_ = count_transitions(counting, p, *source);
+      counts_ = count_transitions(counting, count_params(c_, facts, plan_.device_budget),
+                                  [&] { return corpus->open(); });
     }
     ctx_.times() = counting.times();
     if (host_backend_)  // the GPU counted, the CPU goes on
@@ -244,7 +245,9 @@ class Run {
     embedding_key_ = key_of({"embedding", counts_key_, source, d, std::to_string(c_.seed)});
     embedding_ = stage<Embedding>("embed", "embedding.safetensors", embedding_key_, load_embedding, [&] {
       if (c_.embedding == "ppmi-svd") return embed_ppmi_svd(ctx_, counts_, shape_.d_model, c_.seed);
-      if (c_.embedding == "mobius") return embed_mobius(ctx_, counts_, shape_.d_model, c_.memory_bytes);
+      if (c_.embedding == "mobius")
+        return embed_mobius(ctx_, counts_, shape_.d_model,
+                            plan_.device_budget > 0 ? plan_.device_budget : c_.memory_bytes);
       return embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, counts_.vocab, shape_.d_model);
     });
     if (embedding_.rank < shape_.d_model)
@@ -394,7 +397,7 @@ class Run {
     Counts null_counts;
     Spectra null_spectra;
     if (null_tokens > 0) {
-      null_counts = count_shuffled_null(ctx_, counts_, null_tokens, c_.seed);
+      null_counts = count_shuffled_null(ctx_, counts_, null_tokens, c_.seed, plan_.null);
       null_spectra = decompose(ctx_, project_transitions(ctx_, null_counts, embedding_));
       r.null = LagMeasurements{&null_counts, measure_asymmetry(ctx_, null_counts), &null_spectra};
     }
@@ -423,6 +426,7 @@ class Run {
   Context ctx_;
   RunDirectory folder_;
   ModelShape shape_;
+  RunPlan plan_;
   RunOutcome out_;
   double pr_target_ = 0;
   std::string vocabulary_;  ///< vocab.json's text, when counting had one

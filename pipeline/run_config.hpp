@@ -43,6 +43,7 @@ struct RunConfig {
   std::string backend = "auto";
   int threads = 0;
   std::uint64_t memory_bytes = 0;  ///< 0: no limit
+  std::uint64_t device_bytes = 0;  ///< of a GPU's memory; 0: what it has free, less a reserve
   std::string output;
   bool force = false;
 };

@@ -13,6 +13,8 @@ namespace aloft {
 namespace {
 
 constexpr std::uint64_t kReal = sizeof(double);
+// What the CUDA context and the libraries' own workspaces take beside what goes through the device's pool.
+constexpr std::uint64_t kDeviceReserve = std::uint64_t{512} << 20;
 constexpr std::uint64_t kProgram = std::uint64_t{64} << 20;  // code, libraries, thread stacks
 
 std::uint64_t embed_bytes(const RunConfig& config, std::uint64_t v, std::uint64_t d,
@@ -35,15 +37,40 @@ std::uint64_t RunPlan::peak_memory() const {
   return peak;
 }
 
+std::uint64_t RunPlan::peak_device_memory() const {
+  std::uint64_t peak = 0;
+  for (const StagePlan& s : stages) peak = std::max(peak, s.device_bytes);
+  return peak;
+}
+
 std::uint64_t RunPlan::disk() const {
   return std::accumulate(stages.begin(), stages.end(), std::uint64_t{0},
                          [](std::uint64_t sum, const StagePlan& s) { return sum + s.disk_bytes; });
 }
 
-RunPlan plan_run(const RunConfig& config, const ModelShape& shape, std::int64_t corpus_vocab,
-                 std::uint64_t expected_tokens) {
+CountParams count_params(const RunConfig& config, const CorpusFacts& corpus, std::uint64_t device_budget) {
+  CountParams p;
+  p.vocab = corpus.vocab;
+  p.max_lag = config.lags;
+  p.strategy = config.strategy;
+  p.memory_bytes = config.memory_bytes;
+  p.device_bytes = device_budget;
+  p.expected_tokens = corpus.expected_tokens;
+  p.repeatable = corpus.repeatable;
+  return p;
+}
+
+RunPlan plan_run(const RunConfig& config, const ModelShape& shape, const CorpusFacts& corpus,
+                 const Backend& backend) {
   RunPlan plan;
-  const auto v = static_cast<std::uint64_t>(corpus_vocab), d = static_cast<std::uint64_t>(shape.d_model);
+  plan.device_budget = device_budget(*backend.device, config.device_bytes);
+  // A stage's matrices lie in the device's memory where it has its own; the host then holds about as much at
+  // a time while results are saved.
+  const auto stage = [&](const std::string& name, std::uint64_t bytes, std::uint64_t disk,
+                         const std::string& note) {
+    plan.stages.push_back({name, kProgram + bytes, plan.device_budget > 0 ? bytes : 0, disk, note});
+  };
+  const auto v = static_cast<std::uint64_t>(corpus.vocab), d = static_cast<std::uint64_t>(shape.d_model);
   const auto layers = static_cast<std::uint64_t>(shape.layers),
              lags = static_cast<std::uint64_t>(config.lags);
   const auto heads_rows = static_cast<std::uint64_t>(2 * (shape.heads + shape.kv_heads) * shape.head_dim);
@@ -52,55 +79,49 @@ RunPlan plan_run(const RunConfig& config, const ModelShape& shape, std::int64_t 
 
   const bool offset = is_offset_recipe(config.compose.recipe);
   const bool spectral = !offset && recipe_reads_corpus(config.compose.recipe);
-  CountParams count_params;
   if (offset || spectral) {
-    CountParams& count = count_params;
-    count.vocab = corpus_vocab;
-    count.max_lag = config.lags;
-    count.strategy = config.strategy;
-    count.memory_bytes = config.memory_bytes;
-    count.expected_tokens = expected_tokens;
-    plan.count = plan_count(count);
-    const std::uint64_t counts = plan.count.result_bytes;
-    plan.stages.push_back({"count", kProgram + plan.count.total_bytes(), counts,
-                           strategy_name(plan.count.strategy) + ": " + plan.count.reason});
-    if (offset) {
-      // Half the width each for S and U; the class means and discriminants of all lags; the Krylov basis.
-      const std::uint64_t designed = std::min(lags, layers), means = v * designed * d / 2 * kReal;
-      plan.stages.push_back(
-          {"factors", kProgram + 3 * counts + 3 * means + 5 * v * d * kReal, v * d * kReal, ""});
-    }
-  }
-  if (spectral) {
+    CountParams count = count_params(config, corpus, plan.device_budget);
+    plan.count = plan_count(count, *backend.count);
     const std::uint64_t counts = plan.count.result_bytes, lag = counts / lags;
     const std::uint64_t embedding = v * d * kReal, squares = lags * d * d * kReal;
-    plan.stages.push_back({"embed", kProgram + counts + embedding + embed_bytes(config, v, d, lag), v * d * 4,
-                           config.embedding});
-    plan.stages.push_back(
-        {"project", kProgram + counts + 3 * embedding + lag + 5 * squares, 4 * squares, ""});
-    plan.stages.push_back(
-        {"decompose", kProgram + counts + embedding + 8 * squares, squares + lags * d * kReal, ""});
-    plan.stages.push_back(
-        {"expand", kProgram + counts + embedding + 10 * squares, layers * d * d * kReal, ""});
-    if (config.null_tokens > 0) {
-      const std::uint64_t null_tokens =
-          std::min(config.null_tokens, std::max<std::uint64_t>(expected_tokens, 1));
-      CountParams count = count_params;
-      count.expected_tokens = null_tokens;
-      plan.stages.push_back(
-          {"null", kProgram + counts + plan_count(count).total_bytes() + 3 * embedding + 5 * squares, 0,
-           fmt::format("{} shuffled tokens", null_tokens)});
+    stage("count", plan.count.total_bytes(), counts, strategy_name(plan.count.strategy));
+    if (plan.count.on_device) plan.stages.back().memory_bytes = kProgram + counts + plan.count.staging_bytes;
+    if (offset) {
+      // The class means and discriminants of all designed lags, half the width each; the Krylov basis.
+      const std::uint64_t means = v * std::min(lags, layers) * d / 2 * kReal;
+      stage("factors", 3 * counts + 3 * means + 5 * embedding, embedding, "");
+    }
+    if (spectral) {
+      stage("embed", counts + embedding + embed_bytes(config, v, d, lag), v * d * 4, config.embedding);
+      stage("project", counts + 3 * embedding + lag + 5 * squares, 4 * squares, "");
+      stage("decompose", counts + embedding + 8 * squares, squares + lags * d * kReal, "");
+      stage("expand", counts + embedding + 10 * squares, layers * d * d * kReal, "");
+      if (config.null_tokens > 0) {
+        const std::uint64_t held = counts + 3 * embedding + 5 * squares;
+        const auto rest = [&](std::uint64_t budget, std::uint64_t taken) {
+          return budget == 0 ? 0 : std::max<std::uint64_t>(budget - std::min(budget, taken), 1);
+        };
+        count.strategy = CountStrategy::automatic;
+        count.repeatable = true;
+        count.expected_tokens =
+            std::min(config.null_tokens, std::max<std::uint64_t>(corpus.expected_tokens, 1));
+        count.memory_bytes = rest(config.memory_bytes, kProgram + held);
+        count.device_bytes = rest(plan.device_budget, held);
+        plan.null = count;
+        const CountPlan null = plan_count(count, *backend.count);
+        stage("null", held + null.total_bytes(), 0,
+              fmt::format("{} shuffled tokens, {}", count.expected_tokens, strategy_name(null.strategy)));
+      }
     }
   }
   const std::uint64_t embedding_out = static_cast<std::uint64_t>(shape.vocab) * d;
   const bool emits_embedding = offset || (spectral && config.compose.emit_embedding);
-  // offset: an untied head as well, and a table of positions at most
+  // offset: an untied head as well, or a table of positions
   const std::uint64_t emitted = weights + (emits_embedding ? embedding_out : 0) +
                                 (offset ? embedding_out + static_cast<std::uint64_t>(shape.context) * d : 0);
-  plan.stages.push_back(
-      {"compose and emit",
-       kProgram + weights * sizeof(float) + weights / layers * 3 * kReal + 2 * embedding_out * kReal,
-       emitted * out_bytes + (config.save_heads ? emitted * sizeof(float) : 0), ""});
+  stage("compose and emit",
+        weights * sizeof(float) + weights / layers * 3 * kReal + 2 * embedding_out * kReal,
+        emitted * out_bytes + (config.save_heads ? emitted * sizeof(float) : 0), "");
   return plan;
 }
 
@@ -110,10 +131,23 @@ void check_plan(const RunPlan& plan, const RunConfig& config) {
         fmt::format("this run needs about {} of memory, {} are allowed: raise --memory, or lower --d-model, "
                     "--vocab-size or --lags (`aloft plan` shows which stage needs what)",
                     gib(plan.peak_memory()), gib(config.memory_bytes)));
+  if (plan.device_budget > 0 && plan.peak_device_memory() > plan.device_budget)
+    throw ResourceError(fmt::format(
+        "this run needs about {} of device memory, {} are allowed: raise --device-memory, or lower "
+        "--d-model, --vocab-size or --lags (`aloft plan` shows which stage needs what)",
+        gib(plan.peak_device_memory()), gib(plan.device_budget)));
   const std::uint64_t free = free_disk(config.output);
   if (plan.disk() > free)
     throw ResourceError(fmt::format("this run needs about {} of disk at {}, {} are free", gib(plan.disk()),
                                     config.output, gib(free)));
+}
+
+std::uint64_t device_budget(const Device& device, std::uint64_t asked) {
+  const DeviceMemory memory = device.memory();
+  if (memory.total == 0) return 0;
+  if (asked > 0) return asked;
+  const std::uint64_t reserve = std::max(kDeviceReserve, memory.total / 20);
+  return std::max<std::uint64_t>(memory.free - std::min(memory.free, reserve), 1);
 }
 
 std::uint64_t available_memory() {

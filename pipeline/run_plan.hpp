@@ -13,22 +13,40 @@ namespace aloft {
 struct StagePlan {
   std::string stage;
   std::uint64_t memory_bytes = 0;
+  std::uint64_t device_bytes = 0;  ///< of a GPU's own memory, beside the host's
   std::uint64_t disk_bytes = 0;
   std::string note;
 };
 struct RunPlan {
   CountPlan count;
+  CountParams null;                 ///< memory that remains for counting the null
+  std::uint64_t device_budget = 0;  ///< 0: the backend has no memory of its own
   std::vector<StagePlan> stages;
   [[nodiscard]] std::uint64_t peak_memory() const;
+  [[nodiscard]] std::uint64_t peak_device_memory() const;
   [[nodiscard]] std::uint64_t disk() const;
 };
 
-/// Throws ResourceError when counting cannot be done within config.memory_bytes.
-[[nodiscard]] RunPlan plan_run(const RunConfig& config, const ModelShape& shape, std::int64_t corpus_vocab,
-                               std::uint64_t expected_tokens);
-/// Throws ResourceError when the plan exceeds config.memory_bytes or the free space at config.output.
+/// What is known of a corpus before it is counted.
+struct CorpusFacts {
+  std::int64_t vocab = 0;
+  std::uint64_t expected_tokens = 0;  ///< 0: unknown
+  bool repeatable = true;             ///< false: a pipe
+};
+/// device_budget: see below.
+[[nodiscard]] CountParams count_params(const RunConfig& config, const CorpusFacts& corpus,
+                                       std::uint64_t device_budget);
+
+/// Throws ResourceError when counting cannot be done within config.memory_bytes, or device_budget.
+[[nodiscard]] RunPlan plan_run(const RunConfig& config, const ModelShape& shape, const CorpusFacts& corpus,
+                               const Backend& backend);
+/// Throws ResourceError when the plan exceeds config.memory_bytes, the device's budget, or the free space at
+/// config.output.
 void check_plan(const RunPlan& plan, const RunConfig& config);
 
+/// Bytes of the device's own memory that a run may use: `asked`, or what is free less a reserve for
+/// libraries and other programs. 0: it shares the host's memory.
+[[nodiscard]] std::uint64_t device_budget(const Device& device, std::uint64_t asked);
 /// Memory this machine could give now, in bytes (MemAvailable); 0 if it does not say.
 [[nodiscard]] std::uint64_t available_memory();
 /// Free bytes of the file system that `path` (or its nearest existing parent) is on.

@@ -62,13 +62,16 @@ class UnigramSource final : public TokenSource {
 
 }  // namespace
 
-Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens, std::uint64_t seed) {
-  UnigramSource source(counts.unigram, tokens, seed);
+Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens, std::uint64_t seed,
+                           const CountParams& limits) {
   CountParams p;
+  p.memory_bytes = limits.memory_bytes;
+  p.device_bytes = limits.device_bytes;
   p.vocab = counts.vocab;
   p.max_lag = counts.max_lag;
   p.expected_tokens = tokens;
-  return count_transitions(ctx, p, source);
+  return count_transitions(ctx, p,
+                           [&] { return std::make_unique<UnigramSource>(counts.unigram, tokens, seed); });
 }
 
 }  // namespace aloft

@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,27 +16,36 @@ namespace aloft {
 
 // ---- count ----
 
-enum class CountStrategy { automatic, dense, sparse };
+/// dense: one table of counters; striped: a table for some of its rows at a time, the corpus streamed once
+/// for each; sparse: no table, positions are grouped or sorted.
+enum class CountStrategy { automatic, dense, striped, sparse };
 
 struct CountParams {
   std::int64_t vocab = 0;
   std::int32_t max_lag = 8;
   CountStrategy strategy = CountStrategy::automatic;
   std::int64_t chunk_tokens = 0;      ///< 0: chosen from the plan
-  std::uint64_t memory_bytes = 0;     ///< budget for tables and workspace; 0: no limit
+  std::int64_t stripe_rows = 0;       ///< striped: source ids counted in a pass; 0: as many as fit
+  std::uint64_t memory_bytes = 0;     ///< host memory for all of it; 0: no limit
+  std::uint64_t device_bytes = 0;     ///< a device's own memory for all of it; 0: it shares the host's
+  bool repeatable = true;             ///< the corpus can be streamed more than once
   std::uint64_t expected_tokens = 0;  ///< for the plan and for `automatic`; 0: unknown
   std::uint64_t flush_after =
       0xFFFF'FFFFu;  ///< positions a u32 table may take in before it is emptied into u64
 };
-/// Streams the corpus once. Any strategy, chunk size and thread count give the same bits.
-[[nodiscard]] Counts count_transitions(Context& ctx, const CountParams& p, TokenSource& corpus);
+/// Starts another pass over the corpus.
+using OpenPass = std::function<std::unique_ptr<TokenSource>()>;
+/// Streams the corpus as often as plan_count() says, mostly once. Any strategy, chunk size, stripe and thread
+/// count give the same bits. Throws InputError when two passes differ, and what plan_count() throws.
+[[nodiscard]] Counts count_transitions(Context& ctx, const CountParams& p, const OpenPass& open);
 /// Throws InputError naming `origin`, a file, when no two tokens of it stand beside each other.
 void require_pairs(const Counts& counts, const std::string& origin);
 
 /// Counts of text whose tokens were drawn independently from the unigram (a shuffled corpus), the null of
-/// every asymmetry and spectrum: `tokens` tokens, one document, reproducible from the seed.
+/// every asymmetry and spectrum: `tokens` tokens, one document, reproducible from the seed. Of `limits` only
+/// the memory counts.
 [[nodiscard]] Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens,
-                                         std::uint64_t seed);
+                                         std::uint64_t seed, const CountParams& limits = {});
 
 // ---- embed (science: section 2) ----
 

@@ -34,12 +34,32 @@ class Counting final : public TokenSource {
   std::mt19937 random_;
 };
 
+/// A ring with its memory, which gives back each chunk at the next call.
+class Ring {
+ public:
+  Ring(TokenSource& source, std::int64_t chunk, std::int32_t halo)
+      : memory_(ChunkRing::memory_tokens(chunk, halo)), ring_(source, chunk, halo, memory_) {}
+  std::optional<ChunkRing::Chunk> next() {
+    if (out_) ring_.give_back();
+    out_ = false;
+    auto chunk = ring_.next();
+    out_ = chunk.has_value();
+    return chunk;
+  }
+  ChunkRing& operator*() { return ring_; }
+
+ private:
+  std::vector<TokenId> memory_;
+  ChunkRing ring_;
+  bool out_ = false;
+};
+
 TEST(ChunkRing, ChunksAndHaloesPartitionTheStream) {
   for (const std::int64_t n : {0, 1, 2, 7, 8, 9, 16, 100, 1000})
     for (const std::int64_t chunk : {1, 2, 3, 8, 100, 999, 1000, 1001})
       for (const std::int32_t halo : {0, 1, 2, 8, 50}) {
         Counting source(n, static_cast<unsigned>(n + chunk + halo));
-        ChunkRing ring(source, chunk, halo);
+        Ring ring(source, chunk, halo);
         std::int64_t begin = 0;
         while (const auto got = ring.next()) {
           ASSERT_EQ(got->n_from, std::min(chunk, n - begin)) << n << ' ' << chunk << ' ' << halo;
@@ -56,17 +76,48 @@ TEST(ChunkRing, ChunksAndHaloesPartitionTheStream) {
 
 TEST(ChunkRing, AChunkStaysValidUntilTheNextCall) {
   Counting source(1000);
-  ChunkRing ring(source, 10, 3);
+  Ring ring(source, 10, 3);
   for (TokenId begin = 0; const auto chunk = ring.next(); begin += 10) {
-    std::this_thread::sleep_for(std::chrono::microseconds(100));  // the thread fills the other slot meanwhile
+    std::this_thread::sleep_for(std::chrono::microseconds(100));  // the thread fills other slots meanwhile
     EXPECT_EQ(chunk->ids.front(), begin);
     EXPECT_EQ(chunk->ids[9], begin + 9);
   }
 }
 
+TEST(ChunkRing, EveryChunkThatIsOutStaysValid) {
+  Counting source(1000);
+  Ring ring(source, 10, 3);
+  std::vector<ChunkRing::Chunk> out;
+  for (int k = 0; k < ChunkRing::kSlots; ++k) out.push_back(*(*ring).next());
+  EXPECT_FALSE((*ring).poll()) << "no slot is left";
+  EXPECT_THROW((void)(*ring).next(), Error);
+  for (std::size_t k = 0; k < out.size(); ++k) EXPECT_EQ(out[k].ids.front(), 10 * k);
+  (*ring).give_back();  // the oldest
+  EXPECT_EQ((*ring).next()->ids.front(), 10u * ChunkRing::kSlots);
+  EXPECT_EQ(out[1].ids.front(), 10u);
+}
+
+TEST(ChunkRing, PollingGivesEveryChunkInTheEnd) {
+  Counting source(95);
+  Ring ring(source, 10, 3);
+  std::int64_t tokens = 0;
+  while (tokens < 95) {
+    const auto chunk = (*ring).poll();
+    if (!chunk) {
+      std::this_thread::yield();
+      continue;
+    }
+    EXPECT_EQ(chunk->ids.front(), static_cast<TokenId>(tokens));
+    tokens += chunk->n_from;
+    (*ring).give_back();
+  }
+  EXPECT_FALSE((*ring).next());
+  EXPECT_FALSE((*ring).poll());
+}
+
 TEST(ChunkRing, FailuresOfTheSourceComeOutOfNext) {
   Counting source(1000, 1, 35);
-  ChunkRing ring(source, 10, 0);
+  Ring ring(source, 10, 0);
   for (int k = 0; k < 3; ++k) EXPECT_TRUE(ring.next());
   EXPECT_THROW((void)ring.next(), InputError);
   EXPECT_THROW((void)ring.next(), InputError);  // again, not a silent end
@@ -75,11 +126,11 @@ TEST(ChunkRing, FailuresOfTheSourceComeOutOfNext) {
 TEST(ChunkRing, CanBeAbandonedAtAnyMoment) {
   for (int taken = 0; taken < 6; ++taken) {
     Counting source(1 << 20);
-    ChunkRing ring(source, 100, 5);
+    Ring ring(source, 100, 5);
     for (int k = 0; k < taken; ++k) EXPECT_TRUE(ring.next());
   }
   Counting failing(1000, 1, 0);
-  const ChunkRing ring(failing, 10, 0);
+  const Ring ring(failing, 10, 0);
 }
 
 TEST(ChunkRing, ADestructorDoesNotWaitForASilentPipe) {
@@ -92,7 +143,7 @@ TEST(ChunkRing, ADestructorDoesNotWaitForASilentPipe) {
   const auto source = corpus->open();
   const auto start = std::chrono::steady_clock::now();
   {
-    ChunkRing ring(*source, 1 << 20, 8);
+    Ring ring(*source, 1 << 20, 8);
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
@@ -105,7 +156,7 @@ TEST(ChunkRing, AnInterruptReachesTheCallerWaitingForASilentPipe) {
   spec.tokenizer = "bytes";
   const auto corpus = corpus_tests::open(spec);
   const auto source = corpus->open();
-  ChunkRing ring(*source, 1 << 20, 8);
+  Ring ring(*source, 1 << 20, 8);
   std::thread signal([] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     set_interrupt_requested(true);
@@ -117,8 +168,12 @@ TEST(ChunkRing, AnInterruptReachesTheCallerWaitingForASilentPipe) {
 
 TEST(ChunkRing, RefusesSenselessSizes) {
   Counting source(10);
-  EXPECT_THROW(ChunkRing(source, 0, 0), Error);
-  EXPECT_THROW(ChunkRing(source, 1, -1), Error);
+  std::vector<TokenId> memory(100);
+  EXPECT_THROW(ChunkRing(source, 0, 0, memory), Error);
+  EXPECT_THROW(ChunkRing(source, 1, -1, memory), Error);
+  EXPECT_THROW(ChunkRing(source, 33, 1, memory), Error) << "three slots of 34";
+  ChunkRing ring(source, 32, 1, memory);
+  EXPECT_THROW(ring.give_back(), Error) << "nothing is out";
 }
 
 }  // namespace

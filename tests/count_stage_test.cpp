@@ -6,7 +6,6 @@
 
 #include "host/error.hpp"
 #include "kernels/spectral_measures.hpp"
-#include "pipeline/count_plan.hpp"
 #include "pipeline/stages.hpp"
 
 namespace aloft {
@@ -54,8 +53,7 @@ Table table_of(const CountCsr& csr) {
 class CountStage : public ::testing::TestWithParam<std::string> {
  protected:
   Counts count(const std::vector<TokenId>& ids, CountParams p) {
-    VectorSource source(ids);
-    return count_transitions(ctx, p, source);
+    return count_transitions(ctx, p, [&] { return std::make_unique<VectorSource>(ids); });
   }
   Backend backend = make_backend(GetParam());
   NoProgress progress;
@@ -72,10 +70,12 @@ std::vector<TokenId> text(std::size_t n, TokenId vocab, unsigned seed) {
 
 TEST_P(CountStage, EveryStrategyChunkAndFlushGivesTheOracle) {
   const auto ids = text(3000, 60, 1);
+  std::vector<std::int64_t> chunks{3, 8, 64, 1000, 100000};
+  if (GetParam() == "cuda") chunks = {90, 1000, 100000};  // a launch is slow where the tests execute it
   std::string hash;
   for (const CountStrategy strategy :
-       {CountStrategy::dense, CountStrategy::sparse, CountStrategy::automatic}) {
-    for (const std::int64_t chunk : {3, 8, 64, 1000, 100000})
+       {CountStrategy::dense, CountStrategy::striped, CountStrategy::sparse, CountStrategy::automatic}) {
+    for (const std::int64_t chunk : chunks)
       for (const std::uint64_t flush : {std::uint64_t{500}, std::uint64_t{0xFFFFFFFF}}) {
         CountParams p;
         p.vocab = 60;
@@ -83,12 +83,90 @@ TEST_P(CountStage, EveryStrategyChunkAndFlushGivesTheOracle) {
         p.strategy = strategy;
         p.chunk_tokens = chunk;
         p.flush_after = flush;
+        p.stripe_rows = 25;  // three stripes, the last one shorter
         const Counts c = count(ids, p);
         for (std::size_t lag = 1; lag <= 8; ++lag)
           ASSERT_EQ(table_of(c.lags[lag - 1]), oracle(ids, lag)) << "chunk " << chunk << " flush " << flush;
         if (hash.empty()) hash = c.corpus_hash;
         EXPECT_EQ(c.corpus_hash, hash) << "the hash depends on the chunks";
       }
+  }
+}
+
+// Ids out of order of frequency and beyond 256, so that tables are renumbered; chunks of random length.
+TEST_P(CountStage, RandomChunksAndStripesGiveTheOracle) {
+  std::mt19937 rng(11);
+  auto ids = text(4000, 300, 12);
+  for (TokenId& id : ids)
+    if (id != kDocumentBreak) id = 299 - id;
+  ids.insert(ids.begin(), 500, 299);  // all-equal tokens at the start: the first chunk's ranks are poor ones
+  std::vector<Table> want;
+  for (std::size_t lag = 1; lag <= 3; ++lag) want.push_back(oracle(ids, lag));
+  for (int round = 0; round < 12; ++round) {
+    CountParams p;
+    p.vocab = 300;
+    p.max_lag = 3;
+    p.strategy = round % 3 == 0   ? CountStrategy::dense
+                 : round % 3 == 1 ? CountStrategy::striped
+                                  : CountStrategy::sparse;
+    p.chunk_tokens = 1 + static_cast<std::int64_t>(rng() % 3000);
+    p.stripe_rows = 40 + static_cast<std::int64_t>(rng() % 300);
+    p.flush_after = rng() % 2 == 0 ? 1000 : 0xFFFF'FFFF;
+    const Counts c = count(ids, p);
+    for (std::size_t lag = 1; lag <= 3; ++lag)
+      ASSERT_EQ(table_of(c.lags[lag - 1]), want[lag - 1])
+          << "round " << round << ", chunks of " << p.chunk_tokens << ", stripes of " << p.stripe_rows;
+  }
+}
+
+TEST_P(CountStage, StripesStreamTheCorpusOnceEachAndCompareThePasses) {
+  const auto ids = text(1000, 60, 5);
+  CountParams p;
+  p.vocab = 60;
+  p.strategy = CountStrategy::striped;
+  p.stripe_rows = 16;
+  int passes = 0;
+  const Counts c = count_transitions(ctx, p, [&] {
+    ++passes;
+    return std::make_unique<VectorSource>(ids);
+  });
+  EXPECT_EQ(passes, 4);
+  EXPECT_EQ(c.tokens, count(ids, CountParams{.vocab = 60}).tokens) << "tokens are counted in one pass only";
+  auto other = ids;
+  other[500] = other[500] == 1 ? 2 : 1;
+  passes = 0;
+  EXPECT_THROW((void)count_transitions(
+                   ctx, p, [&] { return std::make_unique<VectorSource>(++passes == 3 ? other : ids); }),
+               InputError);
+}
+
+TEST_P(CountStage, AFailingSourceEndsItInAnyPass) {
+  class Failing final : public TokenSource {
+   public:
+    std::size_t read(std::span<TokenId> out) override {
+      if (++reads_ > 3) throw InputError("broken.bin: at last");
+      std::fill(out.begin(), out.end(), TokenId{1});
+      return out.size();
+    }
+    Position position() const override { return {}; }
+
+   private:
+    int reads_ = 0;
+  };
+  const std::vector<TokenId> ids(48, 1);
+  CountParams p;
+  p.vocab = 60;
+  p.strategy = CountStrategy::striped;
+  p.stripe_rows = 30;
+  p.chunk_tokens = 8;
+  for (const int failing : {1, 2}) {
+    int pass = 0;
+    EXPECT_THROW((void)count_transitions(ctx, p,
+                                         [&]() -> std::unique_ptr<TokenSource> {
+                                           if (++pass == failing) return std::make_unique<Failing>();
+                                           return std::make_unique<VectorSource>(ids);
+                                         }),
+                 InputError);
   }
 }
 
@@ -161,38 +239,6 @@ TEST_P(CountStage, TheShuffledNullHasTheUnigramAndNoDirection) {
 
 INSTANTIATE_TEST_SUITE_P(Each, CountStage, ::testing::ValuesIn(available_backends()),
                          [](const auto& backend_info) { return backend_info.param; });
-
-TEST(CountPlan, ChoosesByFillAndMemory) {
-  CountParams p;
-  p.vocab = 256;
-  p.expected_tokens = 10'000'000;
-  EXPECT_EQ(plan_count(p).strategy, CountStrategy::dense);
-  p.vocab = 50257;
-  EXPECT_EQ(plan_count(p).strategy, CountStrategy::sparse) << "80 GB of counters for 10 M tokens";
-  p.vocab = 4096;
-  p.expected_tokens = 1'000'000'000;
-  EXPECT_EQ(plan_count(p).strategy, CountStrategy::dense);
-  p.memory_bytes = std::uint64_t{3} << 30;
-  const CountPlan tight = plan_count(p);
-  EXPECT_LE(tight.total_bytes(), p.memory_bytes);
-}
-
-TEST(CountPlan, RefusesWhatCannotFit) {
-  CountParams p;
-  p.vocab = 50257;
-  p.expected_tokens = 1'000'000;
-  p.strategy = CountStrategy::dense;
-  p.memory_bytes = std::uint64_t{1} << 30;
-  try {
-    (void)plan_count(p);
-    FAIL() << "80 GB were to fit 1 GB";
-  } catch (const ResourceError& e) {
-    EXPECT_NE(std::string(e.what()).find("--memory"), std::string::npos);
-  }
-  p.memory_bytes = 1 << 20;
-  p.strategy = CountStrategy::automatic;
-  EXPECT_THROW((void)plan_count(p), ResourceError);
-}
 
 }  // namespace
 }  // namespace aloft

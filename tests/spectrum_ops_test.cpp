@@ -260,6 +260,13 @@ TEST_P(SpectrumOps, BitsDoNotDependOnTheWorkers) {
     ops.skew_spectrum(a.cview(), sigma.data.data(), left.view(), right.view());
     return aloft::to_host(left.data);
   });
+  const Dense g = random_dense(301, 301, 75);
+  const Matrix alone = upload((g - g.transpose()) / 2);  // the workers share one matrix
+  expect_same_bits_for_any_worker_count([&] {
+    Matrix left = unwritten(150, 301), right = unwritten(150, 301), sigma = unwritten(1, 150);
+    ops.skew_spectrum(alone.cview(), sigma.data.data(), left.view(), right.view());
+    return aloft::to_host(right.data);
+  });
   expect_same_bits_for_any_worker_count([&] {
     Matrix u = unwritten(70, 70, 4), vt = unwritten(70, 70, 4), sigma = unwritten(4, 70);
     ops.svd(a.cview(), u.view(), sigma.data.data(), vt.view());

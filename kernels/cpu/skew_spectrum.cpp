@@ -15,8 +15,7 @@ namespace aloft::cpu {
 namespace {
 
 struct Bidiagonal {
-  std::vector<double> diagonal, beside;  ///< [m], [m − 1]
-  char side = 'L';                       ///< L: `beside` is below the diagonal, U: above
+  std::vector<double> diagonal, above;  ///< [m], [m] of which LAPACK needs m − 1: `above` is never null
 };
 
 /// Odd n: B is (m+1)×m. Rotations of neighbouring rows make it upper bidiagonal with a last row of zeros.
@@ -30,71 +29,81 @@ RowRotation rotation(double a, double b, double& r) {
   return r == 0 ? RowRotation{1, 0} : RowRotation{a / r, b / r};
 }
 
+/// Even n: Bᵀ, upper bidiagonal. Odd n: B after `rotations`.
 Bidiagonal square_part(const SkewTridiagonal& t, std::int64_t m, std::vector<RowRotation>& rotations) {
   Bidiagonal b;
   b.diagonal.resize(static_cast<std::size_t>(m));
-  b.beside.resize(static_cast<std::size_t>(m), 0.0);  // one more than LAPACK needs, so that it is never null
+  b.above.resize(static_cast<std::size_t>(m), 0.0);
   for (std::int64_t i = 0; i < m; ++i)
     b.diagonal[static_cast<std::size_t>(i)] = -t.below[static_cast<std::size_t>(2 * i)];
   for (std::int64_t i = 0; 2 * i + 1 < t.n - 1; ++i)
-    b.beside[static_cast<std::size_t>(i)] = t.below[static_cast<std::size_t>(2 * i + 1)];
+    b.above[static_cast<std::size_t>(i)] = t.below[static_cast<std::size_t>(2 * i + 1)];
   if (t.n % 2 == 0) return b;
-  b.side = 'U';
   rotations.resize(static_cast<std::size_t>(m));
   for (std::size_t i = 0; i < rotations.size(); ++i) {
-    auto& g = rotations[i] = rotation(b.diagonal[i], b.beside[i], b.diagonal[i]);
+    auto& g = rotations[i] = rotation(b.diagonal[i], b.above[i], b.diagonal[i]);
     if (i + 1 == rotations.size()) break;
-    b.beside[i] = g.s * b.diagonal[i + 1];  // row i gains this, row i + 1 keeps the rest
+    b.above[i] = g.s * b.diagonal[i + 1];  // row i gains this, row i + 1 keeps the rest
     b.diagonal[i + 1] *= g.c;
   }
   return b;
 }
 
-/// x [rows, columns], column-major: the rotations of the reduction, undone.
-void undo(const std::vector<RowRotation>& rotations, double* x, std::int64_t rows, std::int64_t columns) {
-  for (std::int64_t k = 0; k < columns; ++k)
-    for (std::size_t i = rotations.size(); i-- > 0;) {
-      double& upper = x[k * rows + static_cast<std::int64_t>(i)];
-      double& lower = (&upper)[1];
-      const double u = upper, l = lower;
-      upper = rotations[i].c * u - rotations[i].s * l;
-      lower = rotations[i].s * u + rotations[i].c * l;
-    }
+/// The rotations of the reduction undone, on the even places of x [n].
+void undo(const std::vector<RowRotation>& rotations, double* x) {
+  for (std::size_t i = rotations.size(); i-- > 0;) {
+    double &upper = x[2 * i], &lower = x[2 * i + 2];
+    const double u = upper, l = lower;
+    upper = rotations[i].c * u - rotations[i].s * l;
+    lower = rotations[i].s * u + rotations[i].c * l;
+  }
+}
+
+/// Singular values, descending, into b.diagonal. u, vt: column-major [m, m] or both empty.
+void bidiagonal_svd(Bidiagonal& b, const Columns* u, const Columns* vt, std::int64_t item) {
+  const lapack_int m = lapack_size(static_cast<std::int64_t>(b.diagonal.size()));
+  double unused = 0;
+  // At least what LAPACK documents: 4m, with vectors 3m² + 4m.
+  std::vector<double> work(static_cast<std::size_t>(u == nullptr ? 8 * m : 3 * m * m + 4 * m));
+  std::vector<lapack_int> integers(static_cast<std::size_t>(8 * m));
+  require_success(
+      "skew_spectrum (dbdsdc)",
+      LAPACKE_dbdsdc_work(LAPACK_COL_MAJOR, 'U', u == nullptr ? 'N' : 'I', m, b.diagonal.data(),
+                          b.above.data(), u == nullptr ? &unused : u->at(0, 0), u == nullptr ? 1 : u->step(),
+                          u == nullptr ? &unused : vt->at(0, 0), u == nullptr ? 1 : vt->step(), nullptr,
+                          nullptr, work.data(), integers.data()),
+      item);
 }
 
 /// left and right: row-major [m, n], both or neither null.
 void spectrum_of(const double* a, std::int64_t n, double* sigma, double* left, double* right,
                  std::int64_t item) {
   require_finite_lower("skew_spectrum", a, n, true, item);
-  const std::int64_t m = n / 2, evens = n - m;
+  const std::int64_t m = n / 2;
   if (m == 0) return;
   const SkewTridiagonal t = reduce_skew(a, n);
   std::vector<RowRotation> rotations;
   Bidiagonal b = square_part(t, m, rotations);
-  const bool vectors = left != nullptr;
-  const auto square = static_cast<std::size_t>(vectors ? m * m : 1);
-  std::vector<double> x(square), yt(square);
-  const lapack_int size = lapack_size(m);
-  require_success("skew_spectrum (dbdsdc)",
-                  LAPACKE_dbdsdc(LAPACK_COL_MAJOR, b.side, vectors ? 'I' : 'N', size, b.diagonal.data(),
-                                 b.beside.data(), x.data(), size, yt.data(), size, nullptr, nullptr),
-                  item);
+  if (left == nullptr) {
+    bidiagonal_svd(b, nullptr, nullptr, item);
+    std::copy(b.diagonal.begin(), b.diagonal.end(), sigma);
+    return;
+  }
+  const Columns u(m, m), vt(m, m);
+  bidiagonal_svd(b, &u, &vt, item);
   std::copy(b.diagonal.begin(), b.diagonal.end(), sigma);
-  if (!vectors) return;
 
-  std::vector<double> tall(static_cast<std::size_t>(evens * m));  // x with the row of zeros that odd n has
-  for (std::int64_t k = 0; k < m; ++k)
-    std::copy_n(&x[static_cast<std::size_t>(k * m)], m, &tall[static_cast<std::size_t>(k * evens)]);
-  undo(rotations, tall.data(), evens, m);
+  // The even places are the rows of B: the columns of the SVD's u, but for the transpose those of vt.
+  double *from_u = left, *from_vt = right + 1;
+  if (n % 2 == 0) from_u = right + 1, from_vt = left;
   std::fill_n(left, m * n, 0.0);
   std::fill_n(right, m * n, 0.0);
   for (std::int64_t k = 0; k < m; ++k) {
-    for (std::int64_t i = 0; i < evens; ++i)
-      left[k * n + 2 * i] = tall[static_cast<std::size_t>(k * evens + i)];
-    for (std::int64_t i = 0; i < m; ++i) right[k * n + 2 * i + 1] = yt[static_cast<std::size_t>(i * m + k)];
+    for (std::int64_t i = 0; i < m; ++i) from_u[k * n + 2 * i] = *u.at(i, k);
+    for (std::int64_t i = 0; i < m; ++i) from_vt[k * n + 2 * i] = *vt.at(k, i);
+    undo(rotations, left + k * n);
   }
-  t.apply_q(left, m);  // a row of [m, n] is a column of the column-major [n, m]
-  t.apply_q(right, m);
+  t.apply_q(left, right, m);  // a row of [m, n] is a column of the column-major [n, m]
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "host/cuda_check.hpp"
 #include "kernels/cuda/count_dense.cuh"
+#include "kernels/cuda/launch.cuh"
 
 namespace aloft::cuda {
 namespace {
@@ -53,21 +54,19 @@ __global__ __launch_bounds__(kThreads) void count_pairs_global(TokenChunk chunk,
 
 void count_tokens(TokenChunk chunk, std::uint64_t* unigram, std::int64_t, cudaStream_t stream) {
   if (chunk.n_from == 0) return;  // an empty grid is a launch error
-  count_tokens_global<<<blocks_for(chunk.n_from), kThreads, 0, stream>>>(chunk, unigram);
-  check(cudaGetLastError());
+  check(
+      launch(count_tokens_global, dim3(blocks_for(chunk.n_from)), dim3(kThreads), 0, stream, chunk, unigram));
 }
 
 void remap(TokenChunk chunk, const TokenId* rank, TokenId* out, cudaStream_t stream) {
   const std::int64_t n = chunk.n_from + chunk.halo;
   if (n == 0) return;
-  remap_ids<<<blocks_for(n), kThreads, 0, stream>>>(chunk, rank, out);
-  check(cudaGetLastError());
+  check(launch(remap_ids, dim3(blocks_for(n)), dim3(kThreads), 0, stream, chunk, rank, out));
 }
 
 void count_pairs_dense(TokenChunk chunk, DenseCounts counts, cudaStream_t stream) {
   if (chunk.n_from == 0) return;
-  count_pairs_global<<<blocks_for(chunk.n_from), kThreads, 0, stream>>>(chunk, counts);
-  check(cudaGetLastError());
+  check(launch(count_pairs_global, dim3(blocks_for(chunk.n_from)), dim3(kThreads), 0, stream, chunk, counts));
 }
 
 }  // namespace aloft::cuda

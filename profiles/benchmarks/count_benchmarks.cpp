@@ -61,7 +61,8 @@ void run_dense(benchmark::State& state, const Options& options, const std::strin
   if (!options.write_results.empty()) {
     count();
     for (std::int32_t lag = 1; lag <= kLags; ++lag)
-      write_result(options, input.name() + "_" + backend_name, lag, backend.count->compact(counts, lag));
+      write_result(options, input.name() + "_" + backend_name, lag,
+                   backend.count->compact(counts, lag, nullptr));
   }
   std::int64_t counted = std::int64_t{1} << 32;
   run_and_report(state, *timer, count, pairs_of(n), "pairs/s", limits, [&] {
@@ -86,9 +87,17 @@ void run_sparse(benchmark::State& state, const Options& options, const std::stri
     });
   };
   count();
-  if (!options.write_results.empty() && n <= kSparseChunk)
+  if (!options.write_results.empty()) {
+    std::vector<CountCsr> sum;
+    for_each_chunk(ids.data(), n, kSparseChunk, [&](TokenChunk chunk) {
+      auto part = backend.count->count_pairs_sparse(chunk, input.vocab, kLags);
+      for (std::size_t i = 0; i < sum.size(); ++i)
+        part[i] = backend.count->add(sum[i].view(), part[i].view());
+      sum = std::move(part);
+    });
     for (std::int32_t lag = 1; lag <= kLags; ++lag)
-      write_result(options, input.name() + "_" + backend_name, lag, last[static_cast<std::size_t>(lag - 1)]);
+      write_result(options, input.name() + "_" + backend_name, lag, sum[static_cast<std::size_t>(lag - 1)]);
+  }
   // A pair must at least be read as an id and lands in one of the distinct pairs' counters.
   const auto counters = static_cast<std::size_t>(last.front().nnz()) * sizeof(std::uint64_t);
   const std::vector<Limit> limits{
@@ -103,14 +112,14 @@ void register_count_benchmarks(const Options& options) {
   for (const std::string& backend : available_backends()) {
     for (const CountInput& input : count_inputs(backend, !options.text.empty())) {
       const auto ids = std::make_shared<std::vector<TokenId>>();  // made once, when a case first runs
-      if (!options.write_inputs.empty()) {
-        *ids = make_ids(input, options.text);
-        write_npy<TokenId>(std::filesystem::path(options.write_inputs) / (input.name() + ".npy"), *ids);
-      }
       const auto run = input.benchmark == "B3" ? run_sparse : run_dense;
       benchmark::RegisterBenchmark((input.name() + "/" + backend).c_str(),
                                    [=](benchmark::State& state) {
                                      if (ids->empty()) *ids = make_ids(input, options.text);
+                                     if (!options.write_inputs.empty())
+                                       write_npy<TokenId>(std::filesystem::path(options.write_inputs) /
+                                                              (input.name() + "_" + backend + "_ids.npy"),
+                                                          *ids);
                                      run(state, options, backend, input, *ids);
                                    })
           ->UseManualTime()

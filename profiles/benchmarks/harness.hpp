@@ -49,6 +49,8 @@ void run_and_report(benchmark::State& state, Timer& timer, const std::function<v
                     double work_items, const std::string& unit, const std::vector<Limit>& limits,
                     const std::function<void()>& before = {});
 
-void register_count_benchmarks(const Options& options);
+void register_count_benchmarks(const Options& options);       // B1, B2, B3
+void register_projection_benchmarks(const Options& options);  // B4
+void register_spectra_benchmarks(const Options& options);     // B5
 
 }  // namespace aloft::profiles

@@ -42,6 +42,8 @@ int main(int argc, char** argv) {
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     profiles::register_count_benchmarks(options);
+    profiles::register_projection_benchmarks(options);
+    profiles::register_spectra_benchmarks(options);
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
     return 0;

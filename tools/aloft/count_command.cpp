@@ -40,14 +40,18 @@ class CountCommand final : public Command {
     TerminalProgress progress(output_.quiet);
     Backend backend = make_backend(count_.backend, count_.threads);
     Context ctx(backend, progress);
-    const auto corpus = open_corpus(corpus_, progress);
     CountParams p;
+    p.memory_bytes = memory_budget(count_.memory);
+    p.device_bytes = device_budget(*backend.device, device_memory_asked(count_.device_memory));
+    backend.device->limit_memory(p.device_bytes);
+    corpus_.several_passes = count_.strategy == CountStrategy::striped;
+    const auto corpus = open_corpus(corpus_, progress);
     p.vocab = corpus->vocab_size();
     p.max_lag = count_.lags;
     p.strategy = count_.strategy;
-    p.memory_bytes = memory_budget(count_.memory);
     p.expected_tokens = corpus->expected_tokens();
-    const CountPlan plan = plan_count(p);
+    p.repeatable = corpus->repeatable();
+    const CountPlan plan = plan_count(p, ctx.count());
     progress.note("counting: " + strategy_name(plan.strategy) + ", " + plan.reason);
     if (const std::uint64_t free = free_disk(output_path_); plan.result_bytes > free)
       throw ResourceError(fmt::format("{}: the counts need about {} bytes of disk, {} are free", output_path_,
@@ -55,8 +59,7 @@ class CountCommand final : public Command {
     Counts counts;
     {
       const auto timed = ctx.scope("count");
-      const auto source = corpus->open();
-      counts = count_transitions(ctx, p, *source);
+      counts = count_transitions(ctx, p, [&] { return corpus->open(); });
     }
     require_pairs(counts, corpus_.paths.front());
     if (const auto vocabulary = corpus->vocabulary_json(); vocabulary && !vocab_path_.empty())

@@ -16,8 +16,8 @@ namespace {
 using nlohmann::ordered_json;
 
 // Not part of what a run is: they change no tensor, or name where it goes.
-const std::vector<std::string> kNotSettings{"config", "json",    "quiet", "force",
-                                            "output", "threads", "memory"};
+const std::vector<std::string> kNotSettings{"config", "json",    "quiet",  "force",
+                                            "output", "threads", "memory", "device-memory"};
 const std::vector<std::string> kPaths{"corpus",    "counts", "vocabulary",  "tokenizer",
                                       "embedding", "arch",   "model-config"};
 

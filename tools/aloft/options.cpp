@@ -106,6 +106,7 @@ void add_count_options(CLI::App& command, CountOptions& o) {
   add_choice(command, "--strategy", o.strategy,
              {{"auto", CountStrategy::automatic},
               {"dense", CountStrategy::dense},
+              {"striped", CountStrategy::striped},
               {"sparse", CountStrategy::sparse}},
              "How to count")
       ->group(group);
@@ -121,6 +122,11 @@ void add_count_options(CLI::App& command, CountOptions& o) {
       ->group(group);
   command
       .add_option("--memory", o.memory, "Refuse what needs more, e.g. 8G (default: 90% of what is available)")
+      ->type_name("SIZE")
+      ->group(group);
+  command
+      .add_option("--device-memory", o.device_memory,
+                  "The same for a GPU's own memory (default: what is free there, less a reserve)")
       ->type_name("SIZE")
       ->group(group);
 }
@@ -339,6 +345,7 @@ void settle(RunConfig& c, const CountOptions& count, const DesignOptions& o) {
   c.backend = count.backend;
   c.threads = count.threads;
   c.memory_bytes = memory_budget(count.memory);
+  c.device_bytes = device_memory_asked(count.device_memory);
   c.expand.directions = o.directions == "haar" ? Directions::haar : Directions::keep;
   const std::string sign = !o.sign.empty() ? o.sign : c.compose.recipe == "asymmetry" ? "paper" : "causal";
   c.compose.sign = sign == "paper" ? Sign::paper : Sign::causal;
@@ -362,6 +369,8 @@ std::uint64_t parse_bytes(const std::string& text) {
     throw UsageError(fmt::format("'{}' is no size: write bytes, or a number with K, M, G or T", text));
   return static_cast<std::uint64_t>(std::ldexp(value, unit->second));
 }
+
+std::uint64_t device_memory_asked(const std::string& text) { return text.empty() ? 0 : parse_bytes(text); }
 
 std::uint64_t memory_budget(const std::string& text) {
   return text.empty() ? available_memory() / 10 * 9 : parse_bytes(text);

@@ -26,7 +26,7 @@ struct CountOptions {
   CountStrategy strategy = CountStrategy::automatic;
   std::string backend = "auto";
   int threads = 0;
-  std::string memory;  ///< as typed
+  std::string memory, device_memory;  ///< as typed
 };
 void add_count_options(CLI::App& command, CountOptions& o);
 
@@ -57,6 +57,8 @@ void settle(RunConfig& config, const CountOptions& count, const DesignOptions& d
 
 /// "512M", "4G", "1.5GiB", plain bytes; powers of 1024. Throws UsageError.
 [[nodiscard]] std::uint64_t parse_bytes(const std::string& text);
+/// What --device-memory says; 0 without it.
+[[nodiscard]] std::uint64_t device_memory_asked(const std::string& text);
 /// What --memory says; without it nine tenths of what is available now.
 [[nodiscard]] std::uint64_t memory_budget(const std::string& text);
 

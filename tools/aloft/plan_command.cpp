@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
@@ -40,68 +41,103 @@ class PlanCommand final : public Command {
     if (config_.output.empty()) config_.output = ".";
     settle(config_, count_, design_);
     const Model model = load_model(model_);
-    std::int64_t vocab = config_.corpus.vocab_size;
-    std::uint64_t tokens = tokens_;
+    const Backend backend = make_backend(config_.backend, config_.threads);
+    CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
     if (!is_offset_recipe(config_.compose.recipe) && !recipe_reads_corpus(config_.compose.recipe)) {
-      vocab = 1;
+      corpus.vocab = 1;
     } else if (tokens_ == 0) {
       if (config_.corpus.paths.empty())
         throw UsageError("--corpus (or --tokens with --vocab-size) is needed");
       TerminalProgress progress(output_.quiet);
-      const auto corpus = open_corpus(config_.corpus, progress);
-      vocab = corpus->vocab_size();
-      tokens = corpus->expected_tokens();
-    } else if (vocab == 0) {
+      const auto opened = open_corpus(config_.corpus, progress);
+      // A pipe is kept in a file when stripes are asked for.
+      corpus = {opened->vocab_size(), opened->expected_tokens(),
+                opened->repeatable() || config_.strategy == CountStrategy::striped};
+    } else if (corpus.vocab == 0) {
       throw UsageError("--tokens needs --vocab-size");
     }
     const ModelShape shape =
-        resolve_shape(model_.sizes, model.config, specialize(model.architecture, model.config), vocab);
+        resolve_shape(model_.sizes, model.config, specialize(model.architecture, model.config), corpus.vocab);
     try {
-      const RunPlan plan = plan_run(config_, shape, vocab, tokens);
-      print(plan, tokens, vocab);
+      const RunPlan plan = plan_run(config_, shape, corpus, backend);
+      print(plan, corpus);
       check_plan(plan, config_);
     } catch (const ResourceError&) {  // what it would take is the more worth knowing
       RunConfig unlimited = config_;
       unlimited.memory_bytes = 0;
-      if (!printed_) print(plan_run(unlimited, shape, vocab, tokens), tokens, vocab);
+      if (unlimited.device_bytes > 0) unlimited.device_bytes = std::numeric_limits<std::uint64_t>::max();
+      if (!printed_) print(plan_run(unlimited, shape, corpus, backend), corpus);
       throw;
     }
   }
 
  private:
-  void print(const RunPlan& plan, std::uint64_t tokens, std::int64_t vocab) {
+  static std::string device_column(const RunPlan& plan, const std::string& text) {
+    return plan.device_budget > 0 ? fmt::format("{:>14}", text) : "";
+  }
+
+  void print_count(const CountPlan& c) const {
+    std::string how = fmt::format("{}, {}\n          chunks of {} tokens", strategy_name(c.strategy),
+                                  c.reason, c.chunk_tokens);
+    if (!c.dense_kernel.empty()) how += "; " + c.dense_kernel;
+    how += fmt::format("\n          table {}, workspace {}, result {}{}", mib(c.table_bytes),
+                       mib(c.workspace_bytes), mib(c.result_bytes),
+                       c.on_device ? ", staging on the host " + mib(c.staging_bytes) : "");
+    std::fputs(("\ncounting: " + how + "\n").c_str(), stdout);
+  }
+
+  void print(const RunPlan& plan, const CorpusFacts& corpus) {
     printed_ = true;
     const std::uint64_t free = free_disk(config_.output);
     if (output_.json) {
-      nlohmann::ordered_json out{{"tokens", tokens},
-                                 {"vocab", vocab},
-                                 {"memory_bytes", plan.peak_memory()},
-                                 {"memory_allowed_bytes", config_.memory_bytes},
-                                 {"disk_bytes", plan.disk()},
-                                 {"disk_free_bytes", free}};
-      if (!plan.count.reason.empty())
-        out["count"] = {
-            {"strategy", strategy_name(plan.count.strategy)}, {"reason", plan.count.reason},
-            {"chunk_tokens", plan.count.chunk_tokens},        {"table_bytes", plan.count.table_bytes},
-            {"workspace_bytes", plan.count.workspace_bytes},  {"result_bytes", plan.count.result_bytes}};
+      nlohmann::ordered_json out{
+          {"tokens", corpus.expected_tokens},   {"vocab", corpus.vocab},
+          {"memory_bytes", plan.peak_memory()}, {"memory_allowed_bytes", config_.memory_bytes},
+          {"disk_bytes", plan.disk()},          {"disk_free_bytes", free}};
+      if (plan.device_budget > 0) {
+        out["device_memory_bytes"] = plan.peak_device_memory();
+        out["device_memory_allowed_bytes"] = plan.device_budget;
+      }
+      if (const CountPlan& c = plan.count; !c.reason.empty())
+        out["count"] = {{"strategy", strategy_name(c.strategy)},
+                        {"reason", c.reason},
+                        {"kernel", c.dense_kernel},
+                        {"stripes", c.stripes},
+                        {"stripe_rows", c.stripe_rows},
+                        {"chunk_tokens", c.chunk_tokens},
+                        {"table_bytes", c.table_bytes},
+                        {"workspace_bytes", c.workspace_bytes},
+                        {"result_bytes", c.result_bytes},
+                        {"staging_bytes", c.staging_bytes},
+                        {"on_device", c.on_device}};
       for (const StagePlan& s : plan.stages)
         out["stages"].push_back({{"name", s.stage},
                                  {"memory_bytes", s.memory_bytes},
+                                 {"device_memory_bytes", s.device_bytes},
                                  {"disk_bytes", s.disk_bytes},
                                  {"note", s.note}});
       std::fputs((out.dump(1) + "\n").c_str(), stdout);
       return;
     }
-    std::fputs(fmt::format("{:<18}{:>14}{:>14}  {}\n", "stage", "memory", "disk", "").c_str(), stdout);
+    std::fputs(
+        fmt::format("{:<18}{:>14}{}{:>14}\n", "stage", "memory", device_column(plan, "on the device"), "disk")
+            .c_str(),
+        stdout);
     for (const StagePlan& s : plan.stages)
-      std::fputs(
-          fmt::format("{:<18}{:>14}{:>14}  {}\n", s.stage, mib(s.memory_bytes), mib(s.disk_bytes), s.note)
-              .c_str(),
-          stdout);
+      std::fputs(fmt::format("{:<18}{:>14}{}{:>14}  {}\n", s.stage, mib(s.memory_bytes),
+                             device_column(plan, mib(s.device_bytes)), mib(s.disk_bytes), s.note)
+                     .c_str(),
+                 stdout);
+    if (!plan.count.reason.empty()) print_count(plan.count);
     std::fputs(fmt::format("\npeak memory {} of {} allowed; disk {} of {} free\n", mib(plan.peak_memory()),
                            mib(config_.memory_bytes), mib(plan.disk()), mib(free))
                    .c_str(),
                stdout);
+    if (plan.device_budget > 0)
+      std::fputs(fmt::format("peak device memory {} of {} allowed\n", mib(plan.peak_device_memory()),
+                             mib(plan.device_budget))
+                     .c_str(),
+                 stdout);
   }
 
   CLI::App& app_;

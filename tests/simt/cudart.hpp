@@ -1,0 +1,44 @@
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+// The stand-in for libcudart. Link it instead, and the host side of the CUDA backend runs on the CPU too:
+//   * work is queued per stream and runs, in a random legal order, only when the host waits for it, so a
+//     missing event or synchronisation, or a staging buffer reused too early, gives wrong data;
+//   * pageable host memory is read when the copy is called for (CUDA stages it), pinned memory when the copy
+//     runs; device-to-host copies always write when they run;
+//   * device memory is exact in size (AddressSanitizer sees its end), starts as garbage *when its stream gets
+//     there*, and becomes garbage again when its stream frees it;
+//   * any call can be made to fail, and memory can be made scarce.
+// Any thread may call; one lock is held for the length of each call, and kernels run inside it.
+
+namespace simt {
+
+struct Runtime {
+  // What tests set.
+  std::size_t capacity = std::size_t{1} << 30;  ///< bytes of device memory
+  std::uint64_t fail_call = 0;                  ///< the call with this number (from 1) fails; 0: none
+  std::uint64_t seed = 0;                       ///< of the order in which streams proceed
+
+  // What tests read.
+  std::uint64_t calls = 0;     ///< that may fail, since reset()
+  std::size_t bytes = 0;       ///< device memory in use
+  std::size_t peak_bytes = 0;  ///< its maximum since reset()
+  int allocations = 0;         ///< device allocations in use
+  int host_allocations = 0;    ///< pinned ones
+  int streams = 0, events = 0;
+
+  std::uint64_t random();
+  /// Runs what is queued, then forgets errors, as a new process would, and counts calls from 1 again.
+  void reset(std::uint64_t new_seed);
+};
+extern Runtime runtime;
+
+/// Queues host work on a stream, as a library call on a GPU would be (the vendor stand-ins use it). The work
+/// must not call the runtime.
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+
+}  // namespace simt

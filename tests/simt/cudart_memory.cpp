@@ -1,0 +1,223 @@
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <map>
+#include <memory>
+
+#include "tests/simt/cudart_state.hpp"
+
+// Device and pinned memory, and copies between them.
+
+namespace simt {
+namespace {
+
+struct Allocation {
+  std::size_t bytes = 0;
+  bool freeing = false;  ///< cudaFreeAsync was called; its stream has not got there yet
+};
+std::map<const char*, Allocation> device_memory, pinned_memory;
+constexpr int kGarbage = 0xdb;
+constexpr std::size_t kAlignment = 256;
+
+const Allocation* find(const std::map<const char*, Allocation>& memory, const void* p, std::size_t bytes) {
+  const auto* begin = static_cast<const char*>(p);
+  auto after = memory.upper_bound(begin);
+  if (after == memory.begin()) return nullptr;
+  const auto& [start, allocation] = *std::prev(after);
+  return begin + bytes <= start + allocation.bytes ? &allocation : nullptr;
+}
+bool on_device(const void* p, std::size_t bytes) {
+  const Allocation* a = find(device_memory, p, bytes);
+  return a != nullptr && !a->freeing;
+}
+bool is_pinned(const void* p, std::size_t bytes) { return find(pinned_memory, p, bytes) != nullptr; }
+
+void make_garbage(void* p, std::size_t bytes) {
+  std::memset(p, kGarbage, bytes);
+  hooks->fresh(p, bytes);
+}
+
+cudaError_t take(void** p, std::size_t bytes) {
+  *p = nullptr;
+  if (runtime.bytes + bytes > runtime.capacity) run_all();  // memory may be on its way back
+  if (runtime.bytes + bytes > runtime.capacity || posix_memalign(p, kAlignment, bytes == 0 ? 1 : bytes) != 0)
+    return done(cudaErrorMemoryAllocation);
+  device_memory[static_cast<char*>(*p)] = {bytes, false};
+  runtime.bytes += bytes;
+  runtime.peak_bytes = std::max(runtime.peak_bytes, runtime.bytes);
+  ++runtime.allocations;
+  return cudaSuccess;
+}
+
+void give_back(void* p) {
+  const auto it = device_memory.find(static_cast<char*>(p));
+  runtime.bytes -= it->second.bytes;
+  --runtime.allocations;
+  std::memset(p, kGarbage, it->second.bytes);
+  hooks->written(p, it->second.bytes);  // whoever gets this address next may be the host
+  device_memory.erase(it);
+  std::free(p);
+}
+
+bool directions_fit(const void* to, std::size_t to_bytes, const void* from, std::size_t from_bytes,
+                    cudaMemcpyKind kind) {
+  if (kind == cudaMemcpyDefault) return true;
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  return on_device(to, to_bytes) == to_device && on_device(from, from_bytes) == from_device;
+}
+
+struct Shape {  // rows of `width` bytes
+  std::size_t width, height, to_pitch, from_pitch;
+  [[nodiscard]] std::size_t to_bytes() const { return (height - 1) * to_pitch + width; }
+  [[nodiscard]] std::size_t from_bytes() const { return (height - 1) * from_pitch + width; }
+};
+
+cudaError_t copy(void* to, const void* from, Shape shape, cudaMemcpyKind kind, cudaStream_t stream) {
+  const auto lock = lock_runtime();
+  if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  if (shape.width == 0 || shape.height == 0) return cudaSuccess;
+  if (!directions_fit(to, shape.to_bytes(), from, shape.from_bytes(), kind))
+    return done(cudaErrorInvalidValue);
+  std::shared_ptr<char[]> staged;
+  if (!on_device(from, shape.from_bytes()) && !is_pinned(from, shape.from_bytes())) {
+    staged = std::make_unique<char[]>(shape.from_bytes());
+    std::memcpy(staged.get(), from, shape.from_bytes());
+  }
+  return enqueue_step(stream, [=] {
+    const char* source = staged != nullptr ? staged.get() : static_cast<const char*>(from);
+    for (std::size_t row = 0; row < shape.height; ++row) {
+      char* target = static_cast<char*>(to) + row * shape.to_pitch;
+      std::memcpy(target, source + row * shape.from_pitch, shape.width);
+      hooks->written(target, shape.width);
+    }
+    return true;
+  });
+}
+
+}  // namespace
+}  // namespace simt
+
+using namespace simt;
+
+extern "C" {
+
+cudaError_t cudaMalloc(void** p, std::size_t bytes) {
+  const auto lock = lock_runtime();
+  if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
+  const cudaError_t code = take(p, bytes);
+  if (code == cudaSuccess) make_garbage(*p, bytes);
+  return code;
+}
+cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t stream) {
+  const auto lock = lock_runtime();
+  if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
+  if (const cudaError_t code = take(p, bytes); code != cudaSuccess) return code;
+  void* const address = *p;
+  return enqueue_step(stream, [=] {  // whoever wrote there before this point in the stream was too early
+    make_garbage(address, bytes);
+    return true;
+  });
+}
+cudaError_t cudaMallocFromPoolAsync(void** p, std::size_t bytes, cudaMemPool_t, cudaStream_t stream) {
+  return cudaMallocAsync(p, bytes, stream);
+}
+cudaError_t cudaFree(void* p) {
+  const auto lock = lock_runtime();
+  if (p == nullptr) return cudaSuccess;
+  run_all();  // it synchronises
+  if (device_memory.count(static_cast<char*>(p)) == 0) return done(cudaErrorInvalidValue);
+  give_back(p);
+  return cudaSuccess;
+}
+cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+  const auto lock = lock_runtime();
+  if (p == nullptr) return cudaSuccess;
+  const auto it = device_memory.find(static_cast<char*>(p));
+  if (it == device_memory.end() || it->second.freeing) return done(cudaErrorInvalidValue);
+  it->second.freeing = true;
+  return enqueue_step(stream, [=] {
+    give_back(p);
+    return true;
+  });
+}
+
+cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned) {
+  const auto lock = lock_runtime();
+  *p = nullptr;
+  if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
+  if (posix_memalign(p, kAlignment, bytes == 0 ? 1 : bytes) != 0) return done(cudaErrorMemoryAllocation);
+  pinned_memory[static_cast<char*>(*p)] = {bytes, false};
+  ++runtime.host_allocations;
+  return cudaSuccess;
+}
+cudaError_t cudaMallocHost(void** p, std::size_t bytes) { return cudaHostAlloc(p, bytes, 0); }
+cudaError_t cudaFreeHost(void* p) {
+  const auto lock = lock_runtime();
+  if (p == nullptr) return cudaSuccess;
+  run_all();
+  if (pinned_memory.erase(static_cast<char*>(p)) == 0) return done(cudaErrorInvalidValue);
+  --runtime.host_allocations;
+  std::free(p);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  return copy(to, from, {bytes, 1, bytes, bytes}, kind, stream);
+}
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+}
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                              std::size_t width, std::size_t height, cudaMemcpyKind kind,
+                              cudaStream_t stream) {
+  if (width > to_pitch || width > from_pitch) return done(cudaErrorInvalidPitchValue);
+  return copy(to, from, {width, height, to_pitch, from_pitch}, kind, stream);
+}
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
+  const auto lock = lock_runtime();
+  if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  if (bytes != 0 && !on_device(p, bytes)) return done(cudaErrorInvalidValue);
+  return enqueue_step(stream, [=] {
+    std::memset(p, value, bytes);
+    hooks->written(p, bytes);
+    return true;
+  });
+}
+cudaError_t cudaMemset(void* p, int value, std::size_t bytes) {
+  return cudaMemsetAsync(p, value, bytes, nullptr);
+}
+
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  const auto lock = lock_runtime();
+  if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  *total = runtime.capacity;
+  *free = runtime.capacity - std::min(runtime.capacity, runtime.bytes);
+  return cudaSuccess;
+}
+
+// The pool is the allocator above; what would tune it has nothing to tune.
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+  const auto lock = lock_runtime();
+  static int the_pool = 0;
+  *pool = reinterpret_cast<cudaMemPool_t>(&the_pool);
+  return gate();
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+  const auto lock = lock_runtime();
+  return gate();
+}
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+  const auto lock = lock_runtime();
+  if (attribute != cudaMemPoolAttrReservedMemCurrent && attribute != cudaMemPoolAttrUsedMemCurrent)
+    return done(cudaErrorInvalidValue);
+  *static_cast<std::uint64_t*>(value) = runtime.bytes;  // it keeps nothing that is not in use
+  return gate();
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t) {
+  const auto lock = lock_runtime();
+  return gate();
+}
+
+}  // extern "C"

@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <numeric>
+#include <thread>
+
+#include "tests/simt/scheduler.hpp"
+#include "tests/simt/symbols.hpp"
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
+// One grid from launch to its end.
+
+namespace simt {
+
+Config config;
+std::string last_error;
+cudaError_t (*defer)(cudaStream_t, std::function<cudaError_t()>) = nullptr;
+
+namespace {
+
+Hooks no_hooks;
+std::set<const void*> launched_kernels;
+std::map<const void*, std::size_t> shared_allowed;
+
+std::size_t threads_of(dim3 d) { return std::size_t{d.x} * d.y * d.z; }
+
+cudaError_t refuse(cudaError_t code, const char* why) {
+  last_error = why;
+  return code;
+}
+
+void find_shared_once() {
+  static bool found = false;
+  if (!found) scheduler.shared = find_static_shared();
+  found = true;
+#ifdef __SANITIZE_ADDRESS__
+  for (Range& r : scheduler.shared)  // clang counts the red zone into the symbol's size
+    if (void* zone = __asan_region_is_poisoned(r.begin, r.bytes); zone != nullptr)
+      r.bytes = static_cast<std::size_t>(static_cast<char*>(zone) - r.begin);
+#endif
+}
+
+void fill_slots(std::size_t slots) {
+  scheduler.grow(slots * scheduler.n_threads);
+  scheduler.blocks.assign(slots, {});
+  for (unsigned slot = 0; slot < slots; ++slot) {
+    scheduler.blocks[slot].slot = slot;
+    void* p = nullptr;  // of the exact size, so that AddressSanitizer sees its end
+    if (scheduler.dynamic_bytes != 0 && posix_memalign(&p, 128, scheduler.dynamic_bytes) != 0) std::abort();
+    scheduler.blocks[slot].dynamic_shared = static_cast<char*>(p);
+    for (unsigned t = 0; t < scheduler.n_threads; ++t) {
+      Fiber& fiber = scheduler.fibers[slot * scheduler.n_threads + t];
+      const char* stack = fiber.context.stack;
+      fiber.where = {slot, t, t / 32, t % 32, stack, stack + config.stack_bytes, true};
+      fiber.state = State::done;
+    }
+  }
+}
+
+cudaError_t execute(bool cooperative, dim3 grid, dim3 block, std::size_t shared_bytes,
+                    const std::function<void()>& body) {
+  const InEngine here_only;
+  static std::thread::id owner = std::this_thread::get_id();
+  if (owner != std::this_thread::get_id()) {  // parked stacks may hold addresses of another thread's storage
+    owner = std::this_thread::get_id();
+    scheduler.reset_fibers();
+  }
+  last_error.clear();
+  Scheduler& s = scheduler;
+  s.n_threads = threads_of(block);
+  s.n_blocks = threads_of(grid);
+  s.dynamic_bytes = shared_bytes;
+  s.body = &body;
+  s.random_state = config.seed != 0 ? config.seed * 0x2545f4914f6cdd1dull | 1 : 0;
+  s.depth_first = (config.seed & 1) != 0;  // odd seeds: depth first; even: uniformly random; 0: in order
+  s.order.resize(s.n_blocks);
+  std::iota(s.order.begin(), s.order.end(), 0u);
+  if (s.random_state != 0)
+    for (std::size_t i = s.n_blocks; i > 1; --i) std::swap(s.order[i - 1], s.order[s.random() % i]);
+  s.ready.clear();
+  s.head = s.next_block = s.finished = s.waiting_for_grid = 0;
+  s.aborting = false;
+  s.in_place = nullptr;
+  s.switches_at_start = switches;
+  here.gridDim = grid;
+  here.blockDim = block;
+  find_shared_once();
+  const std::size_t resident = std::clamp<std::size_t>(config.resident, 1, kMaxFibers / s.n_threads);
+  const std::size_t slots = cooperative ? s.n_blocks : std::min(s.n_blocks, resident);
+  fill_slots(slots);
+  hooks->launch_begin();
+  for (unsigned slot = 0; slot < slots; ++slot) s.start_block(slot);
+  s.run_next();  // comes back when nobody is ready any more
+  for (const Block& b : s.blocks) std::free(b.dynamic_shared);
+  if (!s.aborting && s.finished == s.n_blocks) return cudaSuccess;
+  if (!s.aborting) last_error = deadlock_report();
+  s.reset_fibers();
+  return cudaErrorLaunchFailure;
+}
+
+}  // namespace
+
+Hooks* hooks = &no_hooks;
+
+const std::set<const void*>& launched() { return launched_kernels; }
+
+cudaError_t allow_shared(const void* kernel, std::size_t bytes) {
+  if (bytes > config.max_shared_opt_in)
+    return refuse(cudaErrorInvalidValue, "more dynamic shared memory than the device has");
+  shared_allowed[kernel] = bytes;
+  return cudaSuccess;
+}
+
+cudaError_t run(bool cooperative, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
+                cudaStream_t stream, std::function<void()> body) {
+  if (scheduler.current != nullptr) return refuse(cudaErrorNotSupported, "launch from inside a kernel");
+  launched_kernels.insert(kernel);
+  const std::size_t threads = threads_of(block);
+  if (threads == 0 || threads_of(grid) == 0 || threads > 1024 || block.x > 1024 || block.y > 1024 ||
+      block.z > 64 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    return refuse(cudaErrorInvalidConfiguration, "invalid launch configuration");
+  const auto allowed = shared_allowed.find(kernel);
+  if (shared_bytes > (allowed != shared_allowed.end() ? std::max(allowed->second, config.max_shared_default)
+                                                      : config.max_shared_default))
+    return refuse(cudaErrorInvalidValue, "more dynamic shared memory than was asked for");
+  if (cooperative && threads_of(grid) * threads > kMaxFibers)
+    return refuse(cudaErrorCooperativeLaunchTooLarge, "cooperative grid does not fit");
+  auto work = [cooperative, grid, block, shared_bytes, body = std::move(body)] {
+    return execute(cooperative, grid, block, shared_bytes, body);
+  };
+  return defer != nullptr ? defer(stream, std::move(work)) : work();
+}
+
+void fail(const char* format, ...) {
+  char text[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  if (scheduler.current == nullptr) {
+    std::fprintf(stderr, "simt: %s (outside a kernel)\n", text);
+    std::abort();
+  }
+  last_error = text;
+  scheduler.aborting = true;
+  scheduler.switch_to(nullptr);  // the fibers' stacks are re-armed before the next launch
+  __builtin_unreachable();
+}
+
+std::string deadlock_report() {
+  std::map<std::string, std::string> waiting;  // where -> block/thread ...
+  for (const Block& block : scheduler.blocks)
+    for (unsigned t = 0; t < scheduler.n_threads; ++t) {
+      const Fiber& fiber = scheduler.fibers[block.slot * scheduler.n_threads + t];
+      static const char* const kNames[] = {"runnable", "__syncthreads", "warp op", "grid sync", "exited"};
+      std::string place = kNames[static_cast<int>(fiber.state)];
+      if (fiber.state == State::in_warp_op) {
+        char mask[24];
+        std::snprintf(mask, sizeof mask, " mask %08x", fiber.mask);
+        place += mask;
+      }
+      if (fiber.state != State::done)
+        place += std::string(" at ") + fiber.file + ":" + std::to_string(fiber.line);
+      std::string& threads = waiting[place];
+      if (threads.size() < 60)
+        threads += " " + std::to_string(block.index.x) + "/" + std::to_string(t);
+      else if (threads.back() != '.')
+        threads += " ...";
+    }
+  std::string out = "deadlock (block/thread):";
+  for (const auto& [place, threads] : waiting) out += "\n  " + place + ":" + threads;
+  return out;
+}
+
+}  // namespace simt

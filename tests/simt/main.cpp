@@ -1,0 +1,53 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "tests/simt/cudart.hpp"
+#include "tests/simt/engine.hpp"
+
+// The test program of the CUDA backend without a GPU: the conformance suites, with backend "cuda" executed by
+// the shim, and the shim's own tests. Everything runs once per seed; a seed is a schedule of threads, blocks
+// and streams.
+//
+//   SIMT_SEEDS=n   number of seeds, 0 .. n−1 (default 3)
+//   SIMT_SEED=s    this one alone
+
+namespace {
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+/// Sets the seed of an iteration, and gives every test a runtime without errors of its predecessors.
+class Seeds final : public testing::EmptyTestEventListener {
+ public:
+  explicit Seeds(std::uint64_t first) : first_(first) {}
+
+  void OnTestIterationStart(const testing::UnitTest&, int iteration) override {
+    seed_ = first_ + static_cast<std::uint64_t>(iteration);
+    std::printf("schedule seed %llu\n", static_cast<unsigned long long>(seed_));
+  }
+  void OnTestStart(const testing::TestInfo&) override {
+    simt::config = {};
+    simt::config.seed = seed_;
+    simt::config.resident = 1 + static_cast<unsigned>(seed_ % 3);
+    simt::runtime.capacity = simt::Runtime{}.capacity;
+    simt::runtime.reset(seed_);
+  }
+
+ private:
+  std::uint64_t first_, seed_ = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  testing::GTEST_FLAG(filter) = "*/cuda:*/cuda_*:Simt*:Cuda*";  // the CPU backend has its own program
+  const bool one = std::getenv("SIMT_SEED") != nullptr;
+  testing::GTEST_FLAG(repeat) = one ? 1 : static_cast<int>(from_environment("SIMT_SEEDS", 3));
+  testing::InitGoogleTest(&argc, argv);
+  testing::UnitTest::GetInstance()->listeners().Append(new Seeds(from_environment("SIMT_SEED", 0)));
+  return RUN_ALL_TESTS();
+}
