@@ -121,7 +121,7 @@ class Run {
     settle_plan(corpus);
     // What is wrong with the rest of the request should be known before hours of counting.
     if (is_offset_recipe(c_.compose.recipe)) {
-      layout_ = layout_of(c_.offset, c_.compose.recipe, arch_, shape_, c_.lags, corpus_vocab);
+      layout_ = layout_of(c_.offset, c_.compose.recipe, arch_, shape_, c_.lags, corpus.vocab);
       return;
     }
     (void)expand_params();

@@ -107,9 +107,11 @@ class Trial:
             return done
         model, _ = self.build(job.arm, job.seed)
         t = self.spec["training"]
+        device = t.get("device", "cpu")
+        model = model.to(device)
         history = train(model, corpus.load(self.train_path), self.windows(), steps=job.steps, peak=job.peak, seed=job.seed,
                         batch=t["batch"], context=self.shape.context, warmup=t.get("warmup", 50),
-                        every=t.get("every", 25), progress=progress)
+                        every=t.get("every", 25), device=device, progress=progress)
         result = asdict(job) | {"history": history, "initial": history[0][1], "final": history[-1][1]}
         partial = self.path(job).with_suffix(f".partial-{os.getpid()}")
         partial.write_text(json.dumps(result))

@@ -19,9 +19,9 @@ def jobs_of(spec, results):
     """The jobs that can be named now; call again when they are done, later phases need earlier results."""
     plan, base = spec["plan"], spec["plan"]["sweep"]["steps"]
     out = []
-    for arm in plan["sweep"].get("arms", list(spec["arms"])):
-        for peak in spec["arms"][arm].get("peaks", plan["sweep"]["peaks"]):
-            out.append(Job(arm, float(peak), base, 0))
+    arms = plan["sweep"].get("arms", list(spec["arms"]))
+    for peak in plan["sweep"]["peaks"]:  # every arm at one rate before any at the next
+        out += [Job(arm, float(peak), base, 0) for arm in arms]
     if any((j.arm, j.peak, j.steps, j.seed) not in results for j in out):
         return out
     for arm in plan.get("seeds", {}).get("arms", []):
