@@ -64,9 +64,12 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   out.holdout_loss = scalars.loss;
   out.holdout_unigram_loss = unigram_loss;
   const std::vector<double> share = offset::smoothed_unigram(counts);
-  double mean = 0;
-  for (std::size_t j = 0; j < share.size(); ++j) mean += share[j] * out.bias[j];
-  for (double& b : out.bias) b -= mean;
+  for (const double x : share) out.log_p.push_back(std::log(x));
+  for (std::vector<double>* bias : {&out.bias, &out.log_p}) {
+    double mean = 0;
+    for (std::size_t j = 0; j < share.size(); ++j) mean += share[j] * (*bias)[j];
+    for (double& b : *bias) b -= mean;
+  }
   offset::measure(ctx, counts, share, out);
   return out;
 }

@@ -33,6 +33,7 @@ struct LagFactors {
   std::vector<double> target;  ///< U [vocab, d_o]
   std::vector<double> cores;   ///< G_1.. [lags][d_s, d_o]
   std::vector<double> bias;    ///< [vocab], of mean 0 under the unigram
+  std::vector<double> log_p;   ///< [vocab] what `bias` is without any evidence: log p, of mean 0 too
   double written_norm = 0;     ///< √E‖Σ_n S[·] G_n‖² over the corpus
 
   // How it came about.
