@@ -13,6 +13,7 @@ struct CsrViewOf {
   const std::uint64_t* row_offsets = nullptr;  ///< [rows + 1]
   const std::uint32_t* columns = nullptr;      ///< [nnz]
   const T* values = nullptr;                   ///< [nnz]
+  std::int64_t nnz = 0;                        ///< = row_offsets[rows], known without asking the device
 };
 
 template <class T>
@@ -25,7 +26,7 @@ struct Csr {
 
   [[nodiscard]] std::int64_t nnz() const { return static_cast<std::int64_t>(columns.size()); }
   [[nodiscard]] CsrViewOf<T> view() const {
-    return {rows, cols, row_offsets.data(), columns.data(), values.data()};
+    return {rows, cols, row_offsets.data(), columns.data(), values.data(), nnz()};
   }
 };
 

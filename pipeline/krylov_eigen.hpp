@@ -11,8 +11,8 @@ namespace aloft {
 /// Eigenpairs of a symmetric matrix, by falling |eigenvalue|. For a symmetric matrix this is its singular
 /// value decomposition up to the signs of the values.
 struct EigenPairs {
-  std::vector<double> values;   ///< [k]
-  std::vector<double> vectors;  ///< [k, n] row-major on the host: row i belongs to values[i], orthonormal
+  std::vector<double> values;  ///< [k]
+  Matrix vectors;              ///< [k, n]: row i belongs to values[i], rows orthonormal
 };
 
 /// y = A·x for a symmetric A [n, n]; x and y [n, columns], on the device.

@@ -34,11 +34,12 @@ Matrix source_rows(Context& ctx, const Counts& counts, const std::vector<double>
     ctx.device().synchronize();
   };
   const EigenPairs pairs = largest_eigenpairs(ctx, vocab, product, d, kPower, seed, "factors");
+  const std::vector<double> vectors = to_host(pairs.vectors);
   std::vector<double> rows(static_cast<std::size_t>(vocab * d)), mean(static_cast<std::size_t>(d));
   for (std::int64_t c = 0; c < d; ++c) {
     const double scale = std::sqrt(std::sqrt(std::max(0.0, pairs.values[static_cast<std::size_t>(c)])));
     for (std::int64_t i = 0; i < vocab; ++i) {
-      const double value = scale * pairs.vectors[static_cast<std::size_t>(c * vocab + i)];
+      const double value = scale * vectors[static_cast<std::size_t>(c * vocab + i)];
       rows[static_cast<std::size_t>(i * d + c)] = value;
       mean[static_cast<std::size_t>(c)] += p[static_cast<std::size_t>(i)] * value;
     }

@@ -74,13 +74,12 @@ class LogRatios {
       ctx_.device().copy(x.data.data(), in.data, x.data.size() * sizeof(double));
       ctx_.linear().scale(x.view(), root_.data(), nullptr);
       ctx_.device().zero(out.data, static_cast<std::size_t>(out.size()) * sizeof(double));
-      const Matrix one = identity(ctx_.device(), in.cols);
       for (std::size_t l = 0; l < lags_.size(); ++l) {
         const double w = mix_of(static_cast<std::int32_t>(l));
         apply(l, op == Op::none ? Op::transpose : Op::none, x.cview(), y.view());
         ctx_.linear().scale(y.view(), share_.data(), nullptr);
         apply(l, op, y.cview(), z.view());
-        ctx_.linear().gemm(w * w, Op::none, z.cview(), Op::none, one.cview(), 1, out);
+        ctx_.linear().add_scaled(w * w, z.cview(), out);
       }
       ctx_.linear().scale(out, root_.data(), nullptr);
       ctx_.device().synchronize();
@@ -104,10 +103,11 @@ class LogRatios {
 /// [k][n] eigenvectors to rows [n, k], each multiplied by 1/√p_i and, where asked, √value.
 std::vector<double> rows_of(const EigenPairs& pairs, const std::vector<double>& p, bool by_value) {
   const std::size_t n = p.size(), k = pairs.values.size();
+  const std::vector<double> vectors = to_host(pairs.vectors);
   std::vector<double> out(n * k);
   for (std::size_t c = 0; c < k; ++c) {
     const double scale = by_value ? std::sqrt(std::max(0.0, pairs.values[c])) : 1.0;
-    for (std::size_t i = 0; i < n; ++i) out[i * k + c] = scale * pairs.vectors[c * n + i] / std::sqrt(p[i]);
+    for (std::size_t i = 0; i < n; ++i) out[i * k + c] = scale * vectors[c * n + i] / std::sqrt(p[i]);
   }
   return out;
 }

@@ -1,0 +1,74 @@
+#include <thrust/iterator/constant_iterator.h>
+#include <cub/device/device_radix_sort.cuh>
+#include <cub/device/device_reduce.cuh>
+#include <cub/device/device_scan.cuh>
+#include <cuda/std/functional>
+
+#include "host/cuda_check.hpp"
+#include "kernels/cuda/vendor.hpp"
+
+// CUB's part of the door. Each of its calls is made twice: asked for the bytes it needs, then with them.
+
+namespace aloft::cuda {
+namespace {
+
+template <class Call>
+void with_workspace(CudaDevice& device, const Call& call) {
+  std::size_t bytes = 0;
+  check(call(nullptr, bytes));
+  Buffer<unsigned char> workspace(device, bytes == 0 ? 1 : bytes);  // null would ask for the size again
+  check(call(static_cast<void*>(workspace.data()), bytes));
+}
+
+template <class Values>
+std::int64_t reduce_runs(CudaDevice& device, const std::uint64_t* keys, Values values, std::int64_t n,
+                         std::uint64_t* unique, std::uint64_t* sums) {
+  if (n == 0) return 0;
+  Buffer<std::int64_t> runs(device, 1);
+  with_workspace(device, [&](void* workspace, std::size_t& bytes) {
+    return cub::DeviceReduce::ReduceByKey(workspace, bytes, keys, unique, values, sums, runs.data(),
+                                          ::cuda::std::plus<>{}, n, device.stream());
+  });
+  return to_host(runs)[0];
+}
+
+}  // namespace
+
+std::uint64_t* Vendor::sort_keys(std::uint64_t* keys, std::uint64_t* alternate, std::int64_t n, int begin_bit,
+                                 int end_bit) {
+  if (n == 0) return keys;
+  cub::DoubleBuffer<std::uint64_t> buffers(keys, alternate);
+  with_workspace(device_, [&](void* workspace, std::size_t& bytes) {
+    return cub::DeviceRadixSort::SortKeys(workspace, bytes, buffers, n, begin_bit, end_bit, device_.stream());
+  });
+  return buffers.Current();
+}
+
+void Vendor::sort_pairs(const std::uint64_t* keys, std::uint64_t* keys_out, const std::uint64_t* values,
+                        std::uint64_t* values_out, std::int64_t n, int begin_bit, int end_bit) {
+  if (n == 0) return;
+  with_workspace(device_, [&](void* workspace, std::size_t& bytes) {
+    return cub::DeviceRadixSort::SortPairs(workspace, bytes, keys, keys_out, values, values_out, n, begin_bit,
+                                           end_bit, device_.stream());
+  });
+}
+
+void Vendor::exclusive_sum(const std::uint64_t* in, std::uint64_t* out, std::int64_t n) {
+  if (n == 0) return;
+  with_workspace(device_, [&](void* workspace, std::size_t& bytes) {
+    return cub::DeviceScan::ExclusiveSum(workspace, bytes, in, out, n, device_.stream());
+  });
+}
+
+// Not DeviceRunLengthEncode, which counts in int: a run's length is a sum of ones.
+std::int64_t Vendor::run_lengths(const std::uint64_t* keys, std::int64_t n, std::uint64_t* unique,
+                                 std::uint64_t* lengths) {
+  return reduce_runs(device_, keys, thrust::constant_iterator<std::uint64_t>(1), n, unique, lengths);
+}
+
+std::int64_t Vendor::sum_by_key(const std::uint64_t* keys, const std::uint64_t* values, std::int64_t n,
+                                std::uint64_t* unique, std::uint64_t* sums) {
+  return reduce_runs(device_, keys, values, n, unique, sums);
+}
+
+}  // namespace aloft::cuda

@@ -1,0 +1,27 @@
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <exception>
+#include <functional>
+#include <utility>
+
+#include "host/cuda_check.hpp"
+#include "host/cuda_device.hpp"
+#include "tests/simt/engine.hpp"
+
+namespace aloft::cuda {
+
+/// A library's call as the stand-in runtime sees it: work() waits on the device's stream for its turn, like a
+/// kernel, and is refused like one when the runtime is told to fail. What it captures must outlive it.
+inline void queue_call(CudaDevice& device, std::function<void()> work) {
+  check(simt::defer(device.stream(), [work = std::move(work)]() -> cudaError_t {
+    try {
+      work();
+      return cudaSuccess;
+    } catch (const std::exception&) {
+      return cudaErrorUnknown;
+    }
+  }));
+}
+
+}  // namespace aloft::cuda
