@@ -13,7 +13,7 @@ namespace {
 using namespace stages;
 
 struct FactorFiles : testing::Test {
-  Bench b;
+  Bench b{"cpu"};
   std::filesystem::path folder = std::filesystem::temp_directory_path() /
                                  ("aloft-factors-" + std::to_string(reinterpret_cast<std::uintptr_t>(this)));
   std::string path = (folder / "x.safetensors").string();

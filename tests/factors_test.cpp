@@ -40,7 +40,8 @@ void expect_maps(const LagFactors& f, const OracleModel& want, double tolerance)
   EXPECT_LT((dense_of(f.bias, 1, f.vocab) - want.bias.transpose()).norm(), tolerance * want.bias.norm());
 }
 
-struct Factors : testing::Test {
+struct FactorCase {
+  explicit FactorCase(const std::string& backend) : b(backend) {}
   Bench b;
   std::vector<TokenId> ids = dependent_text(6000, kVocab, 11, 300);
   Counts counts = counted(b.ctx, ids, kVocab, 4);
@@ -56,8 +57,14 @@ struct Factors : testing::Test {
     return p;
   }
 };
+struct Factors : testing::Test, FactorCase {
+  Factors() : FactorCase("cpu") {}
+};
+struct FactorsOn : PerBackend, FactorCase {
+  FactorsOn() : FactorCase(GetParam()) {}
+};
 
-TEST_F(Factors, DiscriminantIsItsFormula) {
+TEST_P(FactorsOn, DiscriminantIsItsFormula) {
   for (const auto& [d_s, d_o] : {std::pair{8, 10}, {8, 24}, {5, 3}, {20, 10}}) {
     FactorParams p = params(Estimator::discriminant, d_s, d_o);
     p.alpha = 0.7;
@@ -71,7 +78,7 @@ TEST_F(Factors, DiscriminantIsItsFormula) {
   }
 }
 
-TEST_F(Factors, TuckerIsItsFormula) {
+TEST_P(FactorsOn, TuckerIsItsFormula) {
   for (const auto& [d_s, d_o] : {std::pair{8, 10}, {5, 3}, {20, 30}}) {
     FactorParams p = params(Estimator::tucker, d_s, d_o);
     p.kappa = 50;
@@ -81,6 +88,7 @@ TEST_F(Factors, TuckerIsItsFormula) {
     expect_maps(f, oracle_tucker(statistics, d_s, d_o, 50, f.lag_weights), 1e-5);
   }
 }
+ALOFT_ON_EACH_BACKEND(FactorsOn);
 
 TEST_F(Factors, DefaultsWhereNothingIsHeldOut) {
   counts.holdout = {};

@@ -96,7 +96,7 @@ TEST(HoldoutSlice, ShortStreamsHaveNone) {
 }
 
 TEST(HoldoutSlice, IsTheFirstPassOfWhateverStrategyCounts) {
-  Bench b;
+  Bench b{"cpu"};
   const auto ids = dependent_text(9000, 40, 5, 60);
   for (const CountStrategy strategy : {CountStrategy::dense, CountStrategy::striped, CountStrategy::sparse})
     for (const std::int64_t chunk : {100, 100000}) {
@@ -147,7 +147,7 @@ Dense dense_counts(const CountCsr& csr) {
 }
 
 void expect_without(const std::vector<TokenId>& ids, std::int64_t vocab, std::int32_t max_lag) {
-  Bench b;
+  Bench b{"cpu"};
   const Counts all = counted(b.ctx, ids, vocab, max_lag), rest = without_holdout(b.ctx, all);
   const auto own = own_places(ids.size());
   std::vector<std::uint64_t> unigram(static_cast<std::size_t>(vocab));
@@ -182,7 +182,7 @@ TEST(WithoutHoldout, AtTheEndOfTheStreamToo) {
 TEST(WithoutHoldout, NothingHeldOutChangesNothing) { expect_without(dependent_text(400, 20, 6), 20, 4); }
 
 TEST(WithoutHoldout, SlicesOfOtherCountsAreRefused) {
-  Bench b;
+  Bench b{"cpu"};
   const auto ids = dependent_text(2000, 40, 7);
   Counts counts = counted(b.ctx, ids, 40, 3);
   counts.holdout.ids.assign(counts.holdout.ids.size(), 39);  // pairs that the text does not have

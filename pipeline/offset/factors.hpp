@@ -47,6 +47,11 @@ struct LagFactors {
                             ///< to d_o (discriminant) or with it (tucker)
 };
 
+namespace offset {
+/// log p of the smoothed unigram less its mean under p: [vocab].
+[[nodiscard]] std::vector<double> centred_log_p(const Counts& counts);
+}  // namespace offset
+
 /// Throws UsageError when sizes or scalars make no sense, InputError when the counts hold no pair.
 [[nodiscard]] LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p);
 
