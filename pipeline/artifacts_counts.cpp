@@ -42,7 +42,7 @@ CountCsr read_lag(Device& device, const SafetensorsReader& file, const std::stri
 // The held-out slice, where the file has one.
 Holdout read_holdout(const SafetensorsReader& file, const std::string& path, std::int64_t vocab) {
   Holdout out;
-  if (!file.contains("holdout.blocks")) return out;
+  if (!file.contains("holdout.blocks") && !file.contains("holdout.ids")) return out;
   out.ids = file.read<std::uint32_t>("holdout.ids", {-1});
   const auto blocks = file.read<std::int64_t>("holdout.blocks", {-1, 4});
   const auto have = static_cast<std::int64_t>(out.ids.size());
@@ -55,6 +55,8 @@ Holdout read_holdout(const SafetensorsReader& file, const std::string& path, std
           fmt::format("{}: held-out block {} does not fit the {} tokens beside it", path, i / 4, have));
     out.blocks.push_back(b);
   }
+  if (next != have)
+    throw InputError(fmt::format("{}: {} held-out tokens belong to no block", path, have - next));
   for (const std::uint32_t id : out.ids)
     if (id != kDocumentBreak && id >= vocab)
       throw InputError(fmt::format("{}: held-out id {} is outside the vocabulary of {}", path, id, vocab));

@@ -14,6 +14,7 @@ void save(const std::string& path, const LagFactors& f, const std::string& key) 
   file.add("target", DType::f64, {f.vocab, f.d_o}, f.target);
   file.add("cores", DType::f64, {f.lags, f.d_s, f.d_o}, f.cores);
   file.add("bias", DType::f64, {f.vocab}, f.bias);
+  file.add("log_p", DType::f64, {f.vocab}, f.log_p);
   file.add("lag_weights", DType::f64, {f.lags}, f.lag_weights);
   file.add("participation", DType::f64, {f.lags}, f.participation);
   file.add("scalars", DType::f64, {6},
@@ -35,6 +36,7 @@ std::optional<LagFactors> load_factors(Device&, const std::string& path, const s
   f.source = file->read<double>("source", {f.vocab, f.d_s});
   f.target = file->read<double>("target", {f.vocab, f.d_o});
   f.cores = file->read<double>("cores", {f.lags, f.d_s, f.d_o});
+  f.log_p = file->read<double>("log_p", {f.vocab});
   f.lag_weights = file->read<double>("lag_weights", {f.lags});
   f.participation = file->read<double>("participation", {f.lags});
   const auto scalars = file->read<double>("scalars", {6});
@@ -45,8 +47,9 @@ std::optional<LagFactors> load_factors(Device&, const std::string& path, const s
   f.holdout_loss = scalars[4];
   f.holdout_unigram_loss = scalars[5];
   f.holdout_positions = metadata_integer(*file, path, "holdout_positions", 0);
-  const std::string& estimator = file->metadata().at("estimator");
-  f.estimator = estimator == "tucker" ? Estimator::tucker : Estimator::discriminant;
+  const auto estimator = file->metadata().find("estimator");
+  if (estimator == file->metadata().end()) throw InputError(path + ": does not say what estimated it");
+  f.estimator = estimator->second == "tucker" ? Estimator::tucker : Estimator::discriminant;
   return f;
 }
 

@@ -80,7 +80,10 @@ class Run {
             " normalises queries and keys, so its scores are not those of the designed kernel");
     if (arch_.rope_scaling != "none" && arch_.rope_scaling != "linear")
       note_("note: RoPE scaling '" + arch_.rope_scaling +
-            "' is not modelled; the order of its frequencies is all that matters here");
+            "' is not modelled; " +
+            (is_offset_recipe(c_.compose.recipe)
+                 ? "designed heads are made for the unscaled frequencies"
+                 : "the order of its frequencies is all that matters here"));
     const bool offset = is_offset_recipe(c_.compose.recipe);
     const bool reads = offset || recipe_reads_corpus(c_.compose.recipe);
     if (offset) {
@@ -300,6 +303,10 @@ class Run {
   }
 
   void fit_factors() {
+    if (c_.compose.recipe == "unigram") {
+      factors_ = unigram_factors(counts_, layout_);
+      return;
+    }
     const FactorParams& p = c_.offset.factors;
     const auto given = [](const std::optional<double>& x) {
       return x ? fmt::format("{}", *x) : std::string("-");
@@ -310,10 +317,14 @@ class Run {
                             layout_.d_o, static_cast<int>(c_.offset.control), c_.seed),
                 fmt::format("{} {} {}", given(p.alpha), given(p.kappa), given(p.ridge))});
     factors_ = stage<LagFactors>("factors", "factors.safetensors", key, load_factors, [&] {
-      if (c_.offset.control == Control::none)
-        return offset_factors(ctx_, counts_, c_.offset, layout_, c_.seed);
-      return offset_factors(ctx_, controlled_counts(ctx_, counts_, c_.offset.control, c_.seed), c_.offset,
-                            layout_, c_.seed);
+      try {
+        if (c_.offset.control == Control::none)
+          return offset_factors(ctx_, counts_, c_.offset, layout_, c_.seed);
+        return offset_factors(ctx_, controlled_counts(ctx_, counts_, c_.offset.control, c_.seed), c_.offset,
+                              layout_, c_.seed);
+      } catch (const InputError& e) {
+        throw InputError((c_.counts_file.empty() ? "the corpus" : c_.counts_file) + ": " + e.what());
+      }
     });
     if (factors_.holdout_positions == 0)
       note_(
@@ -375,7 +386,8 @@ class Run {
                                          {"seed", std::to_string(c_.seed)},
                                          // what a loader must know to serve models of the other orientation
                                          {"orientation", arch_.orientation == Architecture::Orientation::out_in ? "out_in" : "in_out"},
-                                         {"tables", table_names(arch_)}};
+                                         {"tables", table_names(arch_)},
+                                         {"tied_head", arch_.tied_head ? "true" : "false"}};
     if (!out_.corpus_hash.empty()) m["corpus_hash"] = out_.corpus_hash;
     return m;
   }

@@ -80,6 +80,20 @@ LagFactors offset_factors(Context& ctx, const Counts& counts, const OffsetConfig
   return fit_lag_factors(ctx, counts, p);
 }
 
+LagFactors unigram_factors(const Counts& counts, const OffsetLayout& layout) {
+  LagFactors out;
+  out.vocab = counts.vocab;
+  out.d_s = layout.d_s;
+  out.d_o = layout.d_o;
+  const auto size = [](std::int64_t rows, std::int64_t cols) {
+    return static_cast<std::size_t>(rows * cols);
+  };
+  out.source.resize(size(out.vocab, out.d_s));
+  out.target.resize(size(out.vocab, out.d_o));
+  out.log_p = offset::centred_log_p(counts);
+  return out;
+}
+
 Composition compose_offset(Context& ctx, const ComposeParams& compose, const OffsetConfig& config,
                            const Architecture& arch, const ModelShape& shape, const OffsetLayout& layout,
                            const LagFactors& factors) {

@@ -36,6 +36,9 @@ struct OffsetConfig {
 [[nodiscard]] LagFactors offset_factors(Context& ctx, const Counts& counts, const OffsetConfig& config,
                                         const OffsetLayout& layout, std::uint64_t seed);
 
+/// What recipe unigram needs of them: log p alone.
+[[nodiscard]] LagFactors unigram_factors(const Counts& counts, const OffsetLayout& layout);
+
 [[nodiscard]] Composition compose_offset(Context& ctx, const ComposeParams& compose,
                                          const OffsetConfig& config, const Architecture& arch,
                                          const ModelShape& shape, const OffsetLayout& layout,

@@ -34,6 +34,14 @@ void check(const Counts& counts, const FactorParams& p) {
 
 }  // namespace
 
+std::vector<double> offset::centred_log_p(const Counts& counts) {
+  std::vector<double> out = smoothed_unigram(counts);
+  double mean = 0;
+  for (const double p : out) mean += p * std::log(p);
+  for (double& p : out) p = std::log(p) - mean;
+  return out;
+}
+
 LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p) {
   check(counts, p);
   const bool discriminant = p.estimator == Estimator::discriminant;
@@ -63,6 +71,7 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   out.holdout_positions = at.size();
   out.holdout_loss = scalars.loss;
   out.holdout_unigram_loss = unigram_loss;
+  out.log_p = offset::centred_log_p(counts);
   const std::vector<double> share = offset::smoothed_unigram(counts);
   double mean = 0;
   for (std::size_t j = 0; j < share.size(); ++j) mean += share[j] * out.bias[j];

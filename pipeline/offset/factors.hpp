@@ -33,6 +33,7 @@ struct LagFactors {
   std::vector<double> target;  ///< U [vocab, d_o]
   std::vector<double> cores;   ///< G_1.. [lags][d_s, d_o]
   std::vector<double> bias;    ///< [vocab], of mean 0 under the unigram
+  std::vector<double> log_p;   ///< [vocab] what `bias` is without any evidence: log p, of mean 0 too
   double written_norm = 0;     ///< √E‖Σ_n S[·] G_n‖² over the corpus
 
   // How it came about.
@@ -45,6 +46,11 @@ struct LagFactors {
   double holdout_loss = 0;  ///< nats; of the additive model at the chosen scalars, before truncation
                             ///< to d_o (discriminant) or with it (tucker)
 };
+
+namespace offset {
+/// log p of the smoothed unigram less its mean under p: [vocab].
+[[nodiscard]] std::vector<double> centred_log_p(const Counts& counts);
+}  // namespace offset
 
 /// Throws UsageError when sizes or scalars make no sense, InputError when the counts hold no pair.
 [[nodiscard]] LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p);

@@ -112,8 +112,8 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
   out.d_s = d_s;
   out.d_o = std::min(room - d_s, out.lags * d_s);
   if (arch.tied_head) {
-    out.d_o = std::min(out.d_o, (s.kv_heads - out.carrying) * s.head_dim);
-    out.erasing = (out.d_o + s.head_dim - 1) / s.head_dim;
+    out.d_o = std::min(out.d_o, (s.kv_heads - out.carrying) * s.head_dim - spare_row);
+    out.erasing = (out.d_o + spare_row + s.head_dim - 1) / s.head_dim;
   }
 
   std::int64_t next = d_s;
@@ -132,6 +132,13 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
       throw UsageError(fmt::format("--offset-layers: layer {} is not among 0..{}", layer, s.layers - 1));
     out.lag_heads.push_back(used[static_cast<std::size_t>(layer)]);
     used[static_cast<std::size_t>(layer)] += out.carrying;
+  }
+  if (out.drives_log_p) {  // the spare row of what layer 0 carries, or a head of its own
+    const auto first = std::find(out.lag_layers.begin(), out.lag_layers.end(), 0);
+    out.log_p_head =
+        first == out.lag_layers.end()
+            ? used[0]++
+            : out.lag_heads[static_cast<std::size_t>(first - out.lag_layers.begin())] + out.carrying - 1;
   }
   out.erasing_head = used[0];
   used[0] += out.erasing;

@@ -41,6 +41,7 @@ struct OffsetLayout {
   std::int64_t carrying = 0;                   ///< key-value heads that carry S at one lag
   std::int64_t erasing = 0, erasing_head = 0;  ///< tied: key-value heads of layer 0 that erase, and the first
   bool drives_log_p = false;                   ///< tied, no norm bias: a value row of layer 0 does it
+  std::int64_t log_p_head = -1;                ///< its key-value head; erasing covers log p, too, then
 };
 
 /// Throws UsageError, saying why, for models that cannot host the recipe: no usable position encoding (ALiBi,

@@ -33,7 +33,7 @@ class OffsetDesign {
     for (std::int64_t j = 0; j < f.vocab; ++j)
       largest2 = std::max(largest2, squared(&f.target[size(j * f.d_o)], f.d_o));
     tau_ = o_.own_norm / std::sqrt(std::max(largest2, 1e-24));
-    for (const double b : f.bias) top_bias_ = std::max(top_bias_, std::abs(b));
+    for (const double b : bias()) top_bias_ = std::max(top_bias_, std::abs(b));
     const bool constant = at_.constant >= 0;
     token2_ = 1 + (constant ? 1 : 0);
     if (arch.tied_head) token2_ += o_.own_norm * o_.own_norm + o_.bias_norm * o_.bias_norm;
@@ -68,6 +68,8 @@ class OffsetDesign {
   [[nodiscard]] std::int32_t lags() const {
     return part_ == OffsetPart::all ? at_.lags : part_ == OffsetPart::lag_one ? 1 : 0;
   }
+  /// What a token's logit is without evidence. The estimator's own bias is made for the evidence of heads.
+  [[nodiscard]] const std::vector<double>& bias() const { return lags() > 0 ? f_.bias : f_.log_p; }
   [[nodiscard]] std::int64_t per_group() const { return s_.heads / s_.kv_heads; }
   /// What a token's log p coordinate counts in the final residual before the norm's gain.
   [[nodiscard]] double final_rms() const {
@@ -190,26 +192,32 @@ class OffsetDesign {
     }
   }
 
-  /// Heads of layer 0 that look at the token itself and subtract its own output coordinates.
+  /// Heads of layer 0 that look at the token itself and subtract its own output coordinates, and its own log
+  /// p where that is driven anew.
   void erase(LayerHeads& w) const {
     const double share = 1.0 / static_cast<double>(per_group());
+    const std::int64_t begin = at_.drives_log_p ? at_.log_p : at_.output, end = at_.output + at_.d_o;
     for (std::int64_t g = 0; g < at_.erasing; ++g) {
-      const std::int64_t group = at_.erasing_head + g, first = g * s_.head_dim;
+      const std::int64_t group = at_.erasing_head + g, first = begin + g * s_.head_dim;
       clear_group(group, w);
       look_back(group, 0, o_.sharpness, w);
       const double balance = std::sqrt(1 / gain_ / std::sqrt(share));
-      for (std::int64_t r = 0; r < std::min(s_.head_dim, at_.d_o - first); ++r) {
-        w.value[size(row(group, r) + at_.output + first + r)] = static_cast<float>(1 / gain_ / balance);
+      for (std::int64_t r = 0; r < std::min(s_.head_dim, end - first); ++r) {
+        w.value[size(row(group, r) + first + r)] = static_cast<float>(1 / gain_ / balance);
         for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h)
-          w.output[size(row(h, r) + at_.output + first + r)] = static_cast<float>(-share * balance);
+          w.output[size(row(h, r) + first + r)] = static_cast<float>(-share * balance);
       }
     }
   }
 
-  /// The last value row of the heads that carry lag 1 holds the constant, and writes it where log p is read.
+  /// The last value row of heads that carry a lag in layer 0 holds the constant, and writes it where log p is
+  /// read.
   void drive_log_p(LayerHeads& w) const {
-    const std::int64_t group = at_.lag_heads[0] + at_.carrying - 1, r = s_.head_dim - 1;
-    if (lags() == 0) {  // nothing designed these heads: one that looks at the token itself
+    const std::int64_t group = at_.log_p_head, r = s_.head_dim - 1;
+    bool carries = false;
+    for (std::int32_t n = 0; n < lags(); ++n)
+      carries |= at_.lag_layers[size(n)] == 0 && at_.lag_heads[size(n)] + at_.carrying - 1 == group;
+    if (!carries) {  // nothing designed these heads: one that looks at the token itself
       clear_group(group, w);
       look_back(group, 0, o_.sharpness, w);
     }
@@ -238,8 +246,8 @@ class OffsetDesign {
       if (at_.constant >= 0) e[at_.constant] = 1;
       if (arch_.tied_head) {
         // ids that the corpus lacks are as unlikely as its rarest
-        const double bias = known ? f_.bias[size(i)] : *std::min_element(f_.bias.begin(), f_.bias.end());
-        e[at_.log_p] = bias / top_bias_ * o_.bias_norm;
+        const double own = known ? bias()[size(i)] : *std::min_element(bias().begin(), bias().end());
+        e[at_.log_p] = own / top_bias_ * o_.bias_norm;
         if (known && part_ != OffsetPart::unigram)
           for (std::int64_t c = 0; c < at_.d_o; ++c)
             e[at_.output + c] = f_.target[size(i * at_.d_o + c)] * tau_;
@@ -261,12 +269,12 @@ class OffsetDesign {
   std::vector<float> head() {
     const std::int64_t d = s_.d_model;
     std::vector<double> out(size(s_.vocab * d));
-    const double rms = final_rms(), lowest = *std::min_element(f_.bias.begin(), f_.bias.end());
+    const double rms = final_rms(), lowest = *std::min_element(bias().begin(), bias().end());
     if (part_ == OffsetPart::unigram)
       out = normal(ctx_, s_.vocab, d, params_.seed, stream_of(recipes::Part::head, 0), params_.init_std);
     for (std::int64_t i = 0; i < s_.vocab; ++i) {
       double* u = &out[size(i * d)];
-      u[at_.constant] = (i < f_.vocab ? f_.bias[size(i)] : lowest) * rms;
+      u[at_.constant] = (i < f_.vocab ? bias()[size(i)] : lowest) * rms;
       if (part_ == OffsetPart::unigram || i >= f_.vocab) continue;
       for (std::int64_t c = 0; c < at_.d_o; ++c)
         u[at_.output + c] = f_.target[size(i * at_.d_o + c)] * rms / epsilon_;

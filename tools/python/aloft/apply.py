@@ -4,13 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .tensors import read_tensors, widened
+from .tensors import InitError, read_tensors, widened
 
 PREFIXES = ("_orig_mod.", "module.")  # torch.compile, (distributed) data parallel: in any order, repeated
-
-
-class InitError(ValueError):
-    """The file does not fit the model; the message says which tensor, why, and what to do."""
 
 
 @dataclass
@@ -19,7 +15,7 @@ class Report:
 
     loaded: list = field(default_factory=list)
     transposed: list = field(default_factory=list)  # stored [out, in], the model's module wants [in, out], or the reverse
-    untouched: list = field(default_factory=list)  # the model's own parameters that the file does not hold
+    untouched: list = field(default_factory=list)  # the model's own parameters, which the file does not hold
     rounded: float = 0.0  # largest difference that the model's dtype made
 
     def __str__(self):
@@ -40,46 +36,53 @@ def apply_init(model, path):
     """Copies every tensor of the file `path` into `model`, in place, and verifies the values.
 
     model: a torch module (wrapped by torch.compile or data parallel or not), or a dict name -> numpy array. Raises
-    InitError, with the model unchanged, when a tensor has no place in the model or another shape, or when the model ties
-    its head and the file holds another one. Returns a Report.
+    InitError, with the model unchanged, when a tensor has no place in the model, another shape or values that its dtype
+    cannot hold, or when only one of model and file ties the head to the embedding. Returns a Report. Transposes what a
+    file for Conv1D ([in, out]) brings to Linear modules and the reverse; a dict is taken to lie as the file does.
     """
     tensors, metadata = read_tensors(path)
-    targets, conv1d = _targets(model)
+    targets, parameters, conv1d = _targets(model)
     report, plan = Report(), []
     for name, stored in tensors.items():
-        target = targets.get(name)
+        target = targets.get(name, targets.get(plain(name)))
         if target is None:
             raise InitError(f"{path}: the model has no {name}: it was written for another architecture "
                             f"({metadata.get('architecture', 'unknown')}); use --arch for this model")
         value = widened(stored)
-        flip = _needs_transposing(name, stored, conv1d, metadata)
+        flip = _needs_transposing(plain(name), stored, conv1d, metadata)
         if flip:
             value = value.T
             report.transposed.append(name)
         if tuple(value.shape) != tuple(target.shape):
             raise InitError(f"{path}: {name} is {tuple(value.shape)} and the model's {tuple(target.shape)}: give aloft the "
                             "model's own sizes (a padded vocabulary: --model-vocab-size)")
-        plan.append((name, target, value))
+        rounded = _as(target, value)
+        difference = float(np.abs(_numpy(rounded) - value).max(initial=0))
+        if not difference <= 2**-7 * max(float(np.abs(value).max(initial=0)), 1e-30):
+            raise InitError(f"{path}: the values of {name} cannot be held by the model's {target.dtype}")
+        report.rounded = max(report.rounded, difference)
+        plan.append((name, target, rounded))
     _refuse_conflicts(path, plan)
+    _refuse_another_head(path, targets, plan, metadata)
     for name, target, value in plan:
         _copy(target, value)
         report.loaded.append(name)
     for name, target, value in plan:
-        there = _numpy(target)
-        difference = float(np.abs(there - value).max(initial=0))
-        if not difference <= 2**-7 * max(float(np.abs(value).max(initial=0)), 1e-30):
-            raise InitError(f"{path}: {name} is not what was copied into the model (off by {difference})")
-        report.rounded = max(report.rounded, difference)
-    report.untouched = sorted(set(targets) - set(tensors))
+        if not np.array_equal(_numpy(target), _numpy(value)):
+            raise InitError(f"{path}: {name} is not what was copied into the model")
+    reached = {_place(target) for _, target, _ in plan}
+    report.untouched = sorted(name for name in parameters if _place(targets[name]) not in reached)
     return report
 
 
 def _targets(model):
-    """name -> array or tensor to write into; names that belong to Conv1D modules ([in, out]), None where unknown."""
+    """name -> array or tensor to write into; the names that are parameters (a tied one once); names that belong to
+    Conv1D modules ([in, out]), None where unknown."""
     if isinstance(model, dict):
-        return {plain(k): v for k, v in model.items()}, None
+        return {plain(k): v for k, v in model.items()}, {plain(k) for k in model}, None
     conv1d = {plain(name + ".weight") for name, module in model.named_modules() if type(module).__name__ == "Conv1D"}
-    return {plain(name): value for name, value in model.state_dict().items()}, conv1d
+    targets = {plain(name): value for name, value in model.state_dict().items()}
+    return targets, {plain(name) for name, _ in model.named_parameters()} & set(targets), conv1d
 
 
 def _needs_transposing(name, stored, modules, metadata):
@@ -94,11 +97,35 @@ def _refuse_conflicts(path, plan):
     """Two tensors of the file for one parameter of the model (a tied head) must agree."""
     seen = {}
     for name, target, value in plan:
-        place = target.data_ptr() if hasattr(target, "data_ptr") else target.ctypes.data
-        other = seen.setdefault((place, tuple(target.shape)), (name, value))
-        if other[0] != name and not np.array_equal(other[1], value):
+        other = seen.setdefault((_place(target), tuple(target.shape)), (name, value))
+        if other[0] != name and not np.array_equal(_numpy(other[1]), _numpy(value)):
             raise InitError(f"{path}: the model ties {name} to {other[0]}, the file holds two different tensors: write it for "
                             "a tied head (tie_word_embeddings in --model-config, or an architecture with tied_head)")
+
+
+def _refuse_another_head(path, targets, plan, metadata):
+    """A file for a tied head leaves a model's own head as it was: at random."""
+    tables, placed = metadata.get("tables", "").split(" "), {plain(name): target for name, target, _ in plan}
+    if metadata.get("tied_head") != "true" or len(tables) < 2 or plain(tables[0]) not in placed:
+        return
+    head = targets.get(plain(tables[1]))
+    if head is not None and plain(tables[1]) not in placed and _place(head) != _place(placed[plain(tables[0])]):
+        raise InitError(f"{path}: it was written for a head tied to the embedding, and the model has its own, "
+                        f"{tables[1]}: tie them, or design for an untied head (tie_word_embeddings in --model-config)")
+
+
+def _place(target):
+    return target.data_ptr() if hasattr(target, "data_ptr") else target.ctypes.data
+
+
+def _as(target, value):
+    """The values in the target's dtype."""
+    if isinstance(target, np.ndarray):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return value.astype(target.dtype)
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(value)).to(target.dtype)
 
 
 def _copy(target, value):
@@ -108,7 +135,7 @@ def _copy(target, value):
     import torch
 
     with torch.no_grad():
-        target.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        target.copy_(value)
 
 
 def _numpy(target):

@@ -1,6 +1,7 @@
 """safetensors files as numpy arrays, BF16 included (which numpy does not know)."""
 
 import json
+import math
 import os
 import struct
 
@@ -8,6 +9,10 @@ import numpy as np
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
           "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
+
+
+class InitError(ValueError):
+    """A file that does not fit, or is none; the message says which, why, and what to do."""
 
 
 class Stored:
@@ -18,23 +23,31 @@ class Stored:
 
 
 def read_tensors(path):
-    """name -> Stored, and the file's metadata. ValueError when it is no safetensors file."""
+    """name -> Stored, and the file's metadata. InitError when it is no safetensors file."""
     with open(path, "rb") as file:
         prefix = file.read(8)
         size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
         if not 2 <= size <= os.path.getsize(path) - 8:
-            raise ValueError(f"{path}: not a safetensors file")
+            raise InitError(f"{path}: not a safetensors file")
         try:
             header = json.loads(file.read(size))
         except ValueError as error:
-            raise ValueError(f"{path}: not a safetensors file: {error}") from None
+            raise InitError(f"{path}: not a safetensors file: {error}") from None
         data = np.memmap(path, np.uint8, "r", offset=8 + size) if os.path.getsize(path) > 8 + size else np.empty(0, np.uint8)
-    metadata = header.pop("__metadata__", {})
-    out = {}
-    for name, info in header.items():
-        begin, end = info["data_offsets"]
-        out[name] = Stored(info["dtype"], info["shape"], data[begin:end])
+    try:
+        metadata = header.pop("__metadata__", {})
+        out = {name: _stored(info, data) for name, info in header.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InitError(f"{path}: a damaged header: {error}") from None
     return out, metadata
+
+
+def _stored(info, data):
+    begin, end = info["data_offsets"]
+    item = 2 if info["dtype"] == "BF16" else np.dtype(DTYPES[info["dtype"]]).itemsize
+    if not 0 <= begin <= end <= len(data) or end - begin != item * math.prod(info["shape"]):
+        raise ValueError(f"{info} does not fit into {len(data)} bytes")
+    return Stored(info["dtype"], info["shape"], data[begin:end])
 
 
 def widened(stored):
@@ -43,16 +56,17 @@ def widened(stored):
         bits = stored.data.view(np.uint16).astype(np.uint32) << 16
         return bits.view(np.float32).reshape(stored.shape)
     if stored.dtype not in ("F64", "F32", "F16"):
-        raise ValueError(f"a tensor of {stored.dtype} holds no weights")
+        raise InitError(f"a tensor of {stored.dtype} holds no weights")
     return stored.data.view(DTYPES[stored.dtype]).reshape(stored.shape).astype(np.float32)
 
 
 def narrowed(values, dtype):
-    """Raw bytes of float32 values as `dtype`; BF16 rounds to nearest even."""
+    """Raw bytes of float32 values as `dtype`; BF16 rounds to nearest even, what is too large becomes infinite."""
     if dtype == "BF16":
         bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
         return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16).tobytes()
-    return np.ascontiguousarray(values).astype(DTYPES[dtype]).tobytes()
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values).astype(DTYPES[dtype]).tobytes()
 
 
 def write_tensors(path, tensors, metadata):

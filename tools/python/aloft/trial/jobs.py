@@ -1,6 +1,8 @@
 """A trial is a set of jobs (arm, peak learning rate, steps, seed), each of which leaves one JSON file. Jobs that have left
 theirs are not run again, so a trial that was stopped goes on where it was."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -59,17 +61,25 @@ class Trial:
         flags = self.init_flags(arm)
         if flags is None:
             return None
-        # what does not depend on randomness is designed once, under seed 0
         flags = flags | {"seed": seed}
         key = hashlib.sha256(json.dumps(flags, sort_keys=True).encode()).hexdigest()[:12]
         folder = self.folder / "inits" / f"{arm}_{seed}_{key}"
-        if not (folder / "manifest.json").exists():
-            counts = self.counts_file()
-            command = [self.program, "init", "--counts", str(counts), "--output", str(folder), "--quiet", "--threads", "1"]
-            for name, value in flags.items():
-                command += [f"--{name}"] if value is True else [] if value is False else [f"--{name}", str(value)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        with self.alone(f"{arm}_{seed}_{key}"):  # an arm's jobs at several rates may begin at once
+            if not (folder / "manifest.json").exists():
+                counts = self.counts_file()
+                command = [self.program, "init", "--counts", str(counts), "--output", str(folder), "--quiet", "--threads", "1"]
+                for name, value in flags.items():
+                    command += [f"--{name}"] if value is True else [] if value is False else [f"--{name}", str(value)]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return folder / "init.safetensors"
+
+    @contextlib.contextmanager
+    def alone(self, name):
+        """Holds a lock of this name against the trial's other workers; it ends with the process."""
+        (self.folder / "locks").mkdir(exist_ok=True)
+        with open(self.folder / "locks" / name, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def counts_file(self):
         path = self.folder / "counts.safetensors"

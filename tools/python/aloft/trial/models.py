@@ -1,6 +1,6 @@
 """The two small models of the trial, with Hugging Face's parameter names, so that files for `gpt2` and `llama` load.
 
-`gpt2`: learned positions, LayerNorm, biases, GELU, tied head. `llama`: RoPE (half-rotate), RMSNorm, SwiGLU, no biases,
+`gpt2`: learned positions, LayerNorm, biases, GELU (its tanh form, as GPT-2 has it), tied head. `llama`: RoPE (half-rotate), RMSNorm, SwiGLU, no biases,
 untied head. Every weight matrix starts from a normal distribution of standard deviation `std` (GPT-2: 0.02), output
 projections of both sub-layers divided by sqrt(2 * layers); the head of the untied model has `std`, too.
 """
@@ -79,7 +79,7 @@ class GPT2MLP(nn.Module):
         self.c_proj = Conv1D(shape.width, shape.mlp)
 
     def forward(self, x):
-        return self.c_proj(F.gelu(self.c_fc(x)))
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
 
 
 class GPT2Block(nn.Module):

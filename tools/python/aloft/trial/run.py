@@ -1,5 +1,6 @@
 """Runs a trial: workers side by side, one torch thread each, resumable job by job."""
 
+import json
 import multiprocessing
 import os
 import sys
@@ -23,8 +24,26 @@ def load_spec(name):
     return yaml.safe_load(path.read_text())
 
 
+def same_trial(spec, folder):
+    """Results of one folder are compared with each other: refuses one that holds those of another model, text or protocol."""
+    mine = {"model": spec["model"], "training": {k: v for k, v in spec["training"].items() if k != "device"},
+            "vocabulary_from": spec["corpus"].get("vocabulary_from", "training"),
+            "text_bytes": os.path.getsize(spec["corpus"]["text"])}
+    path = Path(folder) / "trial.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(mine, indent=1))
+    theirs = json.loads(path.read_text())
+    for key, value in mine.items():
+        if theirs.get(key) != value:
+            raise SystemExit(f"trial: {folder} holds a trial of another {key.replace('_', ' ')} ({theirs.get(key)}, not {value}): "
+                             "give another --output")
+
+
 def _work(arguments):
-    spec, folder, program, job = arguments
+    spec, folder, program, job, until = arguments
+    if until is not None and time.time() >= until:  # asked here: a pool takes its queue in long before it is worked off
+        return None
     import torch
 
     torch.set_num_threads(1)
@@ -49,8 +68,10 @@ def run_trial(spec, folder, program, workers=None, only_init=False, until=None):
             if not jobs:
                 break
             start, done = time.time(), 0
-            queue = ((spec, str(folder), program, j) for j in jobs if until is None or time.time() < until)
-            for job, initial, final, seconds in pool.imap_unordered(_work, queue):
+            for result in pool.imap_unordered(_work, [(spec, str(folder), program, j, until) for j in jobs]):
+                if result is None:
+                    continue
+                job, initial, final, seconds = result
                 done += 1
                 left = (time.time() - start) / done * (len(jobs) - done)
                 print(f"{job.name}: {initial:.3f} -> {final:.4f} in {seconds:.0f} s; {len(jobs) - done} jobs left in this phase, "
@@ -67,6 +88,7 @@ def main(arguments):
         spec["corpus"]["text"] = arguments.text
     if not Path(spec["corpus"]["text"]).exists():
         raise SystemExit(f"trial: the text {spec['corpus']['text']} is not there: give --text FILE")
+    same_trial(spec, arguments.output)
     until = time.time() + 60 * arguments.minutes if arguments.minutes else None
     trial = run_trial(spec, arguments.output, arguments.program, arguments.workers, until=until)
     write(trial)

@@ -16,12 +16,25 @@ def best_peak(results, arm, steps, seed=0):
 
 
 def jobs_of(spec, results):
-    """The jobs that can be named now; call again when they are done, later phases need earlier results."""
+    """The jobs that can be named now, each once; call again when they are done, later phases need earlier results."""
+    return list(dict.fromkeys(_jobs_of(spec, results)))
+
+
+def rate(peak):
+    """A peak learning rate as its job's file names it, so that 0.9 * 0.004 and 0.0036 are one."""
+    return float(f"{float(peak):g}")
+
+
+def _jobs_of(spec, results):
     plan, base = spec["plan"], spec["plan"]["sweep"]["steps"]
     out = []
     arms = plan["sweep"].get("arms", list(spec["arms"]))
+    for phase in [plan["sweep"] | {"arms": arms}, plan.get("seeds", {}), *plan.get("budgets", [])]:
+        for arm in phase.get("arms", []):
+            if arm not in spec["arms"] or arm not in arms:
+                raise ValueError(f"trial: the plan names {arm}, which is not an arm of the sweep")
     for peak in plan["sweep"]["peaks"]:  # every arm at one rate before any at the next
-        out += [Job(arm, float(peak), base, 0) for arm in arms]
+        out += [Job(arm, rate(peak), base, 0) for arm in arms]
     if any((j.arm, j.peak, j.steps, j.seed) not in results for j in out):
         return out
     for arm in plan.get("seeds", {}).get("arms", []):
@@ -30,7 +43,7 @@ def jobs_of(spec, results):
     for budget in plan.get("budgets", []):
         for arm in budget["arms"]:
             best = best_peak(results, arm, base)
-            peaks = {best * factor for factor in budget.get("peak_factors", [1.0])}
+            peaks = {rate(best * factor) for factor in budget.get("peak_factors", [1.0])}
             out += [Job(arm, peak, budget["steps"], 0) for peak in sorted(peaks)]
     if any((j.arm, j.peak, j.steps, j.seed) not in results for j in out):
         return out
