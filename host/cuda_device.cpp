@@ -49,16 +49,22 @@ class StreamLanes final : public UploadLanes {
       : work_(work), copied_(static_cast<std::size_t>(lanes)), released_(static_cast<std::size_t>(lanes)) {
     for (int lane = 0; lane < lanes; ++lane) release(lane);  // the buffers are allocated in stream order
   }
-  ~StreamLanes() override { (void)cudaStreamSynchronize(copies_.get()); }
+  ~StreamLanes() override {
+    if (under_way_ != 0) (void)cudaStreamSynchronize(copies_.get());
+  }
 
   void upload(int lane, void* dst, const void* staging, std::size_t bytes) override {
+    under_way_ |= 1u << lane;
     check(cudaStreamWaitEvent(copies_.get(), at(released_, lane), 0));
     if (bytes != 0) check(cudaMemcpyAsync(dst, staging, bytes, cudaMemcpyHostToDevice, copies_.get()));
     check(cudaEventRecord(at(copied_, lane), copies_.get()));
   }
   void acquire(int lane) override { check(cudaStreamWaitEvent(work_, at(copied_, lane), 0)); }
   void release(int lane) override { check(cudaEventRecord(at(released_, lane), work_)); }
-  void wait(int lane) override { check(cudaEventSynchronize(at(copied_, lane))); }
+  void wait(int lane) override {
+    check(cudaEventSynchronize(at(copied_, lane)));
+    under_way_ &= ~(1u << lane);
+  }
 
  private:
   static cudaEvent_t at(const std::vector<Event>& events, int lane) {
@@ -67,6 +73,7 @@ class StreamLanes final : public UploadLanes {
   cudaStream_t work_;
   std::vector<Event> copied_, released_;  // [lanes]
   Stream copies_;
+  unsigned under_way_ = 0;  // a bit for each lane whose upload nobody has waited for
 };
 
 class StreamDevice final : public CudaDevice {

@@ -37,7 +37,8 @@ Backend make_backend(std::string_view name, int threads) {
 #ifdef ALOFT_CUDA
   if (name == "cuda") return cuda::make_backend();
 #endif
-  return cpu::make_backend(threads);  // `auto` too, for as long as the CUDA backend only counts
+  // `auto` stays the CPU, GPU or not, until a run on a GPU has been measured.
+  return cpu::make_backend(threads);
 }
 
 }  // namespace aloft

@@ -118,12 +118,23 @@ class LinearOps {
                     MatrixView c) = 0;
   /// x[i][j] *= row_scale[i] · column_scale[j] (either null = 1); same scales for every batch item.
   virtual void scale(MatrixView x, const double* row_scale, const double* column_scale) = 0;
+  /// out = xᵀ for every batch item; out is not x. Exact.
+  virtual void transpose(ConstMatrixView x, MatrixView out) = 0;
+  /// out = (x − xᵀ)/2 for every batch item [n, n]; out is not x. Exactly antisymmetric, and exact but for one
+  /// rounding.
+  virtual void skew_part(ConstMatrixView x, MatrixView out) = 0;
+  /// y += alpha·x; the same shape.
+  virtual void add_scaled(double alpha, ConstMatrixView x, MatrixView y) = 0;
+  /// out[b] = ⟨x_b, y_b⟩ = Σ_ij x_ij y_ij of every batch item; out: [batch]. Tolerance 1e-13 ‖x‖‖y‖.
+  virtual void inner(ConstMatrixView x, ConstMatrixView y, double* out) = 0;
   /// Replaces y [m, k], m >= k, by an orthonormal basis of its columns' span (Householder QR, diag(R) >= 0
   /// made so by signs). Rank-deficient columns become arbitrary orthonormal directions. ‖YᵀY − I‖ <= 1e-13·k.
+  /// Throws NumericError unless every entry is finite.
   virtual void orthonormalize(MatrixView y) = 0;
   /// a = v·diag(values)·vᵀ per batch item, a [n, n] symmetric (only the lower triangle is read), values
-  /// ascending, vectors as columns of v. values: [batch, n], v: [n, n]. Tolerance 1e-12. Throws NumericError
-  /// without convergence.
+  /// ascending, vectors as columns of v, which may be a. values: [batch, n], v: [n, n]. Tolerance 1e-12.
+  /// Throws NumericError without convergence, or for a number that is not finite; so do svd and
+  /// skew_spectrum.
   virtual void eigh(ConstMatrixView a, double* values, MatrixView v) = 0;
   /// a = u·diag(sigma)·vt per batch item, thin: a [m, n], k = min(m,n), u [m, k], sigma [batch, k]
   /// descending, vt [k, n]. u and vt may have data = null: values only. Tolerance 1e-12 σ₁.
@@ -141,8 +152,7 @@ class LinearOps {
   virtual void fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) = 0;
 };
 
-/// A device with what it can do. `linear` is null on a backend that only counts (its counts go to the host
-/// and on).
+/// A device with what it can do.
 struct Backend {
   std::unique_ptr<Device> device;
   std::unique_ptr<CountOps> count;

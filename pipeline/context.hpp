@@ -26,10 +26,7 @@ class Context {
 
   [[nodiscard]] Device& device() { return *backend_.device; }
   [[nodiscard]] CountOps& count() { return *backend_.count; }
-  [[nodiscard]] LinearOps& linear() {
-    expects(backend_.linear != nullptr, "this backend has no linear algebra");
-    return *backend_.linear;
-  }
+  [[nodiscard]] LinearOps& linear() { return *backend_.linear; }
   [[nodiscard]] ProgressSink& progress() { return progress_; }
   [[nodiscard]] std::vector<StageTime>& times() { return times_; }
   /// Throws Interrupted after Ctrl-C or SIGTERM; stages call it between units of work of at most a second or

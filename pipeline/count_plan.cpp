@@ -126,13 +126,10 @@ class Planner {
     add_chunks(plan, 1);                                 // and its renumbered copy
     plan.workspace_bytes += v_ * sizeof(TokenId);        // its rank
     plan.workspace_bytes += v_ * sizeof(std::uint64_t);  // row lengths while a table is compacted
-    // While parts are added up lag by lag, both parts and one sum are there: parts of different rows have
-    // together the size of the result, parts of the same rows at most twice that.
-    if (p_.expected_tokens >= p_.flush_after) {
-      plan.workspace_bytes += plan.result_bytes;
-    } else if (rows < p_.vocab) {
-      plan.workspace_bytes += plan.result_bytes / lags_;
-    }
+    // Parts of different rows have together the size of the result, parts of the same rows at most twice
+    // that.
+    if (p_.expected_tokens >= p_.flush_after) plan.workspace_bytes += plan.result_bytes;
+    if (p_.expected_tokens >= p_.flush_after || rows < p_.vocab) plan.workspace_bytes += adding_bytes();
     plan.stripes = static_cast<std::int32_t>((p_.vocab + rows - 1) / rows);
     plan.stripe_rows = (p_.vocab + plan.stripes - 1) / plan.stripes;
     plan.table_bytes = static_cast<std::uint64_t>(plan.stripe_rows) * row_bytes_;
@@ -163,11 +160,13 @@ class Planner {
         plan.chunk_tokens = std::max(plan.chunk_tokens / 2, kLeastChunk);
     add_chunks(plan, 0);
     plan.workspace_bytes += work(plan.chunk_tokens);
-    // Two sums of many chunks and the sum of both, one lag at a time.
-    if (static_cast<std::uint64_t>(plan.chunk_tokens) < p_.expected_tokens)
-      plan.workspace_bytes += plan.result_bytes;
+    if (static_cast<std::uint64_t>(plan.chunk_tokens) < p_.expected_tokens)  // the parts that are added up
+      plan.workspace_bytes += plan.result_bytes + adding_bytes();
     return plan;
   }
+
+  // Parts are added up lag by lag: beside them stand one lag's sum, and a number for each entry of a part.
+  [[nodiscard]] std::uint64_t adding_bytes() const { return 2 * base_.result_bytes / lags_; }
 
   // Distinct pairs at one lag grow more slowly than the text (Heaps' law). 4·N^0.83 is 1.5 to 2 times what
   // English text of 10^6 to 3·10^6 tokens shows at lag 8, the fullest; never more than all cells or all

@@ -15,13 +15,7 @@ Spectra decompose(Context& ctx, const Projections& projections) {
   ctx.linear().svd(p, {}, sigma.data(), {});
   out.general_sigma = to_host(sigma);
 
-  const std::vector<double> host = to_host(projections.transition);
-  for (std::int64_t lag = 0; lag < p.batch; ++lag) {
-    double squares = 0;
-    for (std::int64_t i = lag * p.rows * p.cols; i < (lag + 1) * p.rows * p.cols; ++i)
-      squares += host[static_cast<std::size_t>(i)] * host[static_cast<std::size_t>(i)];
-    out.transition_norm.push_back(std::sqrt(squares));
-  }
+  for (const double squares : inner_products(ctx, p, p)) out.transition_norm.push_back(std::sqrt(squares));
   return out;
 }
 

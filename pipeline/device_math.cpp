@@ -9,23 +9,21 @@ Matrix identity(Device& device, std::int64_t n) {
 }
 
 Matrix transposed(Context& ctx, ConstMatrixView x) {
-  // A product with 1 on the shorter side: every other term is an exact zero.
   Matrix out(ctx.device(), x.cols, x.rows, x.batch);
-  if (x.cols <= x.rows)
-    ctx.linear().gemm(1, Op::none, identity(ctx.device(), x.cols).view(), Op::transpose, x, 0, out.view());
-  else
-    ctx.linear().gemm(1, Op::transpose, x, Op::none, identity(ctx.device(), x.rows).view(), 0, out.view());
-  ctx.device().synchronize();  // the identity goes
+  ctx.linear().transpose(x, out.view());
   return out;
 }
 
 Matrix skew_part(Context& ctx, ConstMatrixView x) {
   Matrix out(ctx.device(), x.rows, x.cols, x.batch);
-  ctx.device().copy(out.data.data(), x.data, out.data.size() * sizeof(double));
-  const Matrix one = identity(ctx.device(), x.rows);
-  ctx.linear().gemm(-0.5, Op::transpose, x, Op::none, one.view(), 0.5, out.view());
-  ctx.device().synchronize();
+  ctx.linear().skew_part(x, out.view());
   return out;
+}
+
+std::vector<double> inner_products(Context& ctx, ConstMatrixView x, ConstMatrixView y) {
+  Buffer<double> out(ctx.device(), static_cast<std::size_t>(x.batch));
+  ctx.linear().inner(x, y, out.data());
+  return to_host(out);
 }
 
 Matrix from_planes(Context& ctx, std::span<const double> sigma, ConstMatrixView left, ConstMatrixView right) {

@@ -17,6 +17,8 @@ namespace aloft {
 [[nodiscard]] Matrix transposed(Context& ctx, ConstMatrixView x);
 /// (x − xᵀ)/2 for every batch item [n, n]; antisymmetric to the last bit.
 [[nodiscard]] Matrix skew_part(Context& ctx, ConstMatrixView x);
+/// ⟨x_b, y_b⟩ of every batch item; the same shape. Synchronises.
+[[nodiscard]] std::vector<double> inner_products(Context& ctx, ConstMatrixView x, ConstMatrixView y);
 /// Σ_k sigma_k (l_k r_kᵀ − r_k l_kᵀ) for every batch item; left, right: [batch][m, n], sigma: [batch][m] on
 /// the host. Antisymmetric to the last bit.
 [[nodiscard]] Matrix from_planes(Context& ctx, std::span<const double> sigma, ConstMatrixView left,

@@ -26,12 +26,14 @@ Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d, std
   const std::int64_t vocab = counts.vocab, k = std::min(d, vocab);
   const EigenPairs pairs = largest_eigenpairs(ctx, ppmi.view(), k, seed, "embed");
 
+  // Signs and the rounding to F32 are for the host: the artifact wants these numbers there anyway.
+  const std::vector<double> vectors = to_host(pairs.vectors.data);
   std::vector<double> rows(static_cast<std::size_t>(vocab * d), 0.0);
   std::int64_t rank = 0;
   for (; rank < k &&
          std::abs(pairs.values[static_cast<std::size_t>(rank)]) > kRankTolerance * std::abs(pairs.values[0]);
        ++rank) {
-    const std::span<const double> u(pairs.vectors.data() + rank * vocab, static_cast<std::size_t>(vocab));
+    const std::span<const double> u(vectors.data() + rank * vocab, static_cast<std::size_t>(vocab));
     const auto largest =
         std::max_element(u.begin(), u.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
     const double scale =

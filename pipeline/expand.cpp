@@ -17,149 +17,222 @@ namespace {
 constexpr std::uint64_t kHaarStream = 0x6861'6172'0000'0000ULL;  // "haar", + the layer
 constexpr int kPairs = 2;                                        // singular values a plane stands for
 
-/// One item of a batch of planes, copied.
-SkewPlanes item_of(Context& ctx, const SkewPlanes& all, std::int64_t item) {
-  const std::int64_t m = all.left.rows, d = all.left.cols;
-  SkewPlanes out{{all.sigma.begin() + item * m, all.sigma.begin() + (item + 1) * m},
-                 Matrix(ctx.device(), m, d),
-                 Matrix(ctx.device(), m, d)};
-  ctx.device().copy(out.left.data.data(), all.left.view().item(item).data,
-                    out.left.data.size() * sizeof(double));
-  ctx.device().copy(out.right.data.data(), all.right.view().item(item).data,
-                    out.right.data.size() * sizeof(double));
-  return out;
+/// Planes of one layer; views of a batch's items.
+struct PlaneViews {
+  std::span<const double> sigma;  ///< [m]
+  ConstMatrixView left, right;    ///< [m, d]
+};
+
+PlaneViews item_of(const SkewPlanes& all, std::int64_t item) {
+  const std::int64_t m = all.left.rows;
+  return {std::span(all.sigma).subspan(static_cast<std::size_t>(item * m), static_cast<std::size_t>(m)),
+          all.left.view().item(item), all.right.view().item(item)};
 }
 
-/// The same spectrum on planes drawn from the Haar measure.
-void randomise_directions(Context& ctx, SkewPlanes& planes, std::uint64_t seed, std::int64_t layer) {
-  const std::int64_t m = planes.left.rows, d = planes.left.cols;
-  Matrix y(ctx.device(), d, 2 * m);
-  ctx.linear().fill_normal(y.view(), seed, kHaarStream + static_cast<std::uint64_t>(layer), 1);
-  ctx.linear().orthonormalize(y.view());  // diag(R) >= 0 makes the distribution exactly Haar (Mezzadri, 2007)
-  const Matrix rows = transposed(ctx, y.view());
-  const std::size_t bytes = planes.left.data.size() * sizeof(double);
-  ctx.device().copy(planes.left.data.data(), rows.data.data(), bytes);
-  ctx.device().copy(planes.right.data.data(), rows.data.data() + m * d, bytes);
-  ctx.device().synchronize();
+std::vector<double> host_of(Device& device, ConstMatrixView x) {
+  std::vector<double> out(static_cast<std::size_t>(x.size()));
+  device.download(out.data(), x.data, out.size() * sizeof(double));
+  device.synchronize();
+  return out;
 }
 
 /// Rows that span the planes 0..k/2.
-std::vector<double> top_directions(const SkewPlanes& planes, std::int64_t k) {
-  const auto left = to_host(planes.left), right = to_host(planes.right);
-  const auto end = static_cast<std::ptrdiff_t>(k / 2 * planes.left.cols);
-  std::vector<double> out(left.begin(), left.begin() + end);
-  out.insert(out.end(), right.begin(), right.begin() + end);
+std::vector<double> top_directions(Device& device, const PlaneViews& planes, std::int64_t k) {
+  const std::int64_t d = planes.left.cols;
+  auto out = host_of(device, {planes.left.data, k / 2, d});
+  const auto right = host_of(device, {planes.right.data, k / 2, d});
+  out.insert(out.end(), right.begin(), right.end());
   return out;
 }
 
-class LayerExpander {
- public:
-  LayerExpander(Context& ctx, const Projections& projections, const Spectra& spectra, const ExpandParams& p)
-      : ctx_(ctx), projections_(projections), spectra_(spectra), p_(p) {}
+/// Each layer's spectrum stays, its planes are drawn from the Haar measure.
+void randomise_directions(Context& ctx, SkewPlanes& planes, std::uint64_t seed) {
+  const std::int64_t m = planes.left.rows, d = planes.left.cols, layers = planes.left.batch;
+  Matrix y(ctx.device(), d, 2 * m, layers);
+  for (std::int64_t layer = 0; layer < layers; ++layer)
+    ctx.linear().fill_normal(y.view().item(layer), seed, kHaarStream + static_cast<std::uint64_t>(layer), 1);
+  ctx.linear().orthonormalize(y.view());  // diag(R) >= 0 makes the distribution exactly Haar (Mezzadri, 2007)
+  const Matrix rows = transposed(ctx, y.view());
+  const std::size_t bytes = static_cast<std::size_t>(m * d) * sizeof(double);
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    const double* from = rows.cview().item(layer).data;
+    ctx.device().copy(planes.left.view().item(layer).data, from, bytes);
+    ctx.device().copy(planes.right.view().item(layer).data, from + m * d, bytes);
+  }
+  ctx.device().synchronize();
+}
 
-  SkewPlanes run(std::int64_t layer, LayerExpansion& report) {
-    const SkewPlanes raw = item_of(ctx_, spectra_.antisymmetric, report.lag - 1);
-    report.pr_target = p_.pr_target;
-    report.pr_before = paired_participation_ratio(raw.sigma);
-    if (!(report.pr_before > 0))
-      throw InputError(
-          fmt::format("lag {} has no antisymmetric part to expand: {}", report.lag,
-                      "no pair of tokens of the corpus is that far apart, or its order carries nothing; use "
-                      "fewer lags or longer documents"));
-    SkewPlanes out = expanded(raw, report);
-    if (p_.directions == Directions::haar) randomise_directions(ctx_, out, p_.seed, layer);
-    measure(raw, out, report);
-    return out;
+/// All layers at once wherever a decomposition is needed, so that the backend sees one batch.
+class Expander {
+ public:
+  Expander(Context& ctx, const Projections& projections, const Spectra& spectra, const ExpandParams& p)
+      : ctx_(ctx), projections_(projections), raw_(spectra.antisymmetric), p_(p) {}
+
+  ExpandedSpectra run() {
+    for (const std::int32_t lag : p_.layer_lags) {
+      LayerExpansion report;
+      report.lag = lag;
+      report.pr_target = p_.pr_target;
+      report.pr_before = paired_participation_ratio(raw_of(report).sigma);
+      if (!(report.pr_before > 0))
+        throw InputError(fmt::format(
+            "lag {} has no antisymmetric part to expand: {}", lag,
+            "no pair of tokens of the corpus is that far apart, or its order carries nothing; use "
+            "fewer lags or longer documents"));
+      out_.layers.push_back(report);
+    }
+    fill_planes();
+    for (std::size_t layer = 0; layer < out_.layers.size(); ++layer) reshape(layer);
+    if (p_.directions == Directions::haar) randomise_directions(ctx_, out_.planes, p_.seed);
+    for (std::size_t layer = 0; layer < out_.layers.size(); ++layer) {
+      ctx_.check_interrupt();
+      measure(layer);
+      progress(0.5 * static_cast<double>(layers() + static_cast<std::int64_t>(layer) + 1));
+    }
+    return std::move(out_);
   }
 
  private:
-  SkewPlanes expanded(const SkewPlanes& raw, LayerExpansion& report) {
-    SkewPlanes out = item_of(ctx_, spectra_.antisymmetric, report.lag - 1);
-    switch (p_.method) {
-      case ExpandMethod::none:
-        report.method = "none";
-        report.pr_target = report.pr_before;
-        return out;
-      case ExpandMethod::temper:
-        report.method = "temper";
-        apply(temper(raw.sigma, p_.pr_target, kPairs), out, report.parameter);
-        return out;
-      case ExpandMethod::pareto: {
-        const ExpandedSpectrum e = pareto(raw.sigma, p_.pr_target, kPairs);
-        report.method = e.tempered ? "temper" : "pareto";
-        apply(e, out, report.parameter);
-        return out;
-      }
-      case ExpandMethod::whiten:
-        return whitened(raw, report);
-      case ExpandMethod::stack:
-        return stacked(raw, report);
+  [[nodiscard]] std::int64_t layers() const { return static_cast<std::int64_t>(p_.layer_lags.size()); }
+  [[nodiscard]] PlaneViews raw_of(const LayerExpansion& report) const {
+    return item_of(raw_, report.lag - 1);
+  }
+  void progress(double done) {
+    ctx_.progress().update("expand", done, static_cast<double>(layers()), static_cast<std::uint64_t>(done),
+                           "layers");
+  }
+
+  /// The planes each layer starts from: its lag's own, or those of a matrix made for it.
+  void fill_planes() {
+    const std::int64_t m = raw_.left.rows, d = raw_.left.cols;
+    if (p_.method == ExpandMethod::whiten || p_.method == ExpandMethod::stack) {
+      Matrix targets(ctx_.device(), d, d, layers());
+      p_.method == ExpandMethod::whiten ? whitened(targets) : stacked(targets);
+      out_.planes = planes_of(ctx_, targets.view());
+      return;
     }
-    throw Error("internal error: unknown expansion method");
+    out_.planes = {{}, Matrix(ctx_.device(), m, d, layers()), Matrix(ctx_.device(), m, d, layers())};
+    const std::size_t bytes = static_cast<std::size_t>(m * d) * sizeof(double);
+    for (std::int64_t layer = 0; layer < layers(); ++layer) {
+      const PlaneViews raw = raw_of(out_.layers[static_cast<std::size_t>(layer)]);
+      out_.planes.sigma.insert(out_.planes.sigma.end(), raw.sigma.begin(), raw.sigma.end());
+      ctx_.device().copy(out_.planes.left.view().item(layer).data, raw.left.data, bytes);
+      ctx_.device().copy(out_.planes.right.view().item(layer).data, raw.right.data, bytes);
+    }
+    ctx_.device().synchronize();
   }
 
-  SkewPlanes whitened(const SkewPlanes& raw, LayerExpansion& report) {
-    Whitening whitening(ctx_, projections_, report.lag, p_.whiten_ridge);
-    const WhitenedTarget found = find_gamma(ctx_, whitening, p_.pr_target);
-    SkewPlanes out = planes_of(ctx_, whitening.skew(found.gamma).view());
-    report.method = "whiten";
-    report.parameter = found.gamma;
-    report.max_pr = found.max_pr;
-    report.reached = found.reached;
-    // Short of the target, or beyond it at γ = 0 already: tempered the rest of the way.
-    if (!found.reached || found.gamma == 0)
-      apply(temper(out.sigma, p_.pr_target, kPairs), out, report.temper_after);
-    rescale(raw, out);
-    return out;
+  void whitened(Matrix& targets) {
+    Whitening whitening(ctx_, projections_, p_.layer_lags, p_.whiten_ridge);
+    for (std::size_t layer = 0; layer < out_.layers.size(); ++layer) {
+      LayerExpansion& report = out_.layers[layer];
+      const WhitenedTarget found = find_gamma(ctx_, whitening, report.lag, p_.pr_target);
+      report.parameter = found.gamma;
+      report.max_pr = found.max_pr;
+      report.reached = found.reached;
+      put(whitening.skew(report.lag, {&found.gamma, 1}), layer, targets);
+    }
   }
 
-  SkewPlanes stacked(const SkewPlanes& raw, LayerExpansion& report) {
-    const auto lags = static_cast<std::int32_t>(spectra_.antisymmetric.left.batch);
-    const auto order = stacking_order(report.lag, lags);
+  void stacked(Matrix& targets) {
+    const auto lags = static_cast<std::int32_t>(raw_.left.batch);
     std::vector<double> weights = p_.stack_weights;
     if (weights.empty())
       for (std::int32_t i = 1; i <= lags; ++i) weights.push_back(1.0 / i);
     const std::int64_t modes =
-        p_.stack_modes > 0 ? p_.stack_modes : std::max<std::int64_t>(1, raw.left.cols / (2 * lags));
-    SkewPlanes out = planes_of(ctx_, stack_lags(ctx_, spectra_.antisymmetric, order, weights, modes).view());
-    report.method = "stack";
-    apply(temper(out.sigma, p_.pr_target, kPairs), out, report.parameter);
-    rescale(raw, out);
-    return out;
+        p_.stack_modes > 0 ? p_.stack_modes : std::max<std::int64_t>(1, raw_.left.cols / (2 * lags));
+    for (std::size_t layer = 0; layer < out_.layers.size(); ++layer)
+      put(stack_lags(ctx_, raw_, stacking_order(out_.layers[layer].lag, lags), weights, modes), layer,
+          targets);
   }
 
-  static void apply(const ExpandedSpectrum& e, SkewPlanes& planes, double& parameter) {
-    planes.sigma = e.sigma;
-    parameter = e.parameter;
+  void put(const Matrix& target, std::size_t layer, Matrix& targets) {
+    ctx_.check_interrupt();
+    ctx_.device().copy(targets.view().item(static_cast<std::int64_t>(layer)).data, target.data.data(),
+                       target.data.size() * sizeof(double));
+    ctx_.device().synchronize();  // target goes
+    progress(0.5 * static_cast<double>(layer + 1));
+  }
+
+  /// The layer's singular values.
+  void reshape(std::size_t layer) {
+    LayerExpansion& report = out_.layers[layer];
+    const PlaneViews raw = raw_of(report);
+    const auto m = static_cast<std::ptrdiff_t>(raw_.left.rows);
+    const auto at = out_.planes.sigma.begin() + static_cast<std::ptrdiff_t>(layer) * m;
+    std::vector<double> sigma(at, at + m);
+    const auto take = [&](const ExpandedSpectrum& e, double& parameter) {
+      sigma = e.sigma;
+      parameter = e.parameter;
+    };
+    switch (p_.method) {
+      case ExpandMethod::none:
+        report.method = "none";
+        report.pr_target = report.pr_before;
+        break;
+      case ExpandMethod::temper:
+        report.method = "temper";
+        take(temper(sigma, p_.pr_target, kPairs), report.parameter);
+        break;
+      case ExpandMethod::pareto: {
+        const ExpandedSpectrum e = pareto(sigma, p_.pr_target, kPairs);
+        report.method = e.tempered ? "temper" : "pareto";
+        take(e, report.parameter);
+        break;
+      }
+      case ExpandMethod::whiten:
+        report.method = "whiten";
+        // Short of the target, or beyond it at γ = 0 already: tempered the rest of the way.
+        if (!report.reached || report.parameter == 0)
+          take(temper(sigma, p_.pr_target, kPairs), report.temper_after);
+        rescale(raw.sigma, sigma);
+        break;
+      case ExpandMethod::stack:
+        report.method = "stack";
+        take(temper(sigma, p_.pr_target, kPairs), report.parameter);
+        rescale(raw.sigma, sigma);
+        break;
+    }
+    std::copy(sigma.begin(), sigma.end(), at);
   }
 
   /// Every method keeps ‖A_n‖: what a layer injects differs in shape and direction alone.
-  static void rescale(const SkewPlanes& raw, SkewPlanes& planes) {
-    const auto norm = [](const std::vector<double>& s) {
+  static void rescale(std::span<const double> raw, std::vector<double>& sigma) {
+    const auto norm = [](std::span<const double> s) {
       double squares = 0;
       for (const double x : s) squares += x * x;
       return std::sqrt(squares);
     };
-    const double factor = norm(raw.sigma) / norm(planes.sigma);
-    for (double& s : planes.sigma) s *= factor;
+    const double factor = norm(raw) / norm(sigma);
+    for (double& s : sigma) s *= factor;
   }
 
-  void measure(const SkewPlanes& raw, const SkewPlanes& out, LayerExpansion& report) {
+  /// ⟨X,Y⟩/(‖X‖‖Y‖).
+  double cosine(const Matrix& x, const Matrix& y) {
+    const auto inner = [&](const Matrix& a, const Matrix& b) {
+      return inner_products(ctx_, a.view(), b.view())[0];
+    };
+    return inner(x, y) / std::sqrt(inner(x, x) * inner(y, y));
+  }
+
+  void measure(std::size_t layer) {
+    LayerExpansion& report = out_.layers[layer];
+    const PlaneViews raw = raw_of(report), out = item_of(out_.planes, static_cast<std::int64_t>(layer));
     report.pr_after = paired_participation_ratio(out.sigma);
     report.spectral_cosine = spectral_cosine(raw.sigma, out.sigma);
-    const auto before = to_host(from_planes(ctx_, raw.sigma, raw.left.view(), raw.right.view()));
-    const auto after = to_host(from_planes(ctx_, out.sigma, out.left.view(), out.right.view()));
-    report.matrix_cosine = matrix_cosine(before, after);
+    report.matrix_cosine = cosine(from_planes(ctx_, raw.sigma, raw.left, raw.right),
+                                  from_planes(ctx_, out.sigma, out.left, out.right));
     report.overlap_k = static_cast<std::int32_t>(std::min<std::int64_t>(8, 2 * raw.left.rows));
-    report.subspace_overlap =
-        subspace_overlap(top_directions(raw, report.overlap_k), top_directions(out, report.overlap_k),
-                         report.overlap_k, raw.left.cols);
+    report.subspace_overlap = subspace_overlap(top_directions(ctx_.device(), raw, report.overlap_k),
+                                               top_directions(ctx_.device(), out, report.overlap_k),
+                                               report.overlap_k, raw.left.cols);
   }
 
   Context& ctx_;
   const Projections& projections_;
-  const Spectra& spectra_;
+  const SkewPlanes& raw_;  // one item per lag
   const ExpandParams& p_;
+  ExpandedSpectra out_;
 };
 
 void check(const ExpandParams& p, const Spectra& spectra) {
@@ -189,26 +262,7 @@ void check(const ExpandParams& p, const Spectra& spectra) {
 ExpandedSpectra expand(Context& ctx, const Projections& projections, const Spectra& spectra,
                        const ExpandParams& p) {
   check(p, spectra);
-  const std::int64_t m = spectra.antisymmetric.left.rows, d = spectra.antisymmetric.left.cols;
-  const auto layers = static_cast<std::int64_t>(p.layer_lags.size());
-  ExpandedSpectra out;
-  out.planes = {{}, Matrix(ctx.device(), m, d, layers), Matrix(ctx.device(), m, d, layers)};
-  LayerExpander expander(ctx, projections, spectra, p);
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
-    ctx.check_interrupt();
-    LayerExpansion report;
-    report.lag = p.layer_lags[static_cast<std::size_t>(layer)];
-    const SkewPlanes planes = expander.run(layer, report);
-    out.planes.sigma.insert(out.planes.sigma.end(), planes.sigma.begin(), planes.sigma.end());
-    const std::size_t bytes = planes.left.data.size() * sizeof(double);
-    ctx.device().copy(out.planes.left.view().item(layer).data, planes.left.data.data(), bytes);
-    ctx.device().copy(out.planes.right.view().item(layer).data, planes.right.data.data(), bytes);
-    ctx.device().synchronize();
-    out.layers.push_back(std::move(report));
-    ctx.progress().update("expand", static_cast<double>(layer + 1), static_cast<double>(layers),
-                          static_cast<std::uint64_t>(layer + 1), "layers");
-  }
-  return out;
+  return Expander(ctx, projections, spectra, p).run();
 }
 
 }  // namespace aloft

@@ -9,14 +9,10 @@ namespace {
 constexpr std::uint64_t kStream = 0x6e75'6c6c'6761'7573ULL;  // "nullgaus": of W_Q, + 1 of W_K
 
 GaussianNull::Sample measure(Context& ctx, const Matrix& m) {
-  const auto norm = [](const std::vector<double>& x) {
-    double squares = 0;
-    for (const double v : x) squares += v * v;
-    return std::sqrt(squares);
-  };
   const Matrix skew = skew_part(ctx, m.view());
   GaussianNull::Sample out;
-  out.ratio = norm(to_host(skew)) / norm(to_host(m));
+  out.ratio = std::sqrt(inner_products(ctx, skew.view(), skew.view())[0] /
+                        inner_products(ctx, m.view(), m.view())[0]);
   Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(m.rows / 2));
   ctx.linear().skew_spectrum(skew.view(), sigma.data(), {}, {});
   out.planes = to_host(sigma);

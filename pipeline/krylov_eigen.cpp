@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 
 #include "pipeline/device_math.hpp"
 
@@ -36,19 +37,22 @@ std::vector<std::size_t> by_magnitude(const std::vector<double>& values) {
 
 EigenPairs solve_dense(Context& ctx, RealCsrView x, std::int64_t k) {
   const std::int64_t n = x.rows;
-  Matrix dense(ctx.device(), n, n), vectors(ctx.device(), n, n);
+  Matrix dense(ctx.device(), n, n);
   const Matrix one = identity(ctx.device(), n);
   ctx.linear().spmm(x, one.view(), dense.view());
   Buffer<double> values(ctx.device(), static_cast<std::size_t>(n));
-  ctx.linear().eigh(dense.view(), values.data(), vectors.view());
-  const auto lambda = to_host(values), v = to_host(vectors);
-  EigenPairs out;
-  for (const std::size_t i : by_magnitude(lambda)) {
-    if (static_cast<std::int64_t>(out.values.size()) == k) break;
-    out.values.push_back(lambda[i]);
-    for (std::int64_t row = 0; row < n; ++row)
-      out.vectors.push_back(v[static_cast<std::size_t>(row * n) + i]);
+  ctx.linear().eigh(dense.view(), values.data(), dense.view());
+  const Matrix rows = transposed(ctx, dense.view());
+  const auto lambda = to_host(values);
+  EigenPairs out{{}, Matrix(ctx.device(), k, n)};
+  const auto order = by_magnitude(lambda);
+  for (std::int64_t i = 0; i < k; ++i) {
+    const std::size_t from = order[static_cast<std::size_t>(i)];
+    out.values.push_back(lambda[from]);
+    ctx.device().copy(out.vectors.data.data() + i * n, rows.data.data() + from * static_cast<std::size_t>(n),
+                      static_cast<std::size_t>(n) * sizeof(double));
   }
+  ctx.device().synchronize();
   return out;
 }
 
@@ -61,7 +65,6 @@ class KrylovBasis {
         rows_(ctx.device(), capacity, x.rows),
         block_(ctx.device(), x.rows, kBlock),
         product_(ctx.device(), x.rows, kBlock),
-        one_(identity(ctx.device(), kBlock)),
         capacity_(capacity),
         seed_(seed) {
     ctx.linear().fill_normal(block_.view(), seed, kStream, 1);
@@ -84,7 +87,7 @@ class KrylovBasis {
     // when the powers of x lead nowhere new (low rank, or eigenvalues of high multiplicity).
     linear.fill_normal(product_.view(), seed_, kStream + static_cast<std::uint64_t>(size_),
                        kFresh / std::sqrt(static_cast<double>(x_.rows)));
-    linear.gemm(1, Op::none, product_.view(), Op::none, one_.view(), 1, block_.view());
+    linear.add_scaled(1, product_.view(), block_.view());
     for (int pass = 0; pass < 2;
          ++pass) {  // once leaves rounding amplified by the cancellation, twice is enough
       Matrix inner(ctx_.device(), size_, kBlock);
@@ -109,7 +112,7 @@ class KrylovBasis {
     const auto lambda = to_host(values), v = to_host(vectors);
     const auto order = by_magnitude(lambda);
 
-    EigenPairs out;
+    EigenPairs out{{}, Matrix(ctx_.device(), k, x_.rows)};
     std::vector<double> chosen(static_cast<std::size_t>(k * size_));  // row i: coordinates of pair i
     for (std::int64_t i = 0; i < k; ++i) {
       const std::size_t from = order[static_cast<std::size_t>(i)];
@@ -118,9 +121,8 @@ class KrylovBasis {
         chosen[static_cast<std::size_t>(i * size_ + j)] = v[static_cast<std::size_t>(j * size_) + from];
     }
     const Matrix coordinates = matrix_from(ctx_.device(), chosen, k, size_);
-    Matrix found(ctx_.device(), k, x_.rows);
-    ctx_.linear().gemm(1, Op::none, coordinates.view(), Op::none, basis(), 0, found.view());
-    out.vectors = to_host(found);
+    ctx_.linear().gemm(1, Op::none, coordinates.view(), Op::none, basis(), 0, out.vectors.view());
+    ctx_.device().synchronize();
     return out;
   }
 
@@ -148,7 +150,6 @@ class KrylovBasis {
   RealCsrView x_;
   Matrix rows_;                                 // [capacity, n]
   Matrix block_, product_;                      // [n, kBlock]; product_ = x block_ between calls
-  Matrix one_;                                  // [kBlock, kBlock]
   std::vector<std::vector<double>> projected_;  // [size_] rows, up to and with their diagonal block
   std::int64_t capacity_, size_ = 0;
   std::uint64_t seed_;
@@ -157,19 +158,15 @@ class KrylovBasis {
 /// max_i ‖x v_i − λ_i v_i‖.
 double largest_residual(Context& ctx, RealCsrView x, const EigenPairs& pairs) {
   const auto k = static_cast<std::int64_t>(pairs.values.size());
-  const Matrix rows = matrix_from(ctx.device(), pairs.vectors, k, x.rows);
-  const Matrix columns = transposed(ctx, rows.view());
-  Matrix product(ctx.device(), x.rows, k);
-  ctx.linear().spmm(x, columns.view(), product.view());
-  const auto host = to_host(product);
-  std::vector<double> squares(static_cast<std::size_t>(k), 0.0);
-  for (std::int64_t j = 0; j < x.rows; ++j)
-    for (std::int64_t i = 0; i < k; ++i) {
-      const double r =
-          host[static_cast<std::size_t>(j * k + i)] -
-          pairs.values[static_cast<std::size_t>(i)] * pairs.vectors[static_cast<std::size_t>(i * x.rows + j)];
-      squares[static_cast<std::size_t>(i)] += r * r;
-    }
+  Matrix columns = transposed(ctx, pairs.vectors.view());
+  Matrix residual(ctx.device(), x.rows, k);
+  ctx.linear().spmm(x, columns.view(), residual.view());
+  const auto lambda = to_device(ctx.device(), std::span(pairs.values));
+  ctx.linear().scale(columns.view(), nullptr, lambda.data());
+  ctx.linear().add_scaled(-1, columns.view(), residual.view());
+  const Matrix rows = transposed(ctx, residual.view());
+  const ConstMatrixView each(rows.data.data(), 1, x.rows, k);
+  const auto squares = inner_products(ctx, each, each);
   return std::sqrt(*std::max_element(squares.begin(), squares.end()));
 }
 

@@ -10,8 +10,8 @@ namespace aloft {
 /// Eigenpairs of a symmetric matrix, by falling |eigenvalue|. For a symmetric matrix this is its singular
 /// value decomposition up to the signs of the values.
 struct EigenPairs {
-  std::vector<double> values;   ///< [k]
-  std::vector<double> vectors;  ///< [k, n] row-major on the host: row i belongs to values[i], orthonormal
+  std::vector<double> values;  ///< [k]
+  Matrix vectors;              ///< [k, n]: row i belongs to values[i], rows orthonormal
 };
 
 /// The k eigenpairs of largest magnitude of the sparse symmetric x [n, n], k <= n, to a residual of 1e-6 |λ₁|

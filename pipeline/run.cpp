@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <optional>
 
 #include "host/error.hpp"
 #include "host/hash.hpp"
@@ -22,7 +21,7 @@ namespace {
 using Note = std::function<void(const std::string&)>;
 
 // A new version of a stage's arithmetic must not take an older one's artifact for its own.
-constexpr const char* kArtifactVersion = "aloft artifacts 1";
+constexpr const char* kArtifactVersion = "aloft artifacts 2";
 
 std::string key_of(std::initializer_list<std::string> parts) {
   std::string text = kArtifactVersion;
@@ -64,9 +63,7 @@ class Run {
         progress_(progress),
         note_(note),
         backend_(make_backend(c_.backend, c_.threads)),
-        host_backend_(backend_.linear ? std::nullopt
-                                      : std::optional<Backend>(aloft::make_backend("cpu", c_.threads))),
-        ctx_(host_backend_ ? *host_backend_ : backend_, progress),
+        ctx_(backend_, progress),
         folder_(c_.output, hash_of(settings), c_.force) {}
 
   RunOutcome go() {
@@ -168,15 +165,11 @@ class Run {
     const CorpusFacts facts{corpus->vocab_size(), corpus->expected_tokens(), corpus->repeatable()};
     settle_shape(facts);
     note_("counting: " + strategy_name(plan_.count.strategy) + ", " + plan_.count.reason);
-    Context counting(backend_, progress_);
     {
-      const auto timed = counting.scope("count");
-      counts_ = count_transitions(counting, count_params(c_, facts, plan_.device_budget),
+      const auto timed = ctx_.scope("count");
+      counts_ = count_transitions(ctx_, count_params(c_, facts, plan_.device_budget),
                                   [&] { return corpus->open(); });
     }
-    ctx_.times() = counting.times();
-    if (host_backend_)  // the GPU counted, the CPU goes on
-      for (CountCsr& lag : counts_.lags) lag = moved(lag, ctx_.device());
     vocabulary_ = corpus->vocabulary_json().value_or("");
   }
 
@@ -361,7 +354,6 @@ class Run {
   ProgressSink& progress_;
   const Note& note_;
   Backend backend_;
-  std::optional<Backend> host_backend_;  ///< for the stages that backend_ does not do
   Context ctx_;
   RunDirectory folder_;
   ModelShape shape_;

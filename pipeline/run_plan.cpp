@@ -135,7 +135,7 @@ std::uint64_t device_budget(const Device& device, std::uint64_t asked) {
   const DeviceMemory memory = device.memory();
   if (memory.total == 0) return 0;
   if (asked > 0) return asked;
-  const std::uint64_t reserve = std::max(kDeviceReserve, memory.total / 20);
+  const std::uint64_t reserve = std::max(memory.total / 20, std::min(kDeviceReserve, memory.total / 4));
   return std::max<std::uint64_t>(memory.free - std::min(memory.free, reserve), 1);
 }
 

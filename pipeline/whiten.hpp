@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "pipeline/context.hpp"
 #include "pipeline/values.hpp"
@@ -11,23 +13,35 @@
 
 namespace aloft {
 
-/// One lag's whitening, its covariances already diagonalised. γ in [0, 1].
+/// The whitening of every lag asked for, their covariances diagonalised as one batch. γ in [0, 1].
 class Whitening {
  public:
-  /// ridge: ρ >= 0. `lag` is 1-based. Throws InputError if a covariance is not positive definite with that
-  /// ridge.
-  Whitening(Context& ctx, const Projections& projections, std::int32_t lag, double ridge);
+  /// ridge: ρ >= 0. lags: 1-based, in any order, repeats allowed. Throws InputError if a covariance of one of
+  /// them is not positive definite with that ridge.
+  Whitening(Context& ctx, const Projections& projections, const std::vector<std::int32_t>& lags,
+            double ridge);
 
-  /// Antisymmetric part of K(γ), [d, d].
-  [[nodiscard]] Matrix skew(double gamma);
-  /// Energy participation ratio of that part; 0 if it is zero. From ‖A‖⁴/‖AᵀA‖², without its spectrum.
-  [[nodiscard]] double participation_ratio(double gamma);
+  /// Antisymmetric part of K(γ) for every γ, [gammas][d, d]. lag: one of those asked for.
+  [[nodiscard]] Matrix skew(std::int32_t lag, std::span<const double> gammas);
+  /// Energy participation ratio of each of those parts; 0 if it is zero. From ‖A‖⁴/‖AᵀA‖², without its
+  /// spectrum.
+  [[nodiscard]] std::vector<double> participation_ratios(std::int32_t lag, std::span<const double> gammas);
+  [[nodiscard]] double participation_ratio(std::int32_t lag, double gamma);
 
  private:
+  struct Side {      ///< a covariance C of every lag, ridge included: C = vectors·diag(values)·vectorsᵀ
+    Matrix vectors;  // [lags][d, d]
+    std::vector<double> values;  // [lags][d] > 0
+  };
+  [[nodiscard]] static Side diagonalised(Context& ctx, const Matrix& covariances,
+                                         const std::vector<std::int32_t>& lags, double ridge,
+                                         const char* which);
+  [[nodiscard]] std::int64_t item_of(std::int32_t lag) const;
+
   Context& ctx_;
-  Matrix source_vectors_, target_vectors_;             // [d, d], columns
-  std::vector<double> source_values_, target_values_;  // [d] > 0
-  Matrix rotated_;                                     // R in both eigenbases
+  std::vector<std::int32_t> lags_;  // distinct, ascending: lags_[i] is item i of the batches
+  Side source_, target_;
+  Matrix rotated_;  // R in both eigenbases, [lags][d, d]
 };
 
 struct WhitenedTarget {
@@ -38,6 +52,7 @@ struct WhitenedTarget {
 
 /// The smallest γ whose PR reaches the target, found on a grid over [0, 1] (PR is not monotone) and refined
 /// to 1e-9 relative; γ = 0 if the raw map is there already.
-[[nodiscard]] WhitenedTarget find_gamma(Context& ctx, Whitening& whitening, double target_pr);
+[[nodiscard]] WhitenedTarget find_gamma(Context& ctx, Whitening& whitening, std::int32_t lag,
+                                        double target_pr);
 
 }  // namespace aloft

@@ -27,14 +27,13 @@ TOLERANCE = {"B1": 0, "B2": 0, "B3": 0, "B4": 1e-12, "B5": 1e-12}
 
 
 class Clock:
-    """Median seconds of a function: warmed up first, then repeated until `seconds` have passed (but min_runs to max_runs times)."""
+    """Median seconds of a function, repeated until `seconds` have passed (but min_runs to max_runs times)."""
 
     def __init__(self, seconds, min_runs=3, max_runs=200):
         self.seconds, self.min_runs, self.max_runs = seconds, min_runs, max_runs
 
     def median(self, once):
-        """once() -> seconds it took. Returns (median, runs)."""
-        once()
+        """once() -> seconds it took. Returns (median, runs). The comparison before was the warm-up: it ran the same calls."""
         times, spent = [], 0.0
         while len(times) < self.min_runs or (spent < self.seconds and len(times) < self.max_runs):
             times.append(once())

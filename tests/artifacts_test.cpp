@@ -15,8 +15,8 @@ namespace {
 
 using namespace stages;
 
-struct Artifacts : testing::Test {
-  Bench b;
+struct Artifacts : PerBackend {
+  Bench b{GetParam()};
   std::filesystem::path folder =
       std::filesystem::temp_directory_path() /
       ("aloft-artifacts-" + std::to_string(reinterpret_cast<std::uintptr_t>(this)));
@@ -49,7 +49,7 @@ void expect_same(const Matrix& a, const Matrix& b) {
   expect_same(a.data, b.data);
 }
 
-TEST_F(Artifacts, CountsComeBack) {
+TEST_P(Artifacts, CountsComeBack) {
   save(path, counts, "k");
   const auto got = load_counts(b.ctx.device(), path, "k");
   ASSERT_TRUE(got);
@@ -67,7 +67,7 @@ TEST_F(Artifacts, CountsComeBack) {
   }
 }
 
-TEST_F(Artifacts, ALagWithoutPairsComesBack) {
+TEST_P(Artifacts, ALagWithoutPairsComesBack) {
   const Counts tiny = counts_of(b.ctx.device(), {0, 1}, 3, 2);
   save(path, tiny, "k");
   const auto got = load_counts(b.ctx.device(), path, "k");
@@ -76,7 +76,7 @@ TEST_F(Artifacts, ALagWithoutPairsComesBack) {
   EXPECT_EQ(got->lags[1].nnz(), 0);
 }
 
-TEST_F(Artifacts, RealValuesComeBackBitForBit) {
+TEST_P(Artifacts, RealValuesComeBackBitForBit) {
   save(path, embedding, "k");
   const auto e = load_embedding(b.ctx.device(), path, "k");
   ASSERT_TRUE(e);
@@ -122,7 +122,7 @@ TEST_F(Artifacts, RealValuesComeBackBitForBit) {
   }
 }
 
-TEST_F(Artifacts, OtherKeysAndAbsentFilesAreNotTaken) {
+TEST_P(Artifacts, OtherKeysAndAbsentFilesAreNotTaken) {
   EXPECT_FALSE(load_spectra(b.ctx.device(), path, "k"));
   save(path, spectra, "k");
   EXPECT_FALSE(load_spectra(b.ctx.device(), path, "other"));
@@ -130,7 +130,7 @@ TEST_F(Artifacts, OtherKeysAndAbsentFilesAreNotTaken) {
   EXPECT_THROW((void)load_projections(b.ctx.device(), path, "k"), InputError);  // another kind of artifact
 }
 
-TEST_F(Artifacts, AnyDamagedByteIsNoticed) {
+TEST_P(Artifacts, AnyDamagedByteIsNoticed) {
   save(path, counts, "k");
   const std::string whole = read_file(path);
   for (const std::size_t cut : {whole.size() - 1, whole.size() / 2, std::size_t{9}}) {
@@ -147,6 +147,8 @@ TEST_F(Artifacts, AnyDamagedByteIsNoticed) {
     EXPECT_THROW((void)load_projections(b.ctx.device(), path, "k"), InputError) << at;
   }
 }
+
+ALOFT_ON_EACH_BACKEND(Artifacts);
 
 }  // namespace
 }  // namespace aloft

@@ -8,6 +8,7 @@
 #include "host/interrupt.hpp"
 #include "pipeline/recipes/usual_init.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"
 
 namespace aloft {
@@ -31,9 +32,9 @@ class Counting final : public ProgressSink {
   void finish(std::string_view, double, bool) override {}
 };
 
-class Compose : public testing::Test {
+class Compose : public PerBackend {
  protected:
-  Backend backend = make_backend("cpu");
+  Backend backend = make_backend(GetParam());
   Counting progress;
   Context ctx{backend, progress};
 
@@ -42,7 +43,7 @@ class Compose : public testing::Test {
   }
 };
 
-TEST_F(Compose, AnUnknownRecipeListsTheKnownOnes) {
+TEST_P(Compose, AnUnknownRecipeListsTheKnownOnes) {
   ComposeParams p;
   p.recipe = "sprad";
   for (const bool through_compose : {false, true}) {
@@ -61,13 +62,13 @@ TEST_F(Compose, AnUnknownRecipeListsTheKnownOnes) {
   }
 }
 
-TEST_F(Compose, KnowsWhichRecipesReadTheCorpus) {
+TEST_P(Compose, KnowsWhichRecipesReadTheCorpus) {
   for (const char* name : {"asymmetry", "spread"}) EXPECT_TRUE(recipe_reads_corpus(name)) << name;
   for (const char* name : {"random", "invariants", "mimetic", "orthogonal"})
     EXPECT_FALSE(recipe_reads_corpus(name));
 }
 
-TEST_F(Compose, RefusesNumbersAndShapesThatCannotBe) {
+TEST_P(Compose, RefusesNumbersAndShapesThatCannotBe) {
   const auto refuses = [&](auto change) {
     ComposeParams p;
     p.recipe = "random";
@@ -84,7 +85,7 @@ TEST_F(Compose, RefusesNumbersAndShapesThatCannotBe) {
   refuses([](ComposeParams&, ModelShape& s) { s.rotary_dim = 8; });
 }
 
-TEST_F(Compose, EveryCorpusFreeRecipeFillsEveryTensorReproducibly) {
+TEST_P(Compose, EveryCorpusFreeRecipeFillsEveryTensorReproducibly) {
   const ModelShape s = small_shape();
   for (const char* name : {"random", "invariants", "mimetic", "orthogonal"}) {
     ComposeParams p;
@@ -115,7 +116,7 @@ TEST_F(Compose, EveryCorpusFreeRecipeFillsEveryTensorReproducibly) {
   }
 }
 
-TEST_F(Compose, LayerNumbersDoNotDependOnTheNumberOfLayers) {
+TEST_P(Compose, LayerNumbersDoNotDependOnTheNumberOfLayers) {
   ModelShape s = small_shape();
   for (const char* name : {"random", "mimetic", "orthogonal"}) {
     ComposeParams p;
@@ -131,7 +132,7 @@ TEST_F(Compose, LayerNumbersDoNotDependOnTheNumberOfLayers) {
   }
 }
 
-TEST_F(Compose, ThreadsDoNotChangeABit) {
+TEST_P(Compose, ThreadsDoNotChangeABit) {
   ModelShape s = small_shape();
   s.d_model = 72, s.head_dim = 18, s.rotary_dim = 18;
   for (const char* name : {"random", "invariants", "mimetic", "orthogonal"}) {
@@ -139,7 +140,7 @@ TEST_F(Compose, ThreadsDoNotChangeABit) {
     p.recipe = name;
     std::vector<Composition> made;
     for (const int threads : {1, 3}) {
-      Backend b = make_backend("cpu", threads);
+      Backend b = make_backend(GetParam(), threads);
       Context c(b, progress);
       made.push_back(compose(c, p, s, nullptr, nullptr));
     }
@@ -154,7 +155,7 @@ TEST_F(Compose, ThreadsDoNotChangeABit) {
   }
 }
 
-TEST_F(Compose, StreamsNeverCollide) {
+TEST_P(Compose, StreamsNeverCollide) {
   using recipes::Part;
   std::set<std::uint64_t> seen;
   int made = 0;
@@ -168,7 +169,7 @@ TEST_F(Compose, StreamsNeverCollide) {
   EXPECT_THROW((void)recipes::stream_of(Part::query, 0, 65536), Error);
 }
 
-TEST_F(Compose, RandomHasTheUsualStandardDeviations) {
+TEST_P(Compose, RandomHasTheUsualStandardDeviations) {
   ModelShape s;
   s.layers = 8, s.heads = 8, s.kv_heads = 8, s.head_dim = 32, s.d_model = 256, s.context = 1, s.vocab = 1;
   ComposeParams p;
@@ -190,7 +191,7 @@ TEST_F(Compose, RandomHasTheUsualStandardDeviations) {
   EXPECT_NEAR(deviation(h.output) / 0.05, 1, rel);
 }
 
-TEST_F(Compose, TheUsualKernelNormIsWhatSamplesHave) {
+TEST_P(Compose, TheUsualKernelNormIsWhatSamplesHave) {
   for (const std::int64_t kv : {4, 2, 1}) {
     ModelShape s;
     s.layers = 40, s.heads = 4, s.kv_heads = kv, s.head_dim = 16, s.d_model = 48, s.context = 1, s.vocab = 1;
@@ -209,7 +210,7 @@ TEST_F(Compose, TheUsualKernelNormIsWhatSamplesHave) {
   }
 }
 
-TEST_F(Compose, OrthogonalIsOrthogonalAtTheUsualNorm) {
+TEST_P(Compose, OrthogonalIsOrthogonalAtTheUsualNorm) {
   for (const std::int64_t head_dim : {3, 5, 9}) {  // 12, 20, 36 rows against d = 20
     ModelShape s = small_shape();
     s.head_dim = head_dim, s.rotary_dim = 0;
@@ -233,7 +234,7 @@ TEST_F(Compose, OrthogonalIsOrthogonalAtTheUsualNorm) {
   }
 }
 
-TEST_F(Compose, ReportsProgressAndStopsWhenAsked) {
+TEST_P(Compose, ReportsProgressAndStopsWhenAsked) {
   ComposeParams p;
   p.recipe = "random";
   (void)run(p, small_shape());
@@ -243,6 +244,8 @@ TEST_F(Compose, ReportsProgressAndStopsWhenAsked) {
   EXPECT_THROW((void)run(p, small_shape()), Interrupted);
   set_interrupt_requested(false);
 }
+
+ALOFT_ON_EACH_BACKEND(Compose);
 
 }  // namespace
 }  // namespace aloft

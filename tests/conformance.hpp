@@ -12,20 +12,13 @@
 
 #include "kernels/ops.hpp"
 
-// What every test of the linear contract needs: one suite per backend that has a `linear`, Eigen at its door.
+// What every test of the linear contract needs: one suite per backend, Eigen at its door.
 
 namespace aloft::conformance {
 
 using Dense = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-inline std::vector<std::string> linear_backends() {
-  std::vector<std::string> out;
-  for (const auto& name : available_backends())
-    if (make_backend(name).linear != nullptr) out.push_back(name);
-  return out;
-}
 
 inline Dense random_dense(std::int64_t rows, std::int64_t cols, unsigned seed) {
   std::mt19937_64 rng(seed);

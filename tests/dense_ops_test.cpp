@@ -66,6 +66,24 @@ TEST_P(DenseOps, GemmWithoutAnInnerDimensionOnlyScales) {
   EXPECT_EQ(download(fresh), Dense::Zero(3, 2));
 }
 
+TEST_P(DenseOps, EmptyResultsAreLeftAlone) {
+  const Matrix a(*backend.device, 0, 3), b = upload(random_dense(3, 4, 1));
+  Matrix c(*backend.device, 0, 4), wide(*backend.device, 4, 0);
+  EXPECT_NO_THROW(ops.gemm(1, Op::none, a.cview(), Op::none, b.cview(), 0, c.view()));
+  EXPECT_NO_THROW(ops.scale(c.view(), nullptr, nullptr));
+  EXPECT_NO_THROW(ops.scale(wide.view(), nullptr, nullptr));
+}
+
+TEST_P(DenseOps, ScaleReachesEveryElementOfLargeBatches) {
+  const Dense wide = random_dense(1, 300'001, 14), tall = random_dense(70'001, 1, 15);
+  const auto twice = upload_vector({2.0});
+  Matrix x = upload(wide), y = upload(tall);
+  ops.scale(x.view(), twice.data(), nullptr);
+  ops.scale(y.view(), nullptr, twice.data());
+  EXPECT_EQ(download(x), 2 * wide);
+  EXPECT_EQ(download(y), 2 * tall);
+}
+
 TEST_P(DenseOps, GemmRefusesShapesThatDoNotFit) {
   const Matrix a = upload(random_dense(3, 4, 1)), b = upload(random_dense(3, 4, 2));
   Matrix c = unwritten(3, 4), two = unwritten(3, 3, 2);
@@ -149,6 +167,23 @@ TEST_P(DenseOps, OrthonormalizeSurvivesRankDeficiency) {
   }
 }
 
+TEST_P(DenseOps, OrthonormalizeKeepsDigitsAtAnyMagnitude) {
+  const Dense y = random_dense(70, 33, 28);
+  Matrix q_on = upload(std::vector<Dense>{y, 1e-200 * y, 1e200 * y});
+  ops.orthonormalize(q_on.view());
+  for (int b = 1; b < 3; ++b) EXPECT_LE((download(q_on, b) - download(q_on, 0)).cwiseAbs().maxCoeff(), 1e-12);
+}
+
+TEST_P(DenseOps, OrthonormalizeRefusesWhatIsNotFinite) {
+  for (const double bad : {kNan, std::numeric_limits<double>::infinity()})
+    for (const int m : {7, 1300}) {
+      Dense y = random_dense(m, 4, 29);
+      y(m - 2, 3) = bad;
+      Matrix on = upload(std::vector<Dense>{random_dense(m, 4, 30), y});
+      EXPECT_THROW(ops.orthonormalize(on.view()), NumericError) << bad << ' ' << m;
+    }
+}
+
 TEST_P(DenseOps, OrthonormalizeRefusesWideMatrices) {
   Matrix y = upload(random_dense(3, 4, 26));
   EXPECT_THROW(ops.orthonormalize(y.view()), Error);
@@ -173,7 +208,7 @@ TEST_P(DenseOps, BitsDoNotDependOnTheWorkers) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, DenseOps, ::testing::ValuesIn(linear_backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(Each, DenseOps, ::testing::ValuesIn(available_backends()), backend_name);
 
 }  // namespace
 }  // namespace aloft

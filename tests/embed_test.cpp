@@ -16,6 +16,11 @@ namespace {
 
 using namespace stages;
 
+class EmbedPpmiSvd : public PerBackend {};
+class KrylovEigen : public PerBackend {};
+class EmbedMobius : public PerBackend {};
+class EmbedFile : public PerBackend {};
+
 Dense ppmi_of(const Dense& j) {
   const Dense s = j + j.transpose();
   Dense out = Dense::Zero(s.rows(), s.cols());
@@ -46,8 +51,8 @@ Truth truth_of(const Dense& symmetric, std::size_t d) {
   return out;
 }
 
-TEST(EmbedPpmiSvd, SmallVocabularyAgainstADenseSolver) {
-  Bench b;
+TEST_P(EmbedPpmiSvd, SmallVocabularyAgainstADenseSolver) {
+  Bench b(GetParam());
   const std::int64_t vocab = 50, d = 9;
   const auto ids = walk(3000, vocab, 1);
   const Embedding e = embed_ppmi_svd(b.ctx, counts_of(b.ctx.device(), ids, vocab, 1), d, 1);
@@ -63,8 +68,8 @@ TEST(EmbedPpmiSvd, SmallVocabularyAgainstADenseSolver) {
     EXPECT_EQ(rows.data()[i], static_cast<double>(static_cast<float>(rows.data()[i])));
 }
 
-TEST(EmbedPpmiSvd, LargeVocabularyThroughTheKrylovSpace) {
-  Bench b;
+TEST_P(EmbedPpmiSvd, LargeVocabularyThroughTheKrylovSpace) {
+  Bench b(GetParam());
   const std::int64_t vocab = 1040, d = 12;
   const auto ids = walk(20000, vocab, 2);
   const Counts counts = counts_of(b.ctx.device(), ids, vocab, 1);
@@ -100,8 +105,8 @@ RealCsr real_csr(Device& device, const Dense& m) {
 }
 
 /// Where powers of x lead nowhere new: low rank, zero, and two eigenvalues of multiplicity 600.
-TEST(KrylovEigen, ExhaustedSpaces) {
-  Bench b;
+TEST_P(KrylovEigen, ExhaustedSpaces) {
+  Bench b(GetParam());
   const Eigen::Index n = 1200;
   Dense low = Dense::Zero(n, n), swap = Dense::Zero(n, n);
   low(3, 3) = 5;
@@ -115,7 +120,7 @@ TEST(KrylovEigen, ExhaustedSpaces) {
        {Case{low, {5, 2, 2, 0}}, Case{Dense::Zero(n, n), {0, 0, 0, 0}}, Case{swap, {3, 3, 3, 3}}}) {
     const RealCsr csr = real_csr(b.ctx.device(), x);
     const EigenPairs got = largest_eigenpairs(b.ctx, csr.view(), 70, 1, "test");
-    const Eigen::Map<const Dense> v(got.vectors.data(), 70, n);
+    const Dense v = dense_of(got.vectors);
     EXPECT_LE((v * v.transpose() - Dense::Identity(70, 70)).norm(), 1e-10);
     for (std::size_t k = 0; k < 4; ++k) EXPECT_NEAR(std::abs(got.values[k]), want[k], 1e-9);
     const Eigen::Map<const Eigen::VectorXd> lambda(got.values.data(), 70);
@@ -123,8 +128,8 @@ TEST(KrylovEigen, ExhaustedSpaces) {
   }
 }
 
-TEST(EmbedPpmiSvd, FewerDirectionsThanColumns) {
-  Bench b;
+TEST_P(EmbedPpmiSvd, FewerDirectionsThanColumns) {
+  Bench b(GetParam());
   const Embedding e = embed_ppmi_svd(b.ctx, counts_of(b.ctx.device(), {0, 1, 0, 1, 0, 1}, 5, 1), 8, 1);
   EXPECT_EQ(e.rank, 2);  // the pair (0,1) and nothing else
   const Dense rows = dense_of(e.rows);
@@ -159,8 +164,8 @@ Dense mobius_kernel(const Dense& j) {
   return (dft.conjugate() * product * dft.conjugate()).real() / static_cast<double>(n * n);
 }
 
-TEST(EmbedMobius, EigenvectorsOfTheKernelsSymmetricPart) {
-  Bench b;
+TEST_P(EmbedMobius, EigenvectorsOfTheKernelsSymmetricPart) {
+  Bench b(GetParam());
   for (const std::int64_t vocab : {12, 15}) {
     const auto ids = walk(300, vocab, 4);
     const Dense w = mobius_kernel(naive_counts(ids, vocab, 1)[0]);
@@ -187,8 +192,8 @@ TEST(EmbedMobius, EigenvectorsOfTheKernelsSymmetricPart) {
   }
 }
 
-TEST(EmbedMobius, RefusesAboveItsBudget) {
-  Bench b;
+TEST_P(EmbedMobius, RefusesAboveItsBudget) {
+  Bench b(GetParam());
   const Counts counts = counts_of(b.ctx.device(), {0, 1, 2}, 100, 1);
   EXPECT_THROW((void)embed_mobius(b.ctx, counts, 4, 100000), ResourceError);
 }
@@ -224,8 +229,8 @@ void write_npy(const std::string& path, std::int64_t rows, std::int64_t cols,
             static_cast<std::streamsize>(values.size() * sizeof(double)));
 }
 
-TEST(EmbedFile, ReadsBothFormatsAndTheFirstRows) {
-  Bench b;
+TEST_P(EmbedFile, ReadsBothFormatsAndTheFirstRows) {
+  Bench b(GetParam());
   const Folder folder;
   write_npy(folder.file("e.npy"), 3, 2, {1, 2, 3, 4, 0.1, 6});
   write_safetensors(folder.file("e.safetensors"), {{"bias", DType::f32, {2}}, {"wte", DType::f32, {3, 2}}},
@@ -245,8 +250,8 @@ TEST(EmbedFile, ReadsBothFormatsAndTheFirstRows) {
   EXPECT_THROW((void)embed_from_file(b.ctx, folder.file("absent.npy"), "", 3, 2), InputError);
 }
 
-TEST(EmbedFile, RefusesAmbiguityAndWhatIsNotFinite) {
-  Bench b;
+TEST_P(EmbedFile, RefusesAmbiguityAndWhatIsNotFinite) {
+  Bench b(GetParam());
   const Folder folder;
   write_safetensors(folder.file("two.safetensors"), {{"a", DType::f32, {2, 2}}, {"b", DType::f32, {3, 2}}},
                     {{1, 2, 3, 4}, {1, 2, 3, 4, 5, 6}});
@@ -258,6 +263,11 @@ TEST(EmbedFile, RefusesAmbiguityAndWhatIsNotFinite) {
   for (const auto* name : {"nan.npy", "huge.npy", "zero.npy"})
     EXPECT_THROW((void)embed_from_file(b.ctx, folder.file(name), "", 2, 2), InputError) << name;
 }
+
+ALOFT_ON_EACH_BACKEND(EmbedPpmiSvd);
+ALOFT_ON_EACH_BACKEND(KrylovEigen);
+ALOFT_ON_EACH_BACKEND(EmbedMobius);
+ALOFT_ON_EACH_BACKEND(EmbedFile);
 
 }  // namespace
 }  // namespace aloft

@@ -11,10 +11,15 @@ namespace {
 
 using namespace stages;
 
+class Expand : public PerBackend {};
+class Whiten : public PerBackend {};
+class Stack : public PerBackend {};
+
 constexpr std::int64_t kVocab = 60, kWidth = 14;
 constexpr std::int32_t kLags = 3;
 
 struct Corpus : Bench {
+  using Bench::Bench;
   std::vector<TokenId> ids = walk(4000, kVocab, 5);
   Counts counts = counts_of(ctx.device(), ids, kVocab, kLags);
   Embedding embedding = embed_ppmi_svd(ctx, counts, kWidth, 1);
@@ -33,8 +38,8 @@ struct Corpus : Bench {
   Dense raw(std::int64_t lag) { return assembled(spectra.antisymmetric, lag - 1); }
 };
 
-TEST(Expand, EveryMethodReachesTheTargetAndKeepsTheNorm) {
-  Corpus c;
+TEST_P(Expand, EveryMethodReachesTheTargetAndKeepsTheNorm) {
+  Corpus c(GetParam());
   for (const auto method :
        {ExpandMethod::temper, ExpandMethod::pareto, ExpandMethod::whiten, ExpandMethod::stack})
     for (const double target : {2.5, 6.0, 11.0}) {
@@ -54,8 +59,8 @@ TEST(Expand, EveryMethodReachesTheTargetAndKeepsTheNorm) {
     }
 }
 
-TEST(Expand, NoneLeavesTheSpectrumAlone) {
-  Corpus c;
+TEST_P(Expand, NoneLeavesTheSpectrumAlone) {
+  Corpus c(GetParam());
   const auto x = c.run(ExpandMethod::none, 1e9);
   EXPECT_LE((assembled(x.planes, 1) - c.raw(2)).norm(), 1e-14);
   EXPECT_EQ(x.layers[1].method, "none");
@@ -63,8 +68,8 @@ TEST(Expand, NoneLeavesTheSpectrumAlone) {
   EXPECT_NEAR(x.layers[1].subspace_overlap, 1, 1e-12);
 }
 
-TEST(Expand, HaarKeepsTheSpectrumOnFreshOrthonormalPlanes) {
-  Corpus c;
+TEST_P(Expand, HaarKeepsTheSpectrumOnFreshOrthonormalPlanes) {
+  Corpus c(GetParam());
   const auto kept = c.run(ExpandMethod::pareto, 8), haar = c.run(ExpandMethod::pareto, 8, Directions::haar);
   EXPECT_EQ(kept.planes.sigma, haar.planes.sigma);
   for (std::int64_t layer = 0; layer < 4; ++layer) {
@@ -74,8 +79,8 @@ TEST(Expand, HaarKeepsTheSpectrumOnFreshOrthonormalPlanes) {
   EXPECT_GT((assembled(haar.planes, 2) - assembled(haar.planes, 3)).norm(), 0.1);  // each layer its own
 }
 
-TEST(Expand, RefusesWhatCannotBe) {
-  Corpus c;
+TEST_P(Expand, RefusesWhatCannotBe) {
+  Corpus c(GetParam());
   EXPECT_THROW((void)c.run(ExpandMethod::pareto, 14.5), UsageError);  // above d
   EXPECT_THROW((void)c.run(ExpandMethod::temper, 1.5), UsageError);   // pairs: at least 2
   ExpandParams p;
@@ -88,8 +93,8 @@ TEST(Expand, RefusesWhatCannotBe) {
   EXPECT_THROW((void)expand(c.ctx, c.projections, c.spectra, p), UsageError);
 }
 
-TEST(Expand, ALagWithoutPairsIsRefused) {
-  Bench b;
+TEST_P(Expand, ALagWithoutPairsIsRefused) {
+  Bench b(GetParam());
   const Counts counts = counts_of(b.ctx.device(), {0, 1, 2, 3, 1}, 4, 6);
   const Embedding e{matrix_of(b.ctx.device(), Dense::Random(4, 4)), "test", 4};
   const Projections p = project(b.ctx, counts, e);
@@ -100,9 +105,9 @@ TEST(Expand, ALagWithoutPairsIsRefused) {
   EXPECT_THROW((void)expand(b.ctx, p, s, params), InputError);
 }
 
-TEST(Whiten, GammaZeroIsTheRawDeviationAndOneTheRegression) {
-  Corpus c;
-  Whitening w(c.ctx, c.projections, 2, 1e-3);
+TEST_P(Whiten, GammaZeroIsTheRawDeviationAndOneTheRegression) {
+  Corpus c(GetParam());
+  Whitening w(c.ctx, c.projections, {2}, 1e-3);
   const Dense r = dense_of(c.projections.deviation, 1);
   const auto inverse = [&](const Matrix& m) {
     Dense s = dense_of(m, 1);
@@ -111,37 +116,53 @@ TEST(Whiten, GammaZeroIsTheRawDeviationAndOneTheRegression) {
   };
   const Dense k = inverse(c.projections.source_covariance) * r * inverse(c.projections.target_covariance);
   for (const auto& [gamma, full] : {std::pair<double, Dense>{0, r}, {1, k}}) {
-    const Dense skew = (full - full.transpose()) / 2, got = dense_of(w.skew(gamma));
+    const Dense skew = (full - full.transpose()) / 2, got = dense_of(w.skew(2, {&gamma, 1}));
     EXPECT_LE((got - skew).norm(), 1e-9 * skew.norm()) << gamma;
     EXPECT_EQ(got, -got.transpose());
-    EXPECT_NEAR(w.participation_ratio(gamma), pr_of(skew), 1e-7) << gamma;
+    EXPECT_NEAR(w.participation_ratio(2, gamma), pr_of(skew), 1e-7) << gamma;
   }
 }
 
-TEST(Whiten, SmallestGammaThatReachesTheTarget) {
-  Corpus c;
-  Whitening w(c.ctx, c.projections, 1, 1e-3);
-  double best = 0;
-  for (int i = 0; i <= 32; ++i) best = std::max(best, w.participation_ratio(i / 32.0));
-  const double raw = w.participation_ratio(0);
-  ASSERT_GT(best, raw + 0.2);
-  const double target = raw + 0.7 * (best - raw);
-  const WhitenedTarget found = find_gamma(c.ctx, w, target);
-  EXPECT_TRUE(found.reached);
-  EXPECT_NEAR(w.participation_ratio(found.gamma) / target, 1, 1e-6);
-  for (double gamma = 0; gamma < found.gamma - 1.0 / 32; gamma += 1.0 / 32)
-    EXPECT_LT(w.participation_ratio(gamma), target);
-  const WhitenedTarget beyond = find_gamma(c.ctx, w, best + 1);
-  EXPECT_FALSE(beyond.reached);
-  EXPECT_EQ(beyond.max_pr, best);
-  EXPECT_EQ(w.participation_ratio(beyond.gamma), best);
-  EXPECT_EQ(find_gamma(c.ctx, w, raw).gamma, 0);
+TEST_P(Whiten, BatchesOfLagsAndGammasGiveWhatEachGivesAlone) {
+  Corpus c(GetParam());
+  Whitening all(c.ctx, c.projections, {3, 1, 2, 3}, 1e-3);
+  const std::vector<double> gammas{0, 0.3, 1};
+  for (const std::int32_t lag : {1, 2, 3}) {
+    Whitening one(c.ctx, c.projections, {lag}, 1e-3);
+    const Matrix together = all.skew(lag, gammas);
+    const auto ratios = all.participation_ratios(lag, gammas);
+    for (std::size_t i = 0; i < gammas.size(); ++i) {
+      EXPECT_EQ(dense_of(together, std::int64_t(i)), dense_of(one.skew(lag, {&gammas[i], 1})));
+      EXPECT_EQ(ratios[i], one.participation_ratio(lag, gammas[i]));
+    }
+  }
+  EXPECT_THROW((void)Whitening(c.ctx, c.projections, {1}, 1e-3).participation_ratio(2, 0), Error);
 }
 
-TEST(Stack, OrderAndOrthogonalRanges) {
+TEST_P(Whiten, SmallestGammaThatReachesTheTarget) {
+  Corpus c(GetParam());
+  Whitening w(c.ctx, c.projections, {3, 1, 1}, 1e-3);
+  double best = 0;
+  for (int i = 0; i <= 32; ++i) best = std::max(best, w.participation_ratio(1, i / 32.0));
+  const double raw = w.participation_ratio(1, 0);
+  ASSERT_GT(best, raw + 0.2);
+  const double target = raw + 0.7 * (best - raw);
+  const WhitenedTarget found = find_gamma(c.ctx, w, 1, target);
+  EXPECT_TRUE(found.reached);
+  EXPECT_NEAR(w.participation_ratio(1, found.gamma) / target, 1, 1e-6);
+  for (double gamma = 0; gamma < found.gamma - 1.0 / 32; gamma += 1.0 / 32)
+    EXPECT_LT(w.participation_ratio(1, gamma), target);
+  const WhitenedTarget beyond = find_gamma(c.ctx, w, 1, best + 1);
+  EXPECT_FALSE(beyond.reached);
+  EXPECT_EQ(beyond.max_pr, best);
+  EXPECT_EQ(w.participation_ratio(1, beyond.gamma), best);
+  EXPECT_EQ(find_gamma(c.ctx, w, 1, raw).gamma, 0);
+}
+
+TEST_P(Stack, OrderAndOrthogonalRanges) {
   EXPECT_EQ(stacking_order(3, 4), (std::vector<std::int32_t>{3, 1, 2, 4}));
   EXPECT_EQ(stacking_order(1, 3), (std::vector<std::int32_t>{1, 2, 3}));
-  Corpus c;
+  Corpus c(GetParam());
   // One lag alone: its largest planes as they are.
   const SkewPlanes& s = c.spectra.antisymmetric;
   const Dense l = dense_of(s.left, 1), r = dense_of(s.right, 1);
@@ -164,6 +185,10 @@ TEST(Stack, OrderAndOrthogonalRanges) {
   // A lag twice adds nothing: its planes vanish.
   EXPECT_LE((dense_of(stack_lags(c.ctx, s, {2, 2}, {1, 1}, 2)) - top).norm(), 1e-10 * top.norm());
 }
+
+ALOFT_ON_EACH_BACKEND(Expand);
+ALOFT_ON_EACH_BACKEND(Whiten);
+ALOFT_ON_EACH_BACKEND(Stack);
 
 }  // namespace
 }  // namespace aloft

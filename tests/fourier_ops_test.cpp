@@ -90,7 +90,7 @@ TEST_P(FourierOps, BitsDoNotDependOnTheWorkers) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, FourierOps, ::testing::ValuesIn(linear_backends()), backend_name);
+INSTANTIATE_TEST_SUITE_P(Each, FourierOps, ::testing::ValuesIn(available_backends()), backend_name);
 
 }  // namespace
 }  // namespace aloft

@@ -6,6 +6,7 @@
 
 #include "host/error.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"
 
 // Oracle: the target A is built here as a dense matrix from planes that Eigen made; the kernel is summed head
@@ -73,9 +74,9 @@ double participation(const std::vector<double>& s) {
   return two * two / four;
 }
 
-class Injection : public testing::Test {
+class Injection : public PerBackend {
  protected:
-  Backend backend = make_backend("cpu");
+  Backend backend = make_backend(GetParam());
   NoProgress progress;
   Context ctx{backend, progress};
   ComposeParams params;
@@ -89,7 +90,7 @@ class Injection : public testing::Test {
 
 constexpr Case kMha{"mha", 4, 4, 6, 24, 6};
 
-TEST_F(Injection, TheKernelIsExactlyTheTargetWhereItFits) {
+TEST_P(Injection, TheKernelIsExactlyTheTargetWhereItFits) {
   for (const Case& c : {kMha, Case{"no rope", 4, 4, 6, 24, 0}, Case{"wide heads", 4, 4, 16, 24, 16},
                         Case{"odd d", 3, 3, 10, 21, 10}, Case{"odd head_dim", 3, 3, 7, 18, 0},
                         Case{"part rotary", 3, 3, 10, 20, 4}, Case{"gqa", 4, 2, 12, 24, 12}}) {
@@ -122,7 +123,7 @@ TEST_F(Injection, TheKernelIsExactlyTheTargetWhereItFits) {
   }
 }
 
-TEST_F(Injection, WhatDoesNotFitIsTheSmallestPlanesAndIsReported) {
+TEST_P(Injection, WhatDoesNotFitIsTheSmallestPlanesAndIsReported) {
   for (const Case& c :
        {Case{"gqa", 4, 2, 6, 24, 6}, Case{"mqa", 4, 1, 6, 24, 6}, Case{"odd head_dim", 4, 4, 5, 24, 0}}) {
     SCOPED_TRACE(c.name);
@@ -138,7 +139,7 @@ TEST_F(Injection, WhatDoesNotFitIsTheSmallestPlanesAndIsReported) {
   }
 }
 
-TEST_F(Injection, StrongPlanesSitInSlowRotaryPairs) {
+TEST_P(Injection, StrongPlanesSitInSlowRotaryPairs) {
   const Case c{"two heads", 2, 2, 12, 24, 8};
   const Targets t = make_targets(ctx.device(), 1, c.d);
   const Composition got = compose(ctx, params, shape_of(c, 1), &t.expanded, nullptr);
@@ -155,7 +156,7 @@ TEST_F(Injection, StrongPlanesSitInSlowRotaryPairs) {
     }
 }
 
-TEST_F(Injection, QueryHeadsOfAGroupTakeTurns) {
+TEST_P(Injection, QueryHeadsOfAGroupTakeTurns) {
   const Case c{"gqa", 4, 2, 6, 24, 6};
   const Targets t = make_targets(ctx.device(), 1, c.d);
   const Rows q =
@@ -170,7 +171,7 @@ TEST_F(Injection, QueryHeadsOfAGroupTakeTurns) {
     }
 }
 
-TEST_F(Injection, NoiseAddsTheRandomRecipe) {
+TEST_P(Injection, NoiseAddsTheRandomRecipe) {
   const Targets t = make_targets(ctx.device(), 2, kMha.d);
   const ModelShape s = shape_of(kMha, 2);
   const Composition clean = compose(ctx, params, s, &t.expanded, nullptr);
@@ -192,7 +193,7 @@ TEST_F(Injection, NoiseAddsTheRandomRecipe) {
   }
 }
 
-TEST_F(Injection, AZeroTargetOrZeroStrengthInjectsNothing) {
+TEST_P(Injection, AZeroTargetOrZeroStrengthInjectsNothing) {
   Targets t = make_targets(ctx.device(), 1, kMha.d);
   params.noise = 1;
   params.strength = 0;
@@ -209,7 +210,7 @@ TEST_F(Injection, AZeroTargetOrZeroStrengthInjectsNothing) {
   }
 }
 
-TEST_F(Injection, TheFileCarriesTheEmbeddingAtTheUsualNorm) {
+TEST_P(Injection, TheFileCarriesTheEmbeddingAtTheUsualNorm) {
   const Targets t = make_targets(ctx.device(), 1, kMha.d);
   std::vector<double> rows(7 * 24);
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = std::sin(static_cast<double>(i * i + 1));
@@ -235,6 +236,8 @@ TEST_F(Injection, TheFileCarriesTheEmbeddingAtTheUsualNorm) {
   s.vocab = 6;
   EXPECT_THROW((void)compose(ctx, params, s, &t.expanded, &e), UsageError);
 }
+
+ALOFT_ON_EACH_BACKEND(Injection);
 
 }  // namespace
 }  // namespace aloft

@@ -7,6 +7,7 @@
 #include "pipeline/recipes/invariants.hpp"
 #include "pipeline/recipes/spectral_profile.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"
 
 // Oracle: every figure is measured again on the float weights with Eigen's SVD and formulas written out here;
@@ -58,9 +59,9 @@ ModelShape shape_of(std::int64_t layers, std::int64_t heads, std::int64_t kv, st
   return s;
 }
 
-class Invariants : public testing::Test {
+class Invariants : public PerBackend {
  protected:
-  Backend backend = make_backend("cpu");
+  Backend backend = make_backend(GetParam());
   NoProgress progress;
   Context ctx{backend, progress};
   ComposeParams params;
@@ -68,7 +69,7 @@ class Invariants : public testing::Test {
   Composition run(const ModelShape& s) { return compose(ctx, params, s, nullptr, nullptr); }
 };
 
-TEST_F(Invariants, AllFiveHoldOnTheFloatWeightsAtTheSizeOfThePaper) {
+TEST_P(Invariants, AllFiveHoldOnTheFloatWeightsAtTheSizeOfThePaper) {
   const ModelShape s = shape_of(8, 8, 8, 32, 256);
   const Composition c = run(s);
   const Eigen::VectorXd mp = sampled_mp(256, 256);
@@ -112,7 +113,7 @@ TEST_F(Invariants, AllFiveHoldOnTheFloatWeightsAtTheSizeOfThePaper) {
   EXPECT_NEAR(mean_top, 0.817, 0.03);
 }
 
-TEST_F(Invariants, OtherShapesKeepTheProportions) {
+TEST_P(Invariants, OtherShapesKeepTheProportions) {
   for (const ModelShape& s :
        {shape_of(3, 4, 4, 16, 64), shape_of(3, 8, 2, 16, 128), shape_of(2, 4, 1, 16, 64),
         shape_of(2, 4, 4, 32, 64), shape_of(1, 2, 2, 32, 96)}) {
@@ -144,7 +145,7 @@ TEST_F(Invariants, OtherShapesKeepTheProportions) {
   }
 }
 
-TEST_F(Invariants, StrengthIsTheKernelsNorm) {
+TEST_P(Invariants, StrengthIsTheKernelsNorm) {
   const ModelShape s = shape_of(1, 4, 4, 16, 64);
   const double plain = attention_kernel(run(s).weights.layers[0], s).norm();
   params.strength = 9;
@@ -154,7 +155,7 @@ TEST_F(Invariants, StrengthIsTheKernelsNorm) {
   EXPECT_NEAR(measure(strong.layers[0], "kernel_norm_ratio"), 9, 2.5);  // in expectation over the directions
 }
 
-TEST_F(Invariants, TheFirstLayersNumbersAreThoseOfADeeperModel) {
+TEST_P(Invariants, TheFirstLayersNumbersAreThoseOfADeeperModel) {
   const Composition two = run(shape_of(2, 4, 4, 8, 32)), five = run(shape_of(5, 4, 4, 8, 32));
   EXPECT_EQ(two.weights.layers[0].query, five.weights.layers[0].query);  // depth 0 in both
   EXPECT_EQ(two.weights.layers[0].key, five.weights.layers[0].key);
@@ -193,6 +194,8 @@ TEST(SpectralProfile, TheFitMeetsBothTargetsOrTheTopEnergyAndTheNearestRank) {
   const double ratio = s[1] / s[0];
   EXPECT_NEAR(s[5] / s[4], ratio, 1e-3);  // geometric
 }
+
+ALOFT_ON_EACH_BACKEND(Invariants);
 
 }  // namespace
 }  // namespace aloft

@@ -5,6 +5,7 @@
 
 #include "pipeline/recipes/usual_init.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"
 
 // The products are formed head by head and held against the targets α(I + Z) and −βI + β'Z, Z rebuilt from
@@ -47,9 +48,9 @@ double truncation_error(const Rows& m, Eigen::Index k) {
   return sigma.tail(sigma.size() - std::min(k, sigma.size())).norm();
 }
 
-class Mimetic : public testing::Test {
+class Mimetic : public PerBackend {
  protected:
-  Backend backend = make_backend("cpu");
+  Backend backend = make_backend(GetParam());
   NoProgress progress;
   Context ctx{backend, progress};
   ComposeParams params;
@@ -67,7 +68,7 @@ class Mimetic : public testing::Test {
   }
 };
 
-TEST_F(Mimetic, EachHeadIsTheTruncatedTarget) {
+TEST_P(Mimetic, EachHeadIsTheTruncatedTarget) {
   // head_dim against d: half (exact SVD), an eighth (subspace iteration), all of it.
   for (const ModelShape& s : {shape_of(2, 2, 32, 64), shape_of(8, 8, 16, 128), shape_of(1, 1, 24, 24)}) {
     const Products p = products(layer1(s), s);
@@ -83,7 +84,7 @@ TEST_F(Mimetic, EachHeadIsTheTruncatedTarget) {
   }
 }
 
-TEST_F(Mimetic, ValuesAndOutputsWriteTheNegativeIdentityExactlyWhenTheHeadsCoverTheWidth) {
+TEST_P(Mimetic, ValuesAndOutputsWriteTheNegativeIdentityExactlyWhenTheHeadsCoverTheWidth) {
   for (const ModelShape& s : {shape_of(4, 4, 16, 64), shape_of(4, 4, 20, 64)}) {
     const Products p = products(layer1(s), s);
     const Rows target = -0.05 * Rows::Identity(64, 64) + 0.01 * noise(recipes::Part::mimetic_value, 0, 64);
@@ -92,7 +93,7 @@ TEST_F(Mimetic, ValuesAndOutputsWriteTheNegativeIdentityExactlyWhenTheHeadsCover
   }
 }
 
-TEST_F(Mimetic, DiagonalsDominateAndTheNullsDoNot) {
+TEST_P(Mimetic, DiagonalsDominateAndTheNullsDoNot) {
   const ModelShape s = shape_of(4, 4, 32, 128);
   const Products p = products(layer1(s), s);
   ComposeParams random_params;
@@ -110,7 +111,7 @@ TEST_F(Mimetic, DiagonalsDominateAndTheNullsDoNot) {
   EXPECT_LT(p.output_value.diagonal().maxCoeff(), -0.04);
 }
 
-TEST_F(Mimetic, GroupedQueriesShareKeysButDiffer) {
+TEST_P(Mimetic, GroupedQueriesShareKeysButDiffer) {
   const ModelShape s = shape_of(4, 2, 16, 64);
   const LayerHeads w = layer1(s);
   const Products p = products(w, s);
@@ -132,7 +133,7 @@ TEST_F(Mimetic, GroupedQueriesShareKeysButDiffer) {
   EXPECT_LT(identity_cosine(p.output_value), -0.6);
 }
 
-TEST_F(Mimetic, TheFlagsAreTheScales) {
+TEST_P(Mimetic, TheFlagsAreTheScales) {
   const ModelShape s = shape_of(1, 1, 32, 32);
   params.mimetic_key = 0.2;
   params.mimetic_value = 0.4;
@@ -147,7 +148,7 @@ TEST_F(Mimetic, TheFlagsAreTheScales) {
   EXPECT_NEAR(c.layers[1].measures[1].second, -0.4, 1e-6);
 }
 
-TEST_F(Mimetic, RowsBeyondTheWidthCanLearnButDoNothingYet) {
+TEST_P(Mimetic, RowsBeyondTheWidthCanLearnButDoNothingYet) {
   const ModelShape s = shape_of(2, 2, 40, 32);  // one head is wider than the model
   const LayerHeads w = layer1(s);
   const Rows q = as_rows(w.query, 32), k = as_rows(w.key, 32), v = as_rows(w.value, 32),
@@ -160,12 +161,14 @@ TEST_F(Mimetic, RowsBeyondTheWidthCanLearnButDoNothingYet) {
   EXPECT_GT(v.row(20).norm(), 0);
 }
 
-TEST_F(Mimetic, BothFactorsHaveTheSameNorm) {
+TEST_P(Mimetic, BothFactorsHaveTheSameNorm) {
   const ModelShape s = shape_of(4, 4, 16, 64);
   const LayerHeads w = layer1(s);
   EXPECT_NEAR(as_rows(w.query, 64).norm() / as_rows(w.key, 64).norm(), 1, 1e-6);
   EXPECT_NEAR(as_rows(w.value, 64).norm() / as_rows(w.output, 64).norm(), 1, 1e-6);
 }
+
+ALOFT_ON_EACH_BACKEND(Mimetic);
 
 }  // namespace
 }  // namespace aloft

@@ -10,17 +10,22 @@ namespace {
 
 using namespace stages;
 
+class Project : public PerBackend {};
+class Decompose : public PerBackend {};
+class MeasureAsymmetry : public PerBackend {};
+
 constexpr std::int64_t kVocab = 23, kWidth = 7;
 
 struct Small : Bench {
+  using Bench::Bench;
   std::vector<TokenId> ids = walk(400, kVocab, 3, 2);
   Counts counts = counts_of(ctx.device(), ids, kVocab, 3);
   Dense e = Dense::Random(kVocab, kWidth);
   Embedding embedding{matrix_of(ctx.device(), e), "test", kWidth};
 };
 
-TEST(Project, AgainstDenseMatrices) {
-  Small s;
+TEST_P(Project, AgainstDenseMatrices) {
+  Small s(GetParam());
   const Projections p = project(s.ctx, s.counts, s.embedding);
   const auto j = naive_counts(s.ids, kVocab, 3);
   for (std::int64_t lag = 0; lag < 3; ++lag) {
@@ -40,8 +45,8 @@ TEST(Project, AgainstDenseMatrices) {
   }
 }
 
-TEST(Project, ALagLongerThanTheCorpusIsZero) {
-  Bench b;
+TEST_P(Project, ALagLongerThanTheCorpusIsZero) {
+  Bench b(GetParam());
   const std::vector<TokenId> ids{0, 1, 2};
   const Counts counts = counts_of(b.ctx.device(), ids, 4, 3);
   ASSERT_EQ(counts.pairs[2], 0u);
@@ -54,14 +59,14 @@ TEST(Project, ALagLongerThanTheCorpusIsZero) {
   EXPECT_EQ(paired_participation_ratio({spectra.antisymmetric.sigma.data() + 2, 1}), 0);
 }
 
-TEST(Project, WrongNumberOfRows) {
-  Small s;
+TEST_P(Project, WrongNumberOfRows) {
+  Small s(GetParam());
   const Embedding e{matrix_of(s.ctx.device(), Dense::Random(kVocab - 1, 3)), "test", 3};
   EXPECT_THROW((void)project(s.ctx, s.counts, e), UsageError);
 }
 
-TEST(Decompose, PlanesRebuildTheAntisymmetricPart) {
-  Small s;
+TEST_P(Decompose, PlanesRebuildTheAntisymmetricPart) {
+  Small s(GetParam());
   const Projections p = project(s.ctx, s.counts, s.embedding);
   const Spectra spectra = decompose(s.ctx, p);
   for (std::int64_t lag = 0; lag < 3; ++lag) {
@@ -81,8 +86,8 @@ TEST(Decompose, PlanesRebuildTheAntisymmetricPart) {
   }
 }
 
-TEST(MeasureAsymmetry, AgainstDenseMatrices) {
-  Small s;
+TEST_P(MeasureAsymmetry, AgainstDenseMatrices) {
+  Small s(GetParam());
   const auto got = measure_asymmetry(s.ctx, s.counts);
   const auto j = naive_counts(s.ids, kVocab, 3);
   for (std::size_t lag = 0; lag < 3; ++lag) {
@@ -94,6 +99,10 @@ TEST(MeasureAsymmetry, AgainstDenseMatrices) {
     EXPECT_NEAR(asymmetry({got[lag].transition_norm2, got[lag].transition_inner}).ratio, ratio(t), 1e-12);
   }
 }
+
+ALOFT_ON_EACH_BACKEND(Project);
+ALOFT_ON_EACH_BACKEND(Decompose);
+ALOFT_ON_EACH_BACKEND(MeasureAsymmetry);
 
 }  // namespace
 }  // namespace aloft

@@ -118,7 +118,20 @@ TEST_P(FillNormal, BitsDoNotDependOnTheWorkers) {
   expect_same_bits_for_any_worker_count([&] { return normals(50'001, 9, 9); });
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, FillNormal, ::testing::ValuesIn(linear_backends()), backend_name);
+TEST_P(FillNormal, EveryBackendMakesTheCpusNumbers) {
+  Backend cpu = make_backend("cpu");
+  Matrix want(*cpu.device, 1, 10'001);
+  cpu.linear->fill_normal(want.view(), 11, 5, 1);
+  const auto reference = aloft::to_host(want.data), got = normals(10'001, 11, 5);
+  double difference2 = 0, norm2 = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    difference2 += (got[i] - reference[i]) * (got[i] - reference[i]);
+    norm2 += reference[i] * reference[i];
+  }
+  EXPECT_LE(std::sqrt(difference2), 1e-14 * std::sqrt(norm2));
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, FillNormal, ::testing::ValuesIn(available_backends()), backend_name);
 
 }  // namespace
 }  // namespace aloft

@@ -14,6 +14,8 @@ namespace {
 using namespace stages;
 using nlohmann::json;
 
+class ReportedSpectra : public PerBackend {};
+
 struct Reported : Bench {
   static constexpr std::int64_t vocab = 40, width = 12;
   Counts counts = counts_of(ctx.device(), walk(3000, vocab, 8), vocab, 2);
@@ -23,7 +25,7 @@ struct Reported : Bench {
   ExpandedSpectra expanded;
   SpectraReport report;
 
-  Reported() {
+  explicit Reported(const std::string& name) : Bench(name) {
     ExpandParams p;
     p.layer_lags = {1, 2, 2};
     p.pr_target = 7;
@@ -35,8 +37,8 @@ struct Reported : Bench {
   }
 };
 
-TEST(SpectraReport, FiguresAgreeWithTheMatrices) {
-  Reported r;
+TEST_P(ReportedSpectra, FiguresAgreeWithTheMatrices) {
+  Reported r(GetParam());
   const json out = json::parse(spectra_report_json(r.ctx, r.report));
   EXPECT_EQ(out["tokens"], 3000);
   EXPECT_EQ(out["d_model"], 12);
@@ -61,8 +63,8 @@ TEST(SpectraReport, FiguresAgreeWithTheMatrices) {
   EXPECT_FALSE(out["lags"][1].contains("paper"));
 }
 
-TEST(SpectraReport, LayersAndFrontier) {
-  Reported r;
+TEST_P(ReportedSpectra, LayersAndFrontier) {
+  Reported r(GetParam());
   const json out = json::parse(spectra_report_json(r.ctx, r.report));
   ASSERT_EQ(out["layers"].size(), 3u);
   const json& layer = out["layers"][1];
@@ -84,8 +86,8 @@ TEST(SpectraReport, LayersAndFrontier) {
   EXPECT_EQ(out["layers"][0]["composition"]["truncation_residual"], 0.25);
 }
 
-TEST(SpectraReport, NullStandsBesideEveryLagAndTheTextIsReproducible) {
-  Reported r;
+TEST_P(ReportedSpectra, NullStandsBesideEveryLagAndTheTextIsReproducible) {
+  Reported r(GetParam());
   auto shuffled = walk(3000, Reported::vocab, 8);
   std::shuffle(shuffled.begin(), shuffled.end(), std::mt19937_64(1));
   const Counts null_counts = counts_of(r.ctx.device(), shuffled, Reported::vocab, 2);
@@ -105,8 +107,8 @@ TEST(SpectraReport, NullStandsBesideEveryLagAndTheTextIsReproducible) {
   }
 }
 
-TEST(SpectraReport, GaussianNullAtThePapersWidth) {
-  Bench b;
+TEST_P(ReportedSpectra, GaussianNullAtThePapersWidth) {
+  Bench b(GetParam());
   const GaussianNull null = measure_gaussian_null(b.ctx, 256, 0);
   const auto pr = [](const std::vector<double>& planes, int power) {
     double first = 0, second = 0, fourth = 0;
@@ -121,6 +123,8 @@ TEST(SpectraReport, GaussianNullAtThePapersWidth) {
   EXPECT_NEAR(null.kernel.ratio, std::sqrt(0.5), 0.01);
   EXPECT_NEAR(null.plain.ratio, std::sqrt(0.5), 0.01);
 }
+
+ALOFT_ON_EACH_BACKEND(ReportedSpectra);
 
 }  // namespace
 }  // namespace aloft

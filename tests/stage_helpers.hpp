@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "pipeline/context.hpp"
 #include "pipeline/values.hpp"
+#include "tests/per_backend.hpp"
 
 // What tests of the stages after counting need: a small corpus counted naively, and matrices as Eigen sees
 // them.
@@ -16,7 +18,8 @@ namespace aloft::stages {
 using Dense = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 struct Bench {
-  Backend backend = make_backend("cpu");
+  explicit Bench(const std::string& name) : backend(make_backend(name)) {}
+  Backend backend;
   NoProgress progress;
   Context ctx{backend, progress};
 };

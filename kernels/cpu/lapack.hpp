@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "host/error.hpp"
+#include "kernels/not_finite.hpp"
 
 // Row-major matrices meet column-major LAPACK: the memory of a row-major [m, n] matrix is that of its
 // column-major transpose [n, m], so every call here is made on the transpose instead of copying.
@@ -19,12 +20,6 @@ inline lapack_int lapack_size(std::int64_t n) {
   if (n > std::numeric_limits<lapack_int>::max())
     throw ResourceError(fmt::format("a matrix side of {} is more than LAPACK can index", n));
   return static_cast<lapack_int>(n);
-}
-
-[[noreturn]] inline void throw_not_finite(const char* operation, std::int64_t item, std::int64_t row,
-                                          std::int64_t column, double value) {
-  throw NumericError(fmt::format("{}: entry ({}, {}) of matrix {} is {}: check what was computed before it",
-                                 operation, row, column, item, value));
 }
 
 /// Throws NumericError unless every element of a [rows, cols] is finite. item: its number in the batch, for

@@ -4,7 +4,8 @@
 namespace aloft::cpu {
 
 /// The linear half of the contract (kernels/ops.hpp says what each does). Implemented by subject:
-/// sparse.cpp, sparse_real.cpp, dense.cpp, orthonormalize.cpp, spectrum.cpp, skew_spectrum.cpp, fourier.cpp.
+/// sparse.cpp, sparse_real.cpp, dense.cpp, elementwise.cpp, orthonormalize.cpp, spectrum.cpp,
+/// skew_spectrum.cpp, fourier.cpp.
 class CpuLinearOps final : public LinearOps {
  public:
   explicit CpuLinearOps(Device& device) : device_(device) {}
@@ -20,6 +21,10 @@ class CpuLinearOps final : public LinearOps {
   void gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
             MatrixView c) override;
   void scale(MatrixView x, const double* row_scale, const double* column_scale) override;
+  void transpose(ConstMatrixView x, MatrixView out) override;
+  void skew_part(ConstMatrixView x, MatrixView out) override;
+  void add_scaled(double alpha, ConstMatrixView x, MatrixView y) override;
+  void inner(ConstMatrixView x, ConstMatrixView y, double* out) override;
   void orthonormalize(MatrixView y) override;
   void eigh(ConstMatrixView a, double* values, MatrixView v) override;
   void svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) override;

@@ -54,6 +54,8 @@ void CpuLinearOps::orthonormalize(MatrixView y) {
   expects(y.rows >= y.cols, "orthonormalize: y [m, k] has m >= k");
   if (y.size() == 0) return;
   const std::int64_t m = y.rows, k = y.cols;
+  parallel_for(y.batch,
+               [&](std::int64_t item) { require_finite("orthonormalize", y.item(item).data, m, k, item); });
   const std::int64_t blocks = std::max<std::int64_t>(1, m / block_rows(k));  // the last takes the remainder
   if (blocks == 1) {
     parallel_for(y.batch, [&](std::int64_t item) { factor(y.item(item).data, m, k, nullptr, item); });

@@ -8,8 +8,8 @@
 namespace aloft::cuda {
 
 /// The linear half of the contract (kernels/ops.hpp says what each does) on the GPU. Implemented by subject:
-/// sparse.cpp, sparse_real.cpp, dense.cpp, random.cpp, orthonormalize.cpp, spectrum.cpp, skew_spectrum.cpp,
-/// fourier.cpp; kernels stand in .cu files of the same or a narrower name.
+/// sparse.cu, sparse_real.cu, sparse_product.cu, dense.cu, elementwise.cu, random.cu, orthonormalize.cpp,
+/// spectrum.cpp, skew_spectrum.cpp, fourier.cpp.
 class CudaLinearOps final : public LinearOps {
  public:
   explicit CudaLinearOps(CudaDevice& device);
@@ -26,6 +26,10 @@ class CudaLinearOps final : public LinearOps {
   void gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
             MatrixView c) override;
   void scale(MatrixView x, const double* row_scale, const double* column_scale) override;
+  void transpose(ConstMatrixView x, MatrixView out) override;
+  void skew_part(ConstMatrixView x, MatrixView out) override;
+  void add_scaled(double alpha, ConstMatrixView x, MatrixView y) override;
+  void inner(ConstMatrixView x, ConstMatrixView y, double* out) override;
   void orthonormalize(MatrixView y) override;
   void eigh(ConstMatrixView a, double* values, MatrixView v) override;
   void svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) override;

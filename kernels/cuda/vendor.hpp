@@ -34,35 +34,41 @@ class Vendor {
     bool transpose = false;
   };
   /// c = alpha·op(a)·op(b) + beta·c for every batch item; op(a) [m, k], op(b) [k, n], c [m, n] rows of ld_c.
+  /// c is not read when beta is 0. @pre m, n, k and batch > 0
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Operand a, Operand b, double beta,
             double* c, std::int64_t ld_c, std::int64_t stride_c, std::int64_t batch);
 
   // ---- cuSPARSE
 
-  /// y = a·x. a: CSR [rows, cols], offsets [rows + 1] u64, columns u32 ascending in a row; x [cols, k], y
-  /// [rows, k].
-  void spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::uint64_t* offsets,
+  /// y = a·x. a: CSR [rows, cols], offsets [rows + 1] from 0, columns ascending in a row; x [cols, k], y
+  /// [rows, k]. The library wants offsets and columns of one width: nnz < 2^31 (sparse_product.cu splits what
+  /// is larger).
+  /// @pre rows, k and nnz > 0
+  void spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::int32_t* offsets,
             const std::uint32_t* columns, const double* values, const double* x, std::int64_t k, double* y);
 
-  // ---- cuSOLVER. Each throws NumericError without convergence, naming the item; each synchronises.
+  // ---- cuSOLVER. Throws NumericError without convergence, naming the item of the batch. Magnitudes far from
+  // one are the caller's to scale (a power of two): the library does not say that it does.
 
   /// a [batch][n, n] symmetric, only the lower triangle is read -> values [batch][n] ascending and, in place
-  /// of a, the eigenvectors as *rows* (row k belongs to values[k]).
+  /// of a, the eigenvectors as *rows* (row k belongs to values[k]). Synchronises.
   void eigh(double* a, std::int64_t n, std::int64_t batch, double* values);
-  /// The same for Hermitian a, complex numbers as (re, im) pairs: a [batch][n, n, 2], the lower triangle is
-  /// read. Row k of the result is the eigenvector z itself (a z = values[k] z), not its conjugate.
-  void eigh_complex(double* a, std::int64_t n, std::int64_t batch, double* values);
-  /// Thin SVD of a [batch][m, n], k = min(m, n): u [batch][m, k], sigma [batch][k] descending, vt [batch][k,
-  /// n]. a is destroyed. u and vt may both be null: values only.
+  /// The same for Hermitian a, complex numbers as (re, im) pairs and *column-major*: a [batch][n, n, 2], the
+  /// upper triangle is read; column k becomes the eigenvector z with a z = values[k] z. Without `vectors` a
+  /// is only destroyed. Synchronises.
+  void eigh_complex(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors);
+  /// Thin SVD of a [batch][m, n], m <= n: u [batch][m, m], sigma [batch][m] descending, vt [batch][m, n]. a
+  /// is destroyed. u and vt may both be null: values only. Synchronises.
   void svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, double* u, double* sigma,
            double* vt);
-  /// Householder QR of the *column-major* y [m, k], m >= k: y becomes Q (m × k, column-major), diagonal_r [k]
-  /// the diagonal of R.
-  void qr(double* y, std::int64_t m, std::int64_t k, double* diagonal_r);
+  /// Householder QR of every *column-major* y [batch][m, k], m >= k: y becomes Q (m × k, column-major),
+  /// diagonal_r [batch][k] the diagonal of R, of any sign.
+  void qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, double* diagonal_r);
 
   // ---- cuFFT
 
-  /// 2-D transform of z [n, n, 2] (re, im) in place; inverse divides by n².
+  /// 2-D transform of z [n, n, 2] (re, im) in place, unscaled: the inverse of the transform is n² times z.
+  /// Synchronises.
   void fft2(double* z, std::int64_t n, bool inverse);
 
   // ---- CUB. n may exceed 2^31 where the library allows it; 0 is fine.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pipeline/device_math.hpp"
 #include "pipeline/recipes/haar.hpp"
 #include "pipeline/recipes/usual_init.hpp"
 
@@ -50,12 +51,6 @@ Truncated leading_triplets(Context& ctx, const Matrix& m, std::int64_t k, std::u
   return out;
 }
 
-/// Adds `value` to the diagonal of every d×d block of m [blocks·d, d].
-void add_identity(std::vector<double>& m, std::int64_t d, double value) {
-  const auto rows = static_cast<std::int64_t>(m.size()) / d;
-  for (std::int64_t i = 0; i < rows; ++i) m[i * d + i % d] += value;
-}
-
 /// tr(aᵀ b)/d of two [rows, d] matrices.
 double mean_diagonal(const float* a, const float* b, std::int64_t rows, std::int64_t d) {
   double sum = 0;
@@ -71,17 +66,19 @@ void query_key(Context& ctx, const RecipeInput& in, std::int64_t layer, LayerHea
   const std::int64_t d = s.d_model, per_group = s.heads / s.kv_heads, k = std::min(s.head_dim, d);
   const double root_d = std::sqrt(static_cast<double>(d));
   const double alpha = in.params.mimetic_key < 0 ? 0.7 / root_d : in.params.mimetic_key;
+  const Matrix one = identity(ctx.device(), d);
+  Matrix targets(ctx.device(), per_group * d, d);
   for (std::int64_t group = 0; group < s.kv_heads; ++group) {
     ctx.check_interrupt();
-    std::vector<double> targets;
-    for (std::int64_t h = group * per_group; h < (group + 1) * per_group; ++h) {
-      const auto z =
-          normal(ctx, d, d, in.params.seed, stream_of(Part::mimetic_query_key, layer, h), alpha / root_d);
-      targets.insert(targets.end(), z.begin(), z.end());
+    for (std::int64_t h = 0; h < per_group; ++h) {
+      const MatrixView target(targets.data.data() + h * d * d, d, d);
+      ctx.linear().fill_normal(target, in.params.seed,
+                               stream_of(Part::mimetic_query_key, layer, group * per_group + h),
+                               alpha / root_d);
+      ctx.linear().add_scaled(alpha, one.view(), target);
     }
-    add_identity(targets, d, alpha);
-    const Truncated t = leading_triplets(ctx, matrix_from(ctx.device(), targets, per_group * d, d), k,
-                                         in.params.seed, stream_of(Part::mimetic_start, layer, group));
+    const Truncated t =
+        leading_triplets(ctx, targets, k, in.params.seed, stream_of(Part::mimetic_start, layer, group));
     for (std::int64_t row = 0; row < k; ++row) {
       const double root = std::sqrt(t.sigma[row]);
       float* key = &heads.key[(group * s.head_dim + row) * d];
@@ -100,11 +97,12 @@ void value_output(Context& ctx, const RecipeInput& in, std::int64_t layer, Layer
   const ModelShape& s = in.shape;
   const std::int64_t d = s.d_model, per_group = s.heads / s.kv_heads,
                      k = std::min(s.kv_heads * s.head_dim, d);
-  std::vector<double> target = normal(ctx, d, d, in.params.seed, stream_of(Part::mimetic_value, layer),
-                                      in.params.mimetic_value_noise / std::sqrt(static_cast<double>(d)));
-  add_identity(target, d, -in.params.mimetic_value);
-  const Truncated t = leading_triplets(ctx, matrix_from(ctx.device(), target, d, d), k, in.params.seed,
-                                       stream_of(Part::mimetic_start, layer, s.kv_heads));
+  Matrix target(ctx.device(), d, d);
+  ctx.linear().fill_normal(target.view(), in.params.seed, stream_of(Part::mimetic_value, layer),
+                           in.params.mimetic_value_noise / std::sqrt(static_cast<double>(d)));
+  ctx.linear().add_scaled(-in.params.mimetic_value, identity(ctx.device(), d).view(), target.view());
+  const Truncated t =
+      leading_triplets(ctx, target, k, in.params.seed, stream_of(Part::mimetic_start, layer, s.kv_heads));
   for (std::int64_t p = 0; p < k; ++p) {
     const std::int64_t group = p % s.kv_heads, row = p / s.kv_heads;
     const double root = std::sqrt(t.sigma[p]);

@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "host/error.hpp"
+#include "kernels/cpu/linear_ops.hpp"
+#include "kernels/cpu/parallel.hpp"
+
+// Matrices taken element by element: transposition, antisymmetric part, sums of products.
+
+namespace aloft::cpu {
+namespace {
+
+constexpr std::int64_t kTile = 32;     // 32x32 doubles and their mirror image fit the first-level cache
+constexpr std::int64_t kShare = 4096;  // elements summed by one worker; fixes the order of the sum
+
+/// work(item, first row, rows, first column, columns) for every tile of a [batch][m, n] matrix.
+template <class Work>
+void for_each_tile(std::int64_t batch, std::int64_t m, std::int64_t n, const Work& work) {
+  const std::int64_t down = blocks_of(m, kTile), across = blocks_of(n, kTile);
+  parallel_for(
+      batch * down,
+      [&](std::int64_t strip) {
+        const std::int64_t i = strip % down * kTile;
+        for (std::int64_t j = 0; j < across * kTile; j += kTile)
+          work(strip / down, i, std::min(m, i + kTile), j, std::min(n, j + kTile));
+      },
+      4);
+}
+
+}  // namespace
+
+void CpuLinearOps::transpose(ConstMatrixView x, MatrixView out) {
+  expects(out.rows == x.cols && out.cols == x.rows && out.batch == x.batch,
+          "transpose: x [m, n], out [n, m]");
+  for_each_tile(x.batch, x.rows, x.cols,
+                [&](std::int64_t item, std::int64_t i0, std::int64_t i1, std::int64_t j0, std::int64_t j1) {
+                  const double* const from = x.item(item).data;
+                  double* const to = out.item(item).data;
+                  for (std::int64_t i = i0; i < i1; ++i)
+                    for (std::int64_t j = j0; j < j1; ++j) to[j * x.rows + i] = from[i * x.cols + j];
+                });
+}
+
+void CpuLinearOps::skew_part(ConstMatrixView x, MatrixView out) {
+  expects(x.rows == x.cols && out.rows == x.rows && out.cols == x.cols && out.batch == x.batch,
+          "skew_part: x and out [n, n]");
+  const std::int64_t n = x.rows;
+  for_each_tile(x.batch, n, n,
+                [&](std::int64_t item, std::int64_t i0, std::int64_t i1, std::int64_t j0, std::int64_t j1) {
+                  const double* const from = x.item(item).data;
+                  double* const to = out.item(item).data;
+                  for (std::int64_t i = i0; i < i1; ++i)
+                    for (std::int64_t j = j0; j < j1; ++j)
+                      to[i * n + j] = 0.5 * (from[i * n + j] - from[j * n + i]);
+                });
+}
+
+void CpuLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
+  expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
+  const std::int64_t n = x.size();
+  parallel_for(
+      blocks_of(n, kShare),
+      [&](std::int64_t share) {
+        for (std::int64_t i = share * kShare; i < std::min(n, (share + 1) * kShare); ++i)
+          y.data[i] += alpha * x.data[i];
+      },
+      16);
+}
+
+void CpuLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {
+  expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "inner: one shape");
+  const std::int64_t n = x.rows * x.cols, shares = blocks_of(n, kShare);
+  std::vector<double> partial(static_cast<std::size_t>(x.batch * shares));
+  parallel_for(
+      x.batch * shares,
+      [&](std::int64_t task) {
+        const std::int64_t share = task % shares;
+        const double *const a = x.item(task / shares).data, *const b = y.item(task / shares).data;
+        double sums[4] = {};  // independent, so that additions overlap
+        const std::int64_t last = std::min(n, (share + 1) * kShare);
+        std::int64_t i = share * kShare;
+        for (; i + 4 <= last; i += 4)
+          for (int k = 0; k < 4; ++k) sums[k] += a[i + k] * b[i + k];
+        for (; i < last; ++i) sums[0] += a[i] * b[i];
+        partial[static_cast<std::size_t>(task)] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+      },
+      16);
+  for (std::int64_t item = 0; item < x.batch; ++item) {
+    double sum = 0;
+    for (std::int64_t share = 0; share < shares; ++share)
+      sum += partial[static_cast<std::size_t>(item * shares + share)];
+    out[item] = sum;
+  }
+}
+
+}  // namespace aloft::cpu

@@ -1,0 +1,57 @@
+#include "host/cuda_check.hpp"
+#include "host/error.hpp"
+#include "kernels/cuda/grid.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/linear_ops.hpp"
+
+namespace aloft::cuda {
+namespace {
+
+// Rows along the grid's y, so that no thread divides to find where it is.
+__global__ __launch_bounds__(kElementThreads) void scale_rows_and_columns(MatrixView x,
+                                                                          const double* row_scale,
+                                                                          const double* column_scale,
+                                                                          double factor) {
+  for (std::int64_t r = blockIdx.y; r < x.batch * x.rows; r += gridDim.y) {
+    const double s = factor * (row_scale == nullptr ? 1.0 : row_scale[r % x.rows]);
+    for (std::int64_t j = first_element(); j < x.cols; j += element_stride())
+      x.data[r * x.cols + j] *= column_scale == nullptr ? s : s * column_scale[j];
+  }
+}
+
+void scale_by(CudaDevice& device, MatrixView x, const double* row_scale, const double* column_scale,
+              double factor) {
+  if (x.size() == 0) return;
+  const dim3 grid = element_grid(x.cols, x.batch * x.rows);
+  check(launch(scale_rows_and_columns, grid, kElementThreads, 0, device.stream(), x, row_scale, column_scale,
+               factor));
+}
+
+}  // namespace
+
+void CudaLinearOps::gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
+                         MatrixView c) {
+  const bool a_flipped = op_a == Op::transpose, b_flipped = op_b == Op::transpose;
+  const std::int64_t inner = a_flipped ? a.rows : a.cols;
+  expects((a_flipped ? a.cols : a.rows) == c.rows && (b_flipped ? b.cols : b.rows) == inner &&
+              (b_flipped ? b.rows : b.cols) == c.cols,
+          "gemm: op(a) [m, k], op(b) [k, n], c [m, n]");
+  expects((a.batch == c.batch || a.batch == 1) && (b.batch == c.batch || b.batch == 1),
+          "gemm: a and b have c's batch or 1");
+  if (c.size() == 0) return;
+  if (inner == 0) {  // a product of nothing: c = beta·c, and c is not read when beta is 0
+    if (beta == 0) return device_.zero(c.data, static_cast<std::size_t>(c.size()) * sizeof(double));
+    return scale_by(device_, c, nullptr, nullptr, beta);
+  }
+  const auto operand = [](ConstMatrixView m, bool flipped) {
+    return Vendor::Operand{m.data, m.cols, m.batch == 1 ? 0 : m.rows * m.cols, flipped};
+  };
+  vendor_.gemm(c.rows, c.cols, inner, alpha, operand(a, a_flipped), operand(b, b_flipped), beta, c.data,
+               c.cols, c.rows * c.cols, c.batch);
+}
+
+void CudaLinearOps::scale(MatrixView x, const double* row_scale, const double* column_scale) {
+  scale_by(device_, x, row_scale, column_scale, 1);
+}
+
+}  // namespace aloft::cuda

@@ -1,0 +1,153 @@
+#include "host/cuda_check.hpp"
+#include "host/error.hpp"
+#include "kernels/cuda/block_sum.cuh"
+#include "kernels/cuda/linear_ops.hpp"
+#include "kernels/cuda/sparse.cuh"
+
+// Real arithmetic on sparse matrices: pointwise mutual information, the inner product with the transpose.
+
+namespace aloft::cuda {
+namespace {
+
+__extension__ typedef unsigned __int128 Product;  // of two counts, exact
+
+__device__ double to_double(Product x) {
+  return static_cast<double>(static_cast<std::uint64_t>(x >> 64)) * 0x1p64 +
+         static_cast<double>(static_cast<std::uint64_t>(x));
+}
+
+/// What the definition of mutual information compares: a_ij·a.. with a_i.·a_j. of an entry in row i.
+struct JointAndNull {
+  Product joint, null;
+};
+struct Sums {
+  const std::uint64_t* rows;     // [rows]
+  const std::uint64_t* columns;  // [cols]
+  const std::uint64_t* total;    // one
+};
+__device__ JointAndNull joint_and_null(const CountCsrView& a, const Sums& sums, std::int64_t e) {
+  const std::int64_t i = row_of(a.row_offsets, a.rows, static_cast<std::uint64_t>(e));
+  return {Product{a.values[e]} * *sums.total, Product{sums.rows[i]} * sums.columns[a.columns[e]]};
+}
+
+/// keep[e] = 1 where the two products, compared exactly, say more than independence; keep[nnz] = 0.
+__global__ __launch_bounds__(kElementThreads) void mark_positive(CountCsrView a, Sums sums,
+                                                                 std::uint64_t* keep) {
+  for (std::int64_t e = first_element(); e <= a.nnz; e += element_stride()) {
+    std::uint64_t kept = 0;
+    if (e < a.nnz) {
+      const JointAndNull p = joint_and_null(a, sums, e);
+      kept = p.joint > p.null ? 1 : 0;
+    }
+    keep[e] = kept;
+  }
+}
+
+/// place [nnz + 1]: how many entries before e are kept.
+__global__ __launch_bounds__(kElementThreads) void offsets_of_kept(CountCsrView a, const std::uint64_t* place,
+                                                                   std::uint64_t* offsets) {
+  for (std::int64_t i = first_element(); i <= a.rows; i += element_stride())
+    offsets[i] = place[a.row_offsets[i]];
+}
+
+/// The logarithm is taken of 1 + (joint − null)/null, which keeps its digits where the two nearly agree.
+__global__ __launch_bounds__(kElementThreads) void write_positive(CountCsrView a, Sums sums,
+                                                                  const std::uint64_t* place,
+                                                                  std::uint32_t* columns, double* values) {
+  for (std::int64_t e = first_element(); e < a.nnz; e += element_stride()) {
+    const std::uint64_t to = place[e];
+    if (place[e + 1] == to) continue;
+    const JointAndNull p = joint_and_null(a, sums, e);
+    columns[to] = a.columns[e];
+    values[to] = log1p(to_double(p.joint - p.null) / to_double(p.null));
+  }
+}
+
+// ---- the inner product with the transpose. Sums have one order: blocks of kEntries entries, a tree within
+// each, then the blocks' partial sums by one last block.
+
+constexpr std::int64_t kEntries = 8 * kElementThreads;
+
+/// a_ji, or 0 where it is not stored: binary search in row j.
+__device__ double element(const RealCsrView& a, std::int64_t j, std::uint32_t i) {
+  std::uint64_t low = a.row_offsets[j], high = a.row_offsets[j + 1];
+  const std::uint64_t end = high;
+  while (low < high) {
+    const std::uint64_t middle = (low + high) / 2;
+    if (a.columns[middle] < i)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < end && a.columns[low] == i ? a.values[low] : 0.0;
+}
+
+/// partial[b] = the sums over entries [b·kEntries, (b+1)·kEntries).
+__global__ __launch_bounds__(kElementThreads) void inner_by_block(RealCsrView a, TransposeInner* partial) {
+  __shared__ double scratch[kElementThreads];
+  const std::int64_t first = std::int64_t{blockIdx.x} * kEntries;
+  const std::int64_t last = first + kEntries < a.nnz ? first + kEntries : a.nnz;
+  double norm2 = 0, inner = 0;
+  for (std::int64_t e = first + threadIdx.x; e < last; e += kElementThreads) {
+    const std::int64_t i = row_of(a.row_offsets, a.rows, static_cast<std::uint64_t>(e));
+    const double v = a.values[e];
+    norm2 += v * v;
+    inner += v * element(a, a.columns[e], static_cast<std::uint32_t>(i));
+  }
+  norm2 = sum_over_block(norm2, scratch);
+  inner = sum_over_block(inner, scratch);
+  if (threadIdx.x == 0) partial[blockIdx.x] = {norm2, inner};
+}
+
+/// One block: *out = Σ partial[0, n).
+__global__ __launch_bounds__(kElementThreads) void sum_partials(const TransposeInner* partial, std::int64_t n,
+                                                                TransposeInner* out) {
+  __shared__ double scratch[kElementThreads];
+  double norm2 = 0, inner = 0;
+  for (std::int64_t b = threadIdx.x; b < n; b += kElementThreads) {
+    norm2 += partial[b].norm2;
+    inner += partial[b].inner;
+  }
+  norm2 = sum_over_block(norm2, scratch);
+  inner = sum_over_block(inner, scratch);
+  if (threadIdx.x == 0) *out = {norm2, inner};
+}
+
+}  // namespace
+
+RealCsr CudaLinearOps::positive_pmi(CountCsrView a) {
+  const auto stream = device_.stream();
+  // One element more than rows, and zero: the last of the exclusive sums is then the total.
+  Buffer<std::uint64_t> row_sums = zeros<std::uint64_t>(device_, static_cast<std::size_t>(a.rows) + 1);
+  Buffer<std::uint64_t> column_sums(device_, static_cast<std::size_t>(a.cols));
+  Buffer<std::uint64_t> before(device_, row_sums.size());
+  marginals(a, row_sums.data(), column_sums.data());
+  vendor_.exclusive_sum(row_sums.data(), before.data(), a.rows + 1);
+  const Sums sums{row_sums.data(), column_sums.data(), before.data() + a.rows};
+
+  Buffer<std::uint64_t> place(device_, static_cast<std::size_t>(a.nnz) + 1);
+  check(launch(mark_positive, element_grid(a.nnz + 1), kElementThreads, 0, stream, a, sums, place.data()));
+  vendor_.exclusive_sum(place.data(), place.data(), a.nnz + 1);
+  const auto kept = static_cast<std::int64_t>(read_one(device_, place.data() + a.nnz));
+
+  RealCsr out = make_csr<double>(device_, a.rows, a.cols, kept);
+  check(launch(offsets_of_kept, element_grid(a.rows + 1), kElementThreads, 0, stream, a, place.data(),
+               out.row_offsets.data()));
+  if (kept != 0)
+    check(launch(write_positive, element_grid(a.nnz), kElementThreads, 0, stream, a, sums, place.data(),
+                 out.columns.data(), out.values.data()));
+  return out;
+}
+
+TransposeInner CudaLinearOps::transpose_inner(RealCsrView a) {
+  expects(a.rows == a.cols, "transpose_inner: a is square");
+  if (a.nnz == 0) return {};
+  const std::int64_t blocks = (a.nnz + kEntries - 1) / kEntries;
+  Buffer<TransposeInner> partial(device_, static_cast<std::size_t>(blocks)), sum(device_, 1);
+  check(launch(inner_by_block, static_cast<unsigned>(blocks), kElementThreads, 0, device_.stream(), a,
+               partial.data()));
+  check(launch(sum_partials, 1, kElementThreads, 0, device_.stream(), partial.data(), blocks, sum.data()));
+  return read_one(device_, sum.data());
+}
+
+}  // namespace aloft::cuda

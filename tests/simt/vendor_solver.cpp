@@ -1,0 +1,78 @@
+#include <fmt/format.h>
+#include <lapacke.h>
+
+#include <algorithm>
+#include <complex>
+#include <memory>
+#include <vector>
+
+#include "host/error.hpp"
+#include "kernels/cuda/vendor.hpp"
+#include "tests/simt/vendor_call.hpp"
+
+// cuSOLVER's part of the door over LAPACK. As on a GPU, work waits its turn on the stream, and whether it
+// converged is known only after waiting for it.
+
+namespace aloft::cuda {
+namespace {
+
+lapack_int size_of(std::int64_t n) { return static_cast<lapack_int>(n); }
+
+/// work(item) -> LAPACK's info, for every item of the batch, on the stream; then waits for it.
+template <class Work>
+void solve(CudaDevice& device, const char* routine, std::int64_t batch, const Work& work) {
+  const auto info = std::make_shared<std::vector<lapack_int>>(static_cast<std::size_t>(batch));
+  queue_call(device, [info, work] {
+    for (std::size_t i = 0; i < info->size(); ++i) (*info)[i] = work(static_cast<std::int64_t>(i));
+  });
+  device.synchronize();
+  for (std::size_t i = 0; i < info->size(); ++i)
+    if ((*info)[i] != 0)
+      throw NumericError(
+          fmt::format("{} failed on matrix {} (info {}): it did not converge", routine, i, (*info)[i]));
+}
+
+}  // namespace
+
+void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values) {
+  solve(device_, "eigh (dsyevd)", batch, [=](std::int64_t item) {
+    return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size_of(n), a + item * n * n, size_of(n),
+                          values + item * n);
+  });
+}
+
+void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors) {
+  solve(device_, "eigh (zheevd)", batch, [=](std::int64_t item) {
+    auto* at = reinterpret_cast<lapack_complex_double*>(a + 2 * item * n * n);
+    return LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'U', size_of(n), at, size_of(n),
+                          values + item * n);
+  });
+}
+
+void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, double* u, double* sigma,
+                 double* vt) {
+  expects(m <= n && (u == nullptr) == (vt == nullptr), "Vendor::svd: m <= n, u and vt or neither");
+  solve(device_, "svd (dgesvd)", batch, [=](std::int64_t item) {
+    const char job = u != nullptr ? 'S' : 'N';
+    double* left = vt == nullptr ? nullptr : vt + item * m * n;  // column-major aᵀ = v·diag(sigma)·uᵀ
+    double* right = u == nullptr ? nullptr : u + item * m * m;
+    std::vector<double> superdiagonal(static_cast<std::size_t>(m));
+    return LAPACKE_dgesvd(LAPACK_COL_MAJOR, job, job, size_of(n), size_of(m), a + item * m * n, size_of(n),
+                          sigma + item * m, left, size_of(n), right, size_of(m), superdiagonal.data());
+  });
+}
+
+void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, double* diagonal_r) {
+  queue_call(device_, [=] {
+    std::vector<double> tau(static_cast<std::size_t>(k));
+    for (std::int64_t item = 0; item < batch; ++item) {
+      double* at = y + item * m * k;
+      const lapack_int rows = size_of(m), cols = size_of(k);
+      expects(LAPACKE_dgeqrf(LAPACK_COL_MAJOR, rows, cols, at, rows, tau.data()) == 0, "dgeqrf");
+      for (std::int64_t j = 0; j < k; ++j) diagonal_r[item * k + j] = at[j * m + j];
+      expects(LAPACKE_dorgqr(LAPACK_COL_MAJOR, rows, cols, cols, at, rows, tau.data()) == 0, "dorgqr");
+    }
+  });
+}
+
+}  // namespace aloft::cuda

@@ -1,0 +1,23 @@
+#include <algorithm>
+
+#include "kernels/cuda/vendor.hpp"
+#include "tests/simt/vendor_call.hpp"
+
+// cuSPARSE's part of the door, spelled out.
+
+namespace aloft::cuda {
+
+void Vendor::spmm(std::int64_t rows, std::int64_t, std::int64_t, const std::int32_t* offsets,
+                  const std::uint32_t* columns, const double* values, const double* x, std::int64_t k,
+                  double* y) {
+  queue_call(device_, [=] {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      double* const to = y + i * k;
+      std::fill_n(to, k, 0.0);
+      for (std::int32_t e = offsets[i]; e < offsets[i + 1]; ++e)
+        for (std::int64_t j = 0; j < k; ++j) to[j] += values[e] * x[std::int64_t{columns[e]} * k + j];
+    }
+  });
+}
+
+}  // namespace aloft::cuda
