@@ -135,8 +135,10 @@ TEST_F(OffsetRecipe, EveryRowOfTheEmbeddingHasTheSameNorm) {
     EXPECT_LT((e.topLeftCorner(kOffsetVocab, d.f.d_s) - s).norm(), 1e-5);
     EXPECT_EQ(e.block(kOffsetVocab, 0, 7, d.f.d_s).norm(), 0);
     for (Eigen::Index i = 1; i < e.rows(); ++i) EXPECT_NEAR(e.row(i).norm(), e.row(0).norm(), 1e-5) << i;
-    if (d.at.constant >= 0) EXPECT_EQ(e.col(d.at.constant).minCoeff(), 1);
-    if (d.at.constant >= 0) EXPECT_EQ(e.col(d.at.constant).maxCoeff(), 1);
+    if (d.at.constant >= 0) {
+      EXPECT_EQ(e.col(d.at.constant).minCoeff(), 1);
+      EXPECT_EQ(e.col(d.at.constant).maxCoeff(), 1);
+    }
     if (!m.arch.tied_head) {
       EXPECT_EQ(e.middleCols(d.at.output, d.at.d_o).norm(), 0);
       EXPECT_EQ(as_rows(d.w.head, m.shape.d_model).rows(), kOffsetVocab + 7);
