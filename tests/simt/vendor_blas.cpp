@@ -11,11 +11,13 @@ void Vendor::gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, 
                   double beta, double* c, std::int64_t ld_c, std::int64_t stride_c, std::int64_t batch) {
   queue_call(device_, [=] {
     const auto size = [](std::int64_t x) { return static_cast<blasint>(x); };
-    for (std::int64_t item = 0; item < batch; ++item)
+    for (std::int64_t item = 0; item < batch; ++item) {
       cblas_dgemm(CblasRowMajor, a.transpose ? CblasTrans : CblasNoTrans,
                   b.transpose ? CblasTrans : CblasNoTrans, size(m), size(n), size(k), alpha,
                   a.data + item * a.stride, size(a.ld), b.data + item * b.stride, size(b.ld), beta,
                   c + item * stride_c, size(ld_c));
+      for (std::int64_t row = 0; row < m; ++row) wrote(c + item * stride_c + row * ld_c, n);
+    }
   });
 }
 

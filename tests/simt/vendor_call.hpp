@@ -1,6 +1,8 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <utility>
@@ -22,6 +24,12 @@ inline void queue_call(CudaDevice& device, std::function<void()> work) {
       return cudaErrorUnknown;
     }
   }));
+}
+
+/// To be told within such a call: the library has written p [count], which the race checker cannot see.
+template <class T>
+void wrote(T* p, std::int64_t count) {
+  simt::hooks->written(p, static_cast<std::size_t>(count) * sizeof(T));
 }
 
 }  // namespace aloft::cuda

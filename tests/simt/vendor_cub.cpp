@@ -29,6 +29,8 @@ void reduce_runs(const std::uint64_t* keys, const std::uint64_t* values, std::in
     }
   }
   *n_runs = runs;
+  wrote(unique, runs);
+  wrote(sums, runs);
 }
 
 }  // namespace
@@ -42,6 +44,7 @@ std::uint64_t* Vendor::sort_keys(std::uint64_t* keys, std::uint64_t* alternate, 
       return bits_between(a, begin_bit, end_bit) < bits_between(b, begin_bit, end_bit);
     });
     std::fill_n(keys, n, std::uint64_t{0xDBDB'DBDB'DBDB'DBDB});
+    wrote(alternate, n);
   });
   return alternate;
 }
@@ -58,11 +61,16 @@ void Vendor::sort_pairs(const std::uint64_t* keys, std::uint64_t* keys_out, cons
       keys_out[i] = keys[order[static_cast<std::size_t>(i)]];
       values_out[i] = values[order[static_cast<std::size_t>(i)]];
     }
+    wrote(keys_out, n);
+    wrote(values_out, n);
   });
 }
 
 void Vendor::exclusive_sum(const std::uint64_t* in, std::uint64_t* out, std::int64_t n) {
-  queue_call(device_, [=] { std::exclusive_scan(in, in + n, out, std::uint64_t{0}); });
+  queue_call(device_, [=] {
+    std::exclusive_scan(in, in + n, out, std::uint64_t{0});
+    wrote(out, n);
+  });
 }
 
 std::int64_t Vendor::run_lengths(const std::uint64_t* keys, std::int64_t n, std::uint64_t* unique,

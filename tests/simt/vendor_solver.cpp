@@ -36,6 +36,7 @@ void solve(CudaDevice& device, const char* routine, std::int64_t batch, const Wo
 
 void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values) {
   solve(device_, "eigh (dsyevd)", batch, [=](std::int64_t item) {
+    wrote(values + item * n, n);
     return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size_of(n), a + item * n * n, size_of(n),
                           values + item * n);
   });
@@ -44,6 +45,7 @@ void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values)
 void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors) {
   solve(device_, "eigh (zheevd)", batch, [=](std::int64_t item) {
     auto* at = reinterpret_cast<lapack_complex_double*>(a + 2 * item * n * n);
+    wrote(values + item * n, n);
     return LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'U', size_of(n), at, size_of(n),
                           values + item * n);
   });
@@ -57,6 +59,11 @@ void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, 
     double* left = vt == nullptr ? nullptr : vt + item * m * n;  // column-major aᵀ = v·diag(sigma)·uᵀ
     double* right = u == nullptr ? nullptr : u + item * m * m;
     std::vector<double> superdiagonal(static_cast<std::size_t>(m));
+    wrote(sigma + item * m, m);
+    if (u != nullptr) {
+      wrote(left, m * n);
+      wrote(right, m * m);
+    }
     return LAPACKE_dgesvd(LAPACK_COL_MAJOR, job, job, size_of(n), size_of(m), a + item * m * n, size_of(n),
                           sigma + item * m, left, size_of(n), right, size_of(m), superdiagonal.data());
   });
@@ -72,6 +79,7 @@ void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, d
       for (std::int64_t j = 0; j < k; ++j) diagonal_r[item * k + j] = at[j * m + j];
       expects(LAPACKE_dorgqr(LAPACK_COL_MAJOR, rows, cols, cols, at, rows, tau.data()) == 0, "dorgqr");
     }
+    wrote(diagonal_r, batch * k);
   });
 }
 

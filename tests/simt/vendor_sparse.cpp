@@ -17,6 +17,7 @@ void Vendor::spmm(std::int64_t rows, std::int64_t, std::int64_t, const std::int3
       for (std::int32_t e = offsets[i]; e < offsets[i + 1]; ++e)
         for (std::int64_t j = 0; j < k; ++j) to[j] += values[e] * x[std::int64_t{columns[e]} * k + j];
     }
+    wrote(y, rows * k);
   });
 }
 
