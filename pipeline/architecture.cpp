@@ -57,6 +57,13 @@ void read_tensors(A& a, JsonFields fields) {
   a.output = name("output", true);
   a.embedding = name("embedding", false);
   if (fields.has("head")) a.head = name("head", false);
+  if (fields.has("final_norm")) a.final_norm = name("final_norm", false);
+  if (fields.has("final_norm_bias")) {
+    a.final_norm_bias = name("final_norm_bias", false);
+    if (a.final_norm.empty()) fields.fail("final_norm_bias", "needs final_norm beside it");
+  }
+  if (fields.has("mlp_output")) a.mlp_output = name("mlp_output", true);
+  a.mlp_ratio = fields.real("mlp_ratio", 0, 1000, /*open=*/true).value_or(0);
   a.optional_prefixes = fields.texts("optional_prefixes").value_or(std::vector<std::string>{});
   fields.refuse_unknown();
 }

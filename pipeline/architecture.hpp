@@ -29,8 +29,11 @@ struct Architecture {
   std::string query, key, value;  ///< names with {layer}; separate only
   std::string qkv;                ///< fused only
   std::string output;
-  std::string embedding, head;  ///< head may be empty when tied
-  bool tied_head = false;       ///< the embedding serves as head and is written once, under its own name
+  std::string embedding, head;              ///< head may be empty when tied
+  std::string final_norm, final_norm_bias;  ///< gain and bias [d] of the norm before the head; may be empty
+  std::string mlp_output;                   ///< name with {layer} of an MLP's output projection; may be empty
+  double mlp_ratio = 0;                     ///< usual width of an MLP over the model's; 0: no usual one
+  bool tied_head = false;  ///< the embedding serves as head and is written once, under its own name
   std::vector<std::string>
       optional_prefixes;  ///< a checkpoint's names may begin with one of them; never written
 
@@ -59,7 +62,7 @@ struct Architecture {
 /// Sizes read from a Hugging Face config.json; what it does not say stays empty.
 struct ModelConfig {
   std::string architecture;  ///< one of ours, from model_type; empty if unknown
-  std::optional<std::int64_t> layers, heads, kv_heads, head_dim, d_model, context, vocab;
+  std::optional<std::int64_t> layers, heads, kv_heads, head_dim, d_model, context, vocab, mlp_width;
   std::optional<double> rope_base, rotary_fraction, init_std, rope_scaling_factor;
   std::optional<std::string> rope_scaling;
   std::optional<bool> tied_head, attention_bias;

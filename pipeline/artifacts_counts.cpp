@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "host/error.hpp"
+#include "host/token.hpp"
 #include "pipeline/artifact_file.hpp"
 #include "pipeline/artifacts.hpp"
 
@@ -38,6 +39,30 @@ CountCsr read_lag(Device& device, const SafetensorsReader& file, const std::stri
           to_device<const std::uint32_t>(device, columns), to_device<const std::uint64_t>(device, values)};
 }
 
+// The held-out slice, where the file has one.
+Holdout read_holdout(const SafetensorsReader& file, const std::string& path, std::int64_t vocab) {
+  Holdout out;
+  if (!file.contains("holdout.blocks") && !file.contains("holdout.ids")) return out;
+  out.ids = file.read<std::uint32_t>("holdout.ids", {-1});
+  const auto blocks = file.read<std::int64_t>("holdout.blocks", {-1, 4});
+  const auto have = static_cast<std::int64_t>(out.ids.size());
+  std::int64_t next = 0;
+  for (std::size_t i = 0; i < blocks.size(); i += 4) {
+    const Holdout::Block b{blocks[i], blocks[i + 1], blocks[i + 2], blocks[i + 3]};
+    if (b.first != next || b.before < 0 || b.own < 1 || b.after < 0 || b.before > have || b.own > have ||
+        b.after > have || (next += b.before + b.own + b.after) > have)
+      throw InputError(
+          fmt::format("{}: held-out block {} does not fit the {} tokens beside it", path, i / 4, have));
+    out.blocks.push_back(b);
+  }
+  if (next != have)
+    throw InputError(fmt::format("{}: {} held-out tokens belong to no block", path, have - next));
+  for (const std::uint32_t id : out.ids)
+    if (id != kDocumentBreak && id >= vocab)
+      throw InputError(fmt::format("{}: held-out id {} is outside the vocabulary of {}", path, id, vocab));
+  return out;
+}
+
 }  // namespace
 
 void save(const std::string& path, const Counts& counts, const std::string& key) {
@@ -54,6 +79,15 @@ void save(const std::string& path, const Counts& counts, const std::string& key)
     file.add(tensor(number, "row_offsets"), DType::u64, {counts.vocab + 1}, to_host(lag.row_offsets));
     file.add(tensor(number, "columns"), DType::u32, {lag.nnz()}, to_host(lag.columns));
     file.add(tensor(number, "counts"), DType::u64, {lag.nnz()}, to_host(lag.values));
+  }
+  if (!counts.holdout.blocks.empty()) {
+    std::vector<std::int64_t> blocks;
+    for (const Holdout::Block& b : counts.holdout.blocks)
+      blocks.insert(blocks.end(), {b.first, b.before, b.own, b.after});
+    file.add("holdout.ids", DType::u32, {static_cast<std::int64_t>(counts.holdout.ids.size())},
+             counts.holdout.ids);
+    file.add("holdout.blocks", DType::i64, {static_cast<std::int64_t>(counts.holdout.blocks.size()), 4},
+             std::move(blocks));
   }
   file.write(path);
 }
@@ -86,6 +120,7 @@ std::optional<Counts> load_counts(Device& device, const std::string& path, const
       throw InputError(
           fmt::format("{}: lag {}: the counts do not add up to the pairs of its metadata", path, lag));
   }
+  counts.holdout = read_holdout(*file, path, counts.vocab);
   return counts;
 }
 

@@ -19,13 +19,14 @@ struct Recipe {
 
 /// asymmetry and spread differ in what expand() was asked for: the same lag in every layer, or a lag for each
 /// depth.
-constexpr std::array<Recipe, 6> kRecipes{{
+constexpr std::array<Recipe, 7> kRecipes{{
     {"asymmetry", true, recipes::design_injection},
     {"spread", true, recipes::design_injection},
     {"invariants", false, recipes::design_invariants},
     {"mimetic", false, recipes::design_mimetic},
     {"orthogonal", false, recipes::design_orthogonal},
     {"random", false, recipes::design_random},
+    {"zero-proj", false, recipes::design_zero_proj},
 }};
 
 const Recipe& find_recipe(const std::string& name) {

@@ -7,6 +7,7 @@
 #include "host/hash.hpp"
 #include "pipeline/count_accumulator.hpp"
 #include "pipeline/count_plan.hpp"
+#include "pipeline/offset/holdout.hpp"
 #include "pipeline/stages.hpp"
 
 namespace aloft {
@@ -38,19 +39,23 @@ class Counting {
   void pass(TokenSource& corpus) {
     const TraceRange range(ctx_.device(), fmt::format("pass {}", passes_).c_str());
     accumulator_->begin_pass(passes_);
-    const PassEnd end{feed_};
-    feed_.begin_pass(corpus);
     Hash hash;
-    while (const auto chunk = feed_.next()) {
-      ctx_.check_interrupt();
-      const TraceRange chunk_range(ctx_.device(), fmt::format("chunk {}", chunks_++).c_str());
-      const TokenChunk view{chunk->ids, chunk->n_from, chunk->halo};
-      if (passes_ == 0) ctx_.count().count_tokens(view, unigram_.data(), p_.vocab);
-      accumulator_->add(view, unigram_);
-      hash.update(chunk->host.data(), static_cast<std::size_t>(chunk->n_from) * sizeof(TokenId));
-      streamed_ += static_cast<std::uint64_t>(chunk->n_from);
-      report(corpus.position());
+    HoldoutSource held(corpus, p_.max_lag);
+    {
+      const PassEnd end{feed_};
+      feed_.begin_pass(passes_ == 0 ? static_cast<TokenSource&>(held) : corpus);
+      while (const auto chunk = feed_.next()) {
+        ctx_.check_interrupt();
+        const TraceRange chunk_range(ctx_.device(), fmt::format("chunk {}", chunks_++).c_str());
+        const TokenChunk view{chunk->ids, chunk->n_from, chunk->halo};
+        if (passes_ == 0) ctx_.count().count_tokens(view, unigram_.data(), p_.vocab);
+        accumulator_->add(view, unigram_);
+        hash.update(chunk->host.data(), static_cast<std::size_t>(chunk->n_from) * sizeof(TokenId));
+        streamed_ += static_cast<std::uint64_t>(chunk->n_from);
+        report(corpus.position());
+      }
     }
+    if (passes_ == 0) holdout_ = held.take();
     if (passes_++ == 0) hash_ = hash.hex();
     if (hash.hex() != hash_) throw InputError("the corpus changed while it was counted: run again");
   }
@@ -59,6 +64,7 @@ class Counting {
 
   [[nodiscard]] Counts finish() {
     Counts out;
+    out.holdout = std::move(holdout_);
     out.vocab = p_.vocab;
     out.max_lag = p_.max_lag;
     out.corpus_hash = hash_;
@@ -87,6 +93,7 @@ class Counting {
   std::int32_t passes_ = 0;
   std::uint64_t chunks_ = 0, streamed_ = 0;
   std::string hash_;
+  Holdout holdout_;
 };
 
 }  // namespace

@@ -143,6 +143,25 @@ class LayerWriter {
   std::vector<float> assembled_;  // rows of the tensor being put together, [out, d]
 };
 
+/// A tensor that there is one of in a model.
+struct ModelPart {
+  const char* what;
+  std::string name;
+  const std::vector<float>* values;
+  std::int64_t rows;  ///< [rows, d]; 1: a vector [d]
+};
+
+/// Those that `weights` hold, in file order.
+std::vector<ModelPart> model_parts(const A& arch, const ModelShape& shape, const HeadWeights& weights) {
+  std::vector<ModelPart> out{{"embedding", arch.embedding, &weights.embedding, shape.vocab},
+                             {"head", arch.head, &weights.head, shape.vocab},
+                             {"position table", arch.position_embedding, &weights.position, shape.context},
+                             {"final norm", arch.final_norm, &weights.final_norm, 1},
+                             {"final norm's bias", arch.final_norm_bias, &weights.final_norm_bias, 1}};
+  std::erase_if(out, [](const ModelPart& part) { return part.values->empty(); });
+  return out;
+}
+
 /// Every size right, every value finite and within the range of `dtype` once scaled.
 void check_weights(const ModelShape& shape, const HeadWeights& weights, DType dtype, float factor) {
   expects(weights.layers.size() == static_cast<std::size_t>(shape.layers), "emit: another number of layers");
@@ -164,7 +183,11 @@ void check_weights(const ModelShape& shape, const HeadWeights& weights, DType dt
     check(of + "value", layer.value, shape.kv_heads * shape.head_dim, 1);
     check(of + "output", layer.output, shape.heads * shape.head_dim, 1);
   }
-  if (!weights.embedding.empty()) check("embedding", weights.embedding, shape.vocab, 1);
+  for (const ModelPart& part : model_parts(Architecture{}, shape, weights))
+    check(part.what, *part.values, part.rows, 1);
+  expects(weights.mlp_output.empty() || weights.mlp_output.size() == weights.layers.size(),
+          "emit: an MLP projection for every layer, or none");
+  for (const auto& x : weights.mlp_output) check("MLP output", x, shape.mlp_width, 1);
 }
 
 std::map<std::string, std::string> with_format(const std::map<std::string, std::string>& metadata) {
@@ -176,11 +199,20 @@ std::map<std::string, std::string> with_format(const std::map<std::string, std::
 }  // namespace
 
 std::vector<TensorInfo> emitted_tensors(const Architecture& arch, const ModelShape& shape,
-                                        bool with_embedding, DType dtype) {
+                                        const HeadWeights& weights, DType dtype) {
   const std::int64_t d = shape.d_model, q = shape.heads * shape.head_dim,
                      kv = shape.kv_heads * shape.head_dim;
   std::vector<TensorInfo> out;
-  if (with_embedding) out.push_back({arch.embedding, dtype, {shape.vocab, d}});
+  const auto need_name = [&](const char* what, const std::string& name) {
+    if (name.empty())
+      throw UsageError(
+          fmt::format("architecture {} does not name its {}, which this recipe writes", arch.name, what));
+  };
+  for (const ModelPart& part : model_parts(arch, shape, weights)) {
+    need_name(part.what, part.name);
+    out.push_back({part.name, dtype, part.rows == 1 ? std::vector{d} : std::vector{part.rows, d}});
+  }
+  if (!weights.mlp_output.empty()) need_name("MLP output projection", arch.mlp_output);
   for (std::int64_t l = 0; l < shape.layers; ++l) {
     if (arch.fusion == A::Fusion::separate) {
       out.push_back({layer_name(arch.query, l), dtype, matrix_shape(arch, q, d)});
@@ -190,6 +222,8 @@ std::vector<TensorInfo> emitted_tensors(const Architecture& arch, const ModelSha
       out.push_back({layer_name(arch.qkv, l), dtype, matrix_shape(arch, q + 2 * kv, d)});
     }
     out.push_back({layer_name(arch.output, l), dtype, matrix_shape(arch, d, q)});
+    if (!weights.mlp_output.empty())
+      out.push_back({layer_name(arch.mlp_output, l), dtype, matrix_shape(arch, d, shape.mlp_width)});
   }
   return out;
 }
@@ -200,11 +234,19 @@ void emit(const std::string& path, const Architecture& arch, const ModelShape& s
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
     throw UsageError(fmt::format("weights are written as F32, F16 or BF16, not {}", dtype_name(dtype)));
   check_weights(shape, weights, dtype, query_factor(arch, shape));
-  const bool with_embedding = !weights.embedding.empty();
-  SafetensorsWriter writer(path, with_format(metadata), emitted_tensors(arch, shape, with_embedding, dtype));
-  writer.append_as(dtype, weights.embedding);
+  SafetensorsWriter writer(path, with_format(metadata), emitted_tensors(arch, shape, weights, dtype));
+  for (const ModelPart& part : model_parts(arch, shape, weights)) writer.append_as(dtype, *part.values);
   LayerWriter layers(arch, shape, dtype, writer);
-  for (const LayerHeads& layer : weights.layers) layers.write(layer);
+  const auto width = static_cast<std::size_t>(shape.mlp_width), d = static_cast<std::size_t>(shape.d_model);
+  for (std::size_t l = 0; l < weights.layers.size(); ++l) {
+    layers.write(weights.layers[l]);
+    if (weights.mlp_output.empty()) continue;
+    const std::vector<float>& mlp = weights.mlp_output[l];
+    if (arch.orientation == A::Orientation::in_out)
+      writer.append_as(dtype, transposed(mlp, d, width));
+    else
+      writer.append_as(dtype, mlp);
+  }
   writer.commit();
 }
 

@@ -8,9 +8,10 @@
 
 namespace aloft {
 
-/// Names, dtype and shapes of what emit() would write, in file order.
+/// Names, dtype and shapes of what emit() would write, in file order. Throws UsageError when the weights hold
+/// a part that the architecture does not name.
 [[nodiscard]] std::vector<TensorInfo> emitted_tensors(const Architecture& arch, const ModelShape& shape,
-                                                      bool with_embedding, DType dtype);
+                                                      const HeadWeights& weights, DType dtype);
 
 /// Writes `weights` as the checkpoint tensors of `arch` (atomically). dtype: F32, F16 or BF16. `metadata` is
 /// added to `format: pt`; nothing in the file depends on time, path or thread count.

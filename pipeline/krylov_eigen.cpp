@@ -16,7 +16,7 @@ constexpr std::uint64_t kStream = 0x6b72'796c'6f76ULL;  // "krylov": of the star
 constexpr double kResidual = 1e-6;                      // relative to |λ₁|
 // Products with x are cheap beside orthogonalising against the basis and solving in it, so the basis grows by
 // x^9 a step: the sample's 256 pairs need 640 directions, with plain x 1500. Odd, to keep signs apart.
-constexpr int kPower = 9;
+constexpr int kSparsePower = 9;
 // Flat spectra need more: then this much room at least, and with the room gone a residual that still leaves
 // values good to about its square and turns only directions of nearly equal value.
 constexpr std::int64_t kRoom = 1536;
@@ -35,11 +35,10 @@ std::vector<std::size_t> by_magnitude(const std::vector<double>& values) {
   return order;
 }
 
-EigenPairs solve_dense(Context& ctx, RealCsrView x, std::int64_t k) {
-  const std::int64_t n = x.rows;
+EigenPairs solve_dense(Context& ctx, std::int64_t n, const SymmetricProduct& x, std::int64_t k) {
   Matrix dense(ctx.device(), n, n);
   const Matrix one = identity(ctx.device(), n);
-  ctx.linear().spmm(x, one.view(), dense.view());
+  x(one.view(), dense.view());
   Buffer<double> values(ctx.device(), static_cast<std::size_t>(n));
   ctx.linear().eigh(dense.view(), values.data(), dense.view());
   const Matrix rows = transposed(ctx, dense.view());
@@ -59,12 +58,15 @@ EigenPairs solve_dense(Context& ctx, RealCsrView x, std::int64_t k) {
 /// An orthonormal basis of a Krylov space, one direction a row, and x projected onto it.
 class KrylovBasis {
  public:
-  KrylovBasis(Context& ctx, RealCsrView x, std::int64_t capacity, std::uint64_t seed)
+  KrylovBasis(Context& ctx, std::int64_t n, const SymmetricProduct& x, int power, std::int64_t capacity,
+              std::uint64_t seed)
       : ctx_(ctx),
+        n_(n),
         x_(x),
-        rows_(ctx.device(), capacity, x.rows),
-        block_(ctx.device(), x.rows, kBlock),
-        product_(ctx.device(), x.rows, kBlock),
+        power_(power),
+        rows_(ctx.device(), capacity, n),
+        block_(ctx.device(), n, kBlock),
+        product_(ctx.device(), n, kBlock),
         capacity_(capacity),
         seed_(seed) {
     ctx.linear().fill_normal(block_.view(), seed, kStream, 1);
@@ -74,11 +76,11 @@ class KrylovBasis {
 
   [[nodiscard]] std::int64_t size() const { return size_; }
 
-  /// Adds the part of x^kPower × (the last block) that is new.
+  /// Adds the part of x^power × (the last block) that is new.
   void grow() {
     LinearOps& linear = ctx_.linear();
-    for (int i = 1; i < kPower; ++i) {
-      linear.spmm(x_, product_.view(), block_.view());
+    for (int i = 1; i < power_; ++i) {
+      x_(product_.view(), block_.view());
       std::swap(product_, block_);
     }
     std::swap(product_, block_);
@@ -86,7 +88,7 @@ class KrylovBasis {
     // A trace of fresh random directions: it changes nothing while the block brings news, and replaces it
     // when the powers of x lead nowhere new (low rank, or eigenvalues of high multiplicity).
     linear.fill_normal(product_.view(), seed_, kStream + static_cast<std::uint64_t>(size_),
-                       kFresh / std::sqrt(static_cast<double>(x_.rows)));
+                       kFresh / std::sqrt(static_cast<double>(n_)));
     linear.add_scaled(1, product_.view(), block_.view());
     for (int pass = 0; pass < 2;
          ++pass) {  // once leaves rounding amplified by the cancellation, twice is enough
@@ -112,7 +114,7 @@ class KrylovBasis {
     const auto lambda = to_host(values), v = to_host(vectors);
     const auto order = by_magnitude(lambda);
 
-    EigenPairs out{{}, Matrix(ctx_.device(), k, x_.rows)};
+    EigenPairs out{{}, Matrix(ctx_.device(), k, n_)};
     std::vector<double> chosen(static_cast<std::size_t>(k * size_));  // row i: coordinates of pair i
     for (std::int64_t i = 0; i < k; ++i) {
       const std::size_t from = order[static_cast<std::size_t>(i)];
@@ -127,17 +129,16 @@ class KrylovBasis {
   }
 
  private:
-  [[nodiscard]] ConstMatrixView basis() const { return {rows_.data.data(), size_, x_.rows}; }
+  [[nodiscard]] ConstMatrixView basis() const { return {rows_.data.data(), size_, n_}; }
 
   /// Makes block_ part of the basis, and its product with x part of the projected matrix.
   void append() {
     LinearOps& linear = ctx_.linear();
     expects(size_ + kBlock <= capacity_, "room for another block");
     const Matrix rows = transposed(ctx_, block_.view());
-    ctx_.device().copy(rows_.data.data() + size_ * x_.rows, rows.data.data(),
-                       rows.data.size() * sizeof(double));
+    ctx_.device().copy(rows_.data.data() + size_ * n_, rows.data.data(), rows.data.size() * sizeof(double));
     size_ += kBlock;
-    linear.spmm(x_, block_.view(), product_.view());
+    x_(block_.view(), product_.view());
     Matrix inner(ctx_.device(), kBlock,
                  size_);  // rows of the symmetric projection: up to and with its diagonal block
     linear.gemm(1, Op::transpose, product_.view(), Op::transpose, basis(), 0, inner.view());
@@ -147,7 +148,9 @@ class KrylovBasis {
   }
 
   Context& ctx_;
-  RealCsrView x_;
+  std::int64_t n_;
+  const SymmetricProduct& x_;
+  int power_;
   Matrix rows_;                                 // [capacity, n]
   Matrix block_, product_;                      // [n, kBlock]; product_ = x block_ between calls
   std::vector<std::vector<double>> projected_;  // [size_] rows, up to and with their diagonal block
@@ -156,35 +159,34 @@ class KrylovBasis {
 };
 
 /// max_i ‖x v_i − λ_i v_i‖.
-double largest_residual(Context& ctx, RealCsrView x, const EigenPairs& pairs) {
+double largest_residual(Context& ctx, std::int64_t n, const SymmetricProduct& x, const EigenPairs& pairs) {
   const auto k = static_cast<std::int64_t>(pairs.values.size());
   Matrix columns = transposed(ctx, pairs.vectors.view());
-  Matrix residual(ctx.device(), x.rows, k);
-  ctx.linear().spmm(x, columns.view(), residual.view());
+  Matrix residual(ctx.device(), n, k);
+  x(columns.view(), residual.view());
   const auto lambda = to_device(ctx.device(), std::span(pairs.values));
   ctx.linear().scale(columns.view(), nullptr, lambda.data());
   ctx.linear().add_scaled(-1, columns.view(), residual.view());
   const Matrix rows = transposed(ctx, residual.view());
-  const ConstMatrixView each(rows.data.data(), 1, x.rows, k);
+  const ConstMatrixView each(rows.data.data(), 1, n, k);
   const auto squares = inner_products(ctx, each, each);
   return std::sqrt(*std::max_element(squares.begin(), squares.end()));
 }
 
 }  // namespace
 
-EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
-                              std::string_view stage) {
-  expects(x.rows == x.cols && k >= 1 && k <= x.rows, "k eigenpairs of a square matrix, 1 <= k <= n");
-  const std::int64_t n = x.rows;
+EigenPairs largest_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& x, std::int64_t k,
+                              int power, std::uint64_t seed, std::string_view stage) {
+  expects(k >= 1 && k <= n, "k eigenpairs of a square matrix, 1 <= k <= n");
   // Below this the dense solver is as fast as the smallest Krylov space that would do.
-  if (n <= std::max<std::int64_t>(1024, 4 * k)) return solve_dense(ctx, x, k);
+  if (n <= std::max<std::int64_t>(1024, 4 * k)) return solve_dense(ctx, n, x, k);
 
   const auto whole = [](std::int64_t directions) { return directions / kBlock * kBlock; };
   const std::int64_t first =
       whole(5 * k / 2 + kBlock - 1);  // where the sample corpus has converged for k = 256
   const std::int64_t capacity = std::min(whole(n), std::max(4 * first, kRoom));
   std::int64_t next_check = std::min(capacity, first);
-  KrylovBasis basis(ctx, x, capacity, seed);
+  KrylovBasis basis(ctx, n, x, power, capacity, seed);
   while (true) {
     ctx.check_interrupt();
     ctx.progress().update(stage, static_cast<double>(basis.size()), static_cast<double>(next_check),
@@ -194,7 +196,7 @@ EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::
       continue;
     }
     EigenPairs pairs = basis.ritz_pairs(k);
-    const double residual = largest_residual(ctx, x, pairs);
+    const double residual = largest_residual(ctx, n, x, pairs);
     const bool full = basis.size() + kBlock > capacity;
     if (residual <= (full ? kGoodEnough : kResidual) * std::abs(pairs.values[0])) return pairs;
     if (full)
@@ -205,6 +207,13 @@ EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::
                       k, n, n, basis.size(), residual / std::abs(pairs.values[0])));
     next_check = std::min(capacity, basis.size() + std::max(kBlock, whole(basis.size() / 8)));
   }
+}
+
+EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
+                              std::string_view stage) {
+  expects(x.rows == x.cols, "eigenpairs of a square matrix");
+  const auto product = [&](ConstMatrixView in, MatrixView out) { ctx.linear().spmm(x, in, out); };
+  return largest_eigenpairs(ctx, x.rows, product, k, kSparsePower, seed, stage);
 }
 
 }  // namespace aloft

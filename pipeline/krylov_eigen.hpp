@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -14,11 +15,19 @@ struct EigenPairs {
   Matrix vectors;              ///< [k, n]: row i belongs to values[i], rows orthonormal
 };
 
-/// The k eigenpairs of largest magnitude of the sparse symmetric x [n, n], k <= n, to a residual of 1e-6 |λ₁|
-/// (eigenvalues: its square over the gap). Small matrices go to the dense solver; larger ones to a randomized
-/// block Krylov space (Musco and Musco, 2015) with full orthogonalisation and Rayleigh-Ritz. Spectra so flat
-/// that a space of 10 k directions (1536 at least) does not get there are accepted at 1e-3; throws
-/// NumericError above that.
+/// y = A·x for a symmetric A [n, n]; x and y [n, columns], on the device.
+using SymmetricProduct = std::function<void(ConstMatrixView x, MatrixView y)>;
+
+/// The k eigenpairs of largest magnitude of a symmetric matrix [n, n] known by its products, k <= n, to a
+/// residual of 1e-6 |λ₁| (eigenvalues: its square over the gap). Small matrices go to the dense solver;
+/// larger ones to a randomized block Krylov space (Musco and Musco, 2015) with full orthogonalisation and
+/// Rayleigh-Ritz, which grows by A^power a step (odd, to keep signs apart: more is cheaper where products
+/// are). Spectra so flat that a space of 10 k directions (1536 at least) does not get there are accepted at
+/// 1e-3; throws NumericError above that.
+[[nodiscard]] EigenPairs largest_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& product,
+                                            std::int64_t k, int power, std::uint64_t seed,
+                                            std::string_view stage);
+/// The same of a sparse symmetric x.
 [[nodiscard]] EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
                                             std::string_view stage);
 

@@ -85,6 +85,7 @@ ModelConfig parse_model_config(const std::string& json_text, const std::string& 
   c.kv_heads = size_under(fields, {"num_key_value_heads"});
   c.head_dim = size_under(fields, {"head_dim"});
   c.d_model = size_under(fields, {"hidden_size", "n_embd"});
+  c.mlp_width = size_under(fields, {"intermediate_size", "n_inner"});
   c.context = size_under(fields, {"max_position_embeddings", "n_positions"});
   c.vocab = size_under(fields, {"vocab_size"});
   if (c.heads && c.kv_heads && *c.heads % *c.kv_heads != 0)

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "host/error.hpp"
 #include "pipeline/run_config.hpp"
@@ -45,6 +46,11 @@ ModelShape resolve_shape(const ModelFlags& flags, const ModelConfig& config, con
     throw UsageError(
         fmt::format("--model-vocab-size {} is below the corpus vocabulary of {}", shape.vocab, corpus_vocab));
   shape.rotary_dim = rotary_dim(arch, shape);
+  const bool own_mlp =
+      flags.d_model && flags.d_model != config.d_model;  // a config's MLP belongs to its width
+  shape.mlp_width =
+      prefer(flags.mlp_width, own_mlp ? std::nullopt : config.mlp_width,
+             static_cast<std::int64_t>(std::llround(arch.mlp_ratio * static_cast<double>(shape.d_model))));
   return shape;
 }
 

@@ -23,6 +23,13 @@ using Note = std::function<void(const std::string&)>;
 // A new version of a stage's arithmetic must not take an older one's artifact for its own.
 constexpr const char* kArtifactVersion = "aloft artifacts 2";
 
+std::string table_names(const Architecture& arch) {
+  std::string out = arch.embedding;
+  for (const std::string* name : {&arch.head, &arch.position_embedding})
+    if (!name->empty()) out += " " + *name;
+  return out;
+}
+
 std::string key_of(std::initializer_list<std::string> parts) {
   std::string text = kArtifactVersion;
   for (const std::string& part : parts) text += '\n' + part;
@@ -73,9 +80,16 @@ class Run {
             " normalises queries and keys, so its scores are not those of the designed kernel");
     if (arch_.rope_scaling != "none" && arch_.rope_scaling != "linear")
       note_("note: RoPE scaling '" + arch_.rope_scaling +
-            "' is not modelled; the order of its frequencies is all that matters here");
-    const bool reads = recipe_reads_corpus(c_.compose.recipe);
-    if (reads) {
+            "' is not modelled; " +
+            (is_offset_recipe(c_.compose.recipe)
+                 ? "designed heads are made for the unscaled frequencies"
+                 : "the order of its frequencies is all that matters here"));
+    const bool offset = is_offset_recipe(c_.compose.recipe);
+    const bool reads = offset || recipe_reads_corpus(c_.compose.recipe);
+    if (offset) {
+      obtain_counts();
+      fit_factors();
+    } else if (reads) {
       obtain_counts();
       embed_and_project();
       decompose_and_expand();
@@ -106,6 +120,10 @@ class Run {
     shape_ = resolve_shape(flags_, model_config_, arch_, corpus.vocab);
     settle_plan(corpus);
     // What is wrong with the rest of the request should be known before hours of counting.
+    if (is_offset_recipe(c_.compose.recipe)) {
+      layout_ = layout_of(c_.offset, c_.compose.recipe, arch_, shape_, c_.lags, corpus.vocab);
+      return;
+    }
     (void)expand_params();
     if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
       (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus.vocab, shape_.d_model);
@@ -284,16 +302,67 @@ class Run {
     pr_target_ = p.pr_target;
   }
 
+  void fit_factors() {
+    if (c_.compose.recipe == "unigram") {
+      factors_ = unigram_factors(counts_, layout_);
+      return;
+    }
+    const FactorParams& p = c_.offset.factors;
+    const auto given = [](const std::optional<double>& x) {
+      return x ? fmt::format("{}", *x) : std::string("-");
+    };
+    const std::string key =
+        key_of({"factors", counts_key_,
+                fmt::format("{} {} {} {} {} {}", static_cast<int>(p.estimator), layout_.lags, layout_.d_s,
+                            layout_.d_o, static_cast<int>(c_.offset.control), c_.seed),
+                fmt::format("{} {} {}", given(p.alpha), given(p.kappa), given(p.ridge))});
+    factors_ = stage<LagFactors>("factors", "factors.safetensors", key, load_factors, [&] {
+      try {
+        if (c_.offset.control == Control::none)
+          return offset_factors(ctx_, counts_, c_.offset, layout_, c_.seed);
+        return offset_factors(ctx_, controlled_counts(ctx_, counts_, c_.offset.control, c_.seed), c_.offset,
+                              layout_, c_.seed);
+      } catch (const InputError& e) {
+        throw InputError((c_.counts_file.empty() ? "the corpus" : c_.counts_file) + ": " + e.what());
+      }
+    });
+    if (factors_.holdout_positions == 0)
+      note_(
+          "note: these counts hold no slice of their text (it was too short, or another program counted): "
+          "the "
+          "recipe's scalars are defaults");
+  }
+
+  // Zeros for the MLP's output where the recipe asks for silent beginnings.
+  void silence_mlp(HeadWeights& weights) const {
+    if (c_.compose.recipe != "zero-proj" && !c_.offset.placement.zero_outputs) return;
+    if (arch_.mlp_output.empty() || shape_.mlp_width == 0) {
+      note_("note: the MLP's output projection is left to the model: " +
+            std::string(arch_.mlp_output.empty() ? "the architecture does not name it" : "give --mlp-width"));
+      return;
+    }
+    weights.mlp_output.assign(
+        static_cast<std::size_t>(shape_.layers),
+        std::vector<float>(static_cast<std::size_t>(shape_.mlp_width * shape_.d_model)));
+  }
+
   void compose_and_emit(bool reads) {
     ComposeParams p = c_.compose;
     p.seed = c_.seed;
-    p.init_std = arch_.init_std;
+    p.init_std = flags_.init_std.value_or(arch_.init_std);
     p.residual_scaled = arch_.init_residual_scaled;
     Composition composed;
-    {
+    const bool offset = is_offset_recipe(p.recipe);
+    if (offset) {
+      const auto timed = ctx_.scope("compose");
+      composed = compose_offset(ctx_, p, c_.offset, arch_, shape_, layout_, factors_);
+      write_file(folder_.file("offset.json"),
+                 offset_report_json(c_.offset, p.recipe, layout_, factors_, composed));
+    } else {
       const auto timed = ctx_.scope("compose");
       composed = compose(ctx_, p, shape_, reads ? &expanded_ : nullptr, reads ? &embedding_ : nullptr);
     }
+    silence_mlp(composed.weights);
     out_.composition = composed.layers;
     if (reads && !p.emit_embedding)
       note_(
@@ -305,8 +374,8 @@ class Run {
       emit(folder_.file("init.safetensors"), arch_, shape_, composed.weights, c_.dtype, metadata);
       if (c_.save_heads) save_heads(folder_.file("heads.safetensors"), shape_, composed.weights, metadata);
     }
-    out_.tensors = emitted_tensors(arch_, shape_, !composed.weights.embedding.empty(), c_.dtype).size();
-    if (reads) report(composed.layers);
+    out_.tensors = emitted_tensors(arch_, shape_, composed.weights, c_.dtype).size();
+    if (reads && !offset) report(composed.layers);
   }
 
   // Same request, same bytes: nothing here depends on time, path or thread count.
@@ -314,7 +383,11 @@ class Run {
     std::map<std::string, std::string> m{{"producer", "aloft"},
                                          {"architecture", arch_.name},
                                          {"recipe", c_.compose.recipe},
-                                         {"seed", std::to_string(c_.seed)}};
+                                         {"seed", std::to_string(c_.seed)},
+                                         // what a loader must know to serve models of the other orientation
+                                         {"orientation", arch_.orientation == Architecture::Orientation::out_in ? "out_in" : "in_out"},
+                                         {"tables", table_names(arch_)},
+                                         {"tied_head", arch_.tied_head ? "true" : "false"}};
     if (!out_.corpus_hash.empty()) m["corpus_hash"] = out_.corpus_hash;
     return m;
   }
@@ -367,6 +440,8 @@ class Run {
   Projections projections_;
   Spectra spectra_;
   ExpandedSpectra expanded_;
+  OffsetLayout layout_;
+  LagFactors factors_;
 };
 
 }  // namespace

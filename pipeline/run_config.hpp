@@ -8,6 +8,7 @@
 #include "host/corpus.hpp"
 #include "host/safetensors.hpp"
 #include "pipeline/architecture.hpp"
+#include "pipeline/run_offset.hpp"
 #include "pipeline/stages.hpp"
 
 namespace aloft {
@@ -15,8 +16,8 @@ namespace aloft {
 /// Sizes as the user gave them; what is absent comes from the model config, then from a default where one is
 /// sensible.
 struct ModelFlags {
-  std::optional<std::int64_t> layers, heads, kv_heads, head_dim, d_model, context, vocab;
-  std::optional<double> rope_base;
+  std::optional<std::int64_t> layers, heads, kv_heads, head_dim, d_model, context, vocab, mlp_width;
+  std::optional<double> rope_base, init_std;
 };
 
 /// Everything `aloft init` was asked to do.
@@ -34,6 +35,7 @@ struct RunConfig {
 
   ExpandParams expand;  ///< layer_lags empty: layer l takes lag l+1, the last lag repeats
   ComposeParams compose;
+  OffsetConfig offset;
   DType dtype = DType::f32;
   bool save_heads = false;
 

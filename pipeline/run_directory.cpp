@@ -93,9 +93,9 @@ RunDirectory::Lock::~Lock() {
 
 const std::vector<std::string>& RunDirectory::file_names() {
   static const std::vector<std::string> all{
-      "init.safetensors",    "heads.safetensors",     "counts.safetensors",
-      "vocab.json",          "embedding.safetensors", "projections.safetensors",
-      "spectra.safetensors", "expanded.safetensors",  "spectra.json"};
+      "init.safetensors",      "heads.safetensors",       "counts.safetensors",  "vocab.json",
+      "embedding.safetensors", "projections.safetensors", "spectra.safetensors", "expanded.safetensors",
+      "spectra.json",          "factors.safetensors",     "offset.json"};
   return all;
 }
 

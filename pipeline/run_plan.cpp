@@ -77,37 +77,48 @@ RunPlan plan_run(const RunConfig& config, const ModelShape& shape, const CorpusF
   const std::uint64_t weights = layers * heads_rows * d;
   const std::uint64_t out_bytes = dtype_bytes(config.dtype);
 
-  if (recipe_reads_corpus(config.compose.recipe)) {
+  const bool offset = is_offset_recipe(config.compose.recipe);
+  const bool spectral = !offset && recipe_reads_corpus(config.compose.recipe);
+  if (offset || spectral) {
     CountParams count = count_params(config, corpus, plan.device_budget);
     plan.count = plan_count(count, *backend.count);
     const std::uint64_t counts = plan.count.result_bytes, lag = counts / lags;
     const std::uint64_t embedding = v * d * kReal, squares = lags * d * d * kReal;
     stage("count", plan.count.total_bytes(), counts, strategy_name(plan.count.strategy));
     if (plan.count.on_device) plan.stages.back().memory_bytes = kProgram + counts + plan.count.staging_bytes;
-    stage("embed", counts + embedding + embed_bytes(config, v, d, lag), v * d * 4, config.embedding);
-    stage("project", counts + 3 * embedding + lag + 5 * squares, 4 * squares, "");
-    stage("decompose", counts + embedding + 8 * squares, squares + lags * d * kReal, "");
-    stage("expand", counts + embedding + 10 * squares, layers * d * d * kReal, "");
-    if (config.null_tokens > 0) {
-      const std::uint64_t held = counts + 3 * embedding + 5 * squares;
-      const auto rest = [&](std::uint64_t budget, std::uint64_t taken) {
-        return budget == 0 ? 0 : std::max<std::uint64_t>(budget - std::min(budget, taken), 1);
-      };
-      count.strategy = CountStrategy::automatic;
-      count.repeatable = true;
-      count.expected_tokens =
-          std::min(config.null_tokens, std::max<std::uint64_t>(corpus.expected_tokens, 1));
-      count.memory_bytes = rest(config.memory_bytes, kProgram + held);
-      count.device_bytes = rest(plan.device_budget, held);
-      plan.null = count;
-      const CountPlan null = plan_count(count, *backend.count);
-      stage("null", held + null.total_bytes(), 0,
-            fmt::format("{} shuffled tokens, {}", count.expected_tokens, strategy_name(null.strategy)));
+    if (offset) {
+      // The class means and discriminants of all designed lags, half the width each; the Krylov basis.
+      const std::uint64_t means = v * std::min(lags, layers) * d / 2 * kReal;
+      stage("factors", 3 * counts + 3 * means + 5 * embedding, embedding, "");
+    }
+    if (spectral) {
+      stage("embed", counts + embedding + embed_bytes(config, v, d, lag), v * d * 4, config.embedding);
+      stage("project", counts + 3 * embedding + lag + 5 * squares, 4 * squares, "");
+      stage("decompose", counts + embedding + 8 * squares, squares + lags * d * kReal, "");
+      stage("expand", counts + embedding + 10 * squares, layers * d * d * kReal, "");
+      if (config.null_tokens > 0) {
+        const std::uint64_t held = counts + 3 * embedding + 5 * squares;
+        const auto rest = [&](std::uint64_t budget, std::uint64_t taken) {
+          return budget == 0 ? 0 : std::max<std::uint64_t>(budget - std::min(budget, taken), 1);
+        };
+        count.strategy = CountStrategy::automatic;
+        count.repeatable = true;
+        count.expected_tokens =
+            std::min(config.null_tokens, std::max<std::uint64_t>(corpus.expected_tokens, 1));
+        count.memory_bytes = rest(config.memory_bytes, kProgram + held);
+        count.device_bytes = rest(plan.device_budget, held);
+        plan.null = count;
+        const CountPlan null = plan_count(count, *backend.count);
+        stage("null", held + null.total_bytes(), 0,
+              fmt::format("{} shuffled tokens, {}", count.expected_tokens, strategy_name(null.strategy)));
+      }
     }
   }
   const std::uint64_t embedding_out = static_cast<std::uint64_t>(shape.vocab) * d;
-  const bool emits_embedding = recipe_reads_corpus(config.compose.recipe) && config.compose.emit_embedding;
-  const std::uint64_t emitted = weights + (emits_embedding ? embedding_out : 0);
+  const bool emits_embedding = offset || (spectral && config.compose.emit_embedding);
+  // offset: an untied head as well, or a table of positions
+  const std::uint64_t emitted = weights + (emits_embedding ? embedding_out : 0) +
+                                (offset ? embedding_out + static_cast<std::uint64_t>(shape.context) * d : 0);
   stage("compose and emit",
         weights * sizeof(float) + weights / layers * 3 * kReal + 2 * embedding_out * kReal,
         emitted * out_bytes + (config.save_heads ? emitted * sizeof(float) : 0), "");

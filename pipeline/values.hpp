@@ -13,6 +13,17 @@
 
 namespace aloft {
 
+/// Short blocks of the token stream, evenly spread over it, each with the tokens around it
+/// (offset/holdout.hpp).
+struct Holdout {
+  struct Block {
+    std::int64_t first = 0;                       ///< where its tokens start in ids
+    std::int64_t before = 0, own = 0, after = 0;  ///< how many stand before, in and after the block
+  };
+  std::vector<std::uint32_t> ids;  ///< may hold document breaks
+  std::vector<Block> blocks;
+};
+
 /// J_1..J_max_lag and the unigram of one corpus. Exact.
 struct Counts {
   std::int64_t vocab = 0;
@@ -22,6 +33,7 @@ struct Counts {
   std::vector<std::uint64_t> unigram;  ///< [vocab]
   std::vector<CountCsr> lags;          ///< [max_lag] of [vocab, vocab]
   std::vector<std::uint64_t> pairs;    ///< [max_lag] N_n = sum of J_n
+  Holdout holdout;                     ///< part of the corpus and of these counts; may be empty
 };
 
 /// Token embedding: row i is token i in the coordinates that every later d×d matrix uses.
@@ -89,6 +101,7 @@ struct ModelShape {
   std::int64_t vocab = 0;  ///< rows of the model's embedding, >= the corpus vocabulary
   double rope_base = 10000;
   std::int64_t rotary_dim = 0;  ///< rows of a head that RoPE rotates, even; 0: no RoPE
+  std::int64_t mlp_width = 0;   ///< hidden width of an MLP; 0: not known
 };
 
 /// One layer's attention in the canonical form: y = Σ_h W_O,hᵀ Σ_j p_hj W_V,g(h) x_j, scores q·k/√d_h with
@@ -105,7 +118,13 @@ struct LayerHeads {
 /// What a recipe designed, for one model.
 struct HeadWeights {
   std::vector<LayerHeads> layers;
-  std::vector<float> embedding;  ///< [shape.vocab, d] or empty: leave the model's own
+  // Each empty where the recipe leaves the model's own.
+  std::vector<float> embedding;                ///< [shape.vocab, d]
+  std::vector<float> head;                     ///< [shape.vocab, d]; untied heads only
+  std::vector<float> position;                 ///< [shape.context, d] table of learned positions
+  std::vector<float> final_norm;               ///< [d] gain
+  std::vector<float> final_norm_bias;          ///< [d]
+  std::vector<std::vector<float>> mlp_output;  ///< [layers] of [d, mlp_width], as nn.Linear's weight
 };
 
 }  // namespace aloft

@@ -42,7 +42,7 @@ def read_benchmarks(paths):
     for path in paths:
         with open(path) as file:
             report = json.load(file)
-        contexts.append(report["context"])
+        contexts.append({k: v for k, v in report["context"].items() if k not in ("host_name", "executable")})
         for entry in report["benchmarks"]:
             if entry.get("run_type") == "aggregate" or entry.get("error_occurred"):
                 continue

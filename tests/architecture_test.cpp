@@ -54,6 +54,10 @@ TEST(ArchitectureParsing, BuiltInsAreWhatTheyAreCalled) {
   EXPECT_EQ(gpt2.position_embedding, "transformer.wpe.weight");
   EXPECT_TRUE(gpt2.tied_head);
   EXPECT_TRUE(gpt2.init_residual_scaled);
+  EXPECT_EQ(gpt2.final_norm, "transformer.ln_f.weight");
+  EXPECT_EQ(gpt2.final_norm_bias, "transformer.ln_f.bias");
+  EXPECT_EQ(gpt2.mlp_output, "transformer.h.{layer}.mlp.c_proj.weight");
+  EXPECT_EQ(gpt2.mlp_ratio, 4);
 
   const Architecture llama = parse_architecture(built_in("llama"), "llama");
   EXPECT_TRUE(llama.grouped_query);
@@ -61,6 +65,19 @@ TEST(ArchitectureParsing, BuiltInsAreWhatTheyAreCalled) {
   EXPECT_EQ(llama.pairing, Architecture::Pairing::half);
   EXPECT_EQ(llama.rope_base, 10000);
   EXPECT_FALSE(llama.score_scale.has_value());
+  EXPECT_EQ(llama.final_norm, "model.norm.weight");
+  EXPECT_EQ(llama.final_norm_bias, "");
+  EXPECT_EQ(llama.mlp_ratio, 0);  // SwiGLU's width is no fixed multiple
+}
+
+TEST(ArchitectureParsing, PartsOfTheOffsetRecipeAreOptional) {
+  json j = json::parse(built_in("gpt2"));
+  for (const char* name : {"final_norm_bias", "mlp_output", "mlp_ratio"}) j["tensors"].erase(name);
+  EXPECT_EQ(parse_architecture(j.dump(), "x").final_norm, "transformer.ln_f.weight");
+  j["tensors"].erase("final_norm");
+  EXPECT_EQ(parse_architecture(j.dump(), "x").final_norm, "");
+  j["tensors"]["final_norm_bias"] = "b";
+  EXPECT_NE(refusal(j.dump()).find("tensors.final_norm_bias: needs final_norm beside it"), std::string::npos);
 }
 
 TEST(ArchitectureParsing, EveryOptionalFieldIsRead) {
@@ -151,6 +168,13 @@ TEST(ArchitectureParsing, EveryWrongValueIsNamed) {
       {"/tensors/value", "model.layers.{layer}.self_attn.k_proj.weight",
        "tensors.value: the name is used twice"},
       {"/tensors/head", "model.embed_tokens.weight", "tensors.head: the name is used twice"},
+      {"/tensors/final_norm", "norm.{layer}", "tensors.final_norm: the name must not contain {layer}"},
+      {"/tensors/final_norm", "lm_head.weight", "tensors.final_norm: the name is used twice"},
+      {"/tensors/mlp_output", "down.weight",
+       "tensors.mlp_output: the name must contain {layer} exactly once"},
+      {"/tensors/mlp_output", 4, "tensors.mlp_output: a string is needed"},
+      {"/tensors/mlp_ratio", 0, "tensors.mlp_ratio: 0 is out of range"},
+      {"/tensors/mlp_ratio", "4", "tensors.mlp_ratio: a number is needed"},
       {"/tensors/optional_prefixes", "x", "tensors.optional_prefixes: an array of strings is needed"},
       {"/tensors/optional_prefixes", {"x", 1}, "tensors.optional_prefixes[1]: a string is needed"},
       {"/tied_head", 1, "tied_head: true or false is needed"},

@@ -11,8 +11,8 @@ namespace {
 const Cases& all_cases() {
   static const Cases all = [] {
     Cases out;
-    for (const auto make :
-         {malformed_texts, malformed_token_files, malformed_settings, malformed_counts, malformed_embeddings})
+    for (const auto make : {malformed_texts, malformed_token_files, malformed_settings, malformed_counts,
+                            malformed_holdouts, malformed_embeddings})
       for (Malformed& c : make()) out.push_back(std::move(c));
     return out;
   }();
@@ -112,6 +112,7 @@ TEST(MalformedInputs, AreAcceptedWithoutTheirDefect) {
       {"config.json", kSoundModelConfig},
       {"run.yaml", kSoundYaml},
       {"counts.safetensors", sound_counts().file()},
+      {"slice.safetensors", sound_counts_with_slice().file()},
       {"e.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 8), }", rows)},
       {"e.safetensors", embedding.file()}};
   const Words sizes{"--layers", "1", "--d-model", "8", "--heads", "2", "--pr-target", "2", "--lags", "2"};
@@ -126,6 +127,10 @@ TEST(MalformedInputs, AreAcceptedWithoutTheirDefect) {
       init_with({"--corpus", "@ids.npy", "--vocab-size", "5"}),
       init_with({"--corpus", "@t.txt", "--config", "@run.yaml"}),
       init_with({"--counts", "@counts.safetensors"}),
+      init_with({"--counts", "@slice.safetensors"}),
+      Words{"init", "--recipe", "offset", "--arch", "llama", "--counts", "@slice.safetensors", "--output",
+            "@run"} +
+          sizes,
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.npy"}),
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.safetensors"}),
       Words{"init", "--arch", "@arch.json", "--counts", "@counts.safetensors", "--output", "@run"} + sizes,

@@ -215,7 +215,7 @@ TEST_F(Emit, TensorsMetadataAndBytesAreDeterministic) {
 
   const SafetensorsReader file(path_);
   EXPECT_EQ(file.metadata(), (std::map<std::string, std::string>{{"format", "pt"}, {"recipe", "random"}}));
-  const auto declared = emitted_tensors(llama_arch, s, true, DType::bf16);
+  const auto declared = emitted_tensors(llama_arch, s, w, DType::bf16);
   ASSERT_EQ(file.tensors().size(), declared.size());
   ASSERT_EQ(declared.size(), 9u);
   for (std::size_t i = 0; i < declared.size(); ++i) {
@@ -226,7 +226,8 @@ TEST_F(Emit, TensorsMetadataAndBytesAreDeterministic) {
   EXPECT_EQ(declared[2].name, "model.layers.0.self_attn.k_proj.weight");
   EXPECT_EQ(declared[2].shape, (std::vector<std::int64_t>{16, 32}));
   EXPECT_EQ(
-      emitted_tensors(architecture("gpt2"), {1, 4, 4, 8, 32, 16, 11, 10000}, false, DType::f32)[0].shape,
+      emitted_tensors(architecture("gpt2"), {1, 4, 4, 8, 32, 16, 11, 10000}, HeadWeights{}, DType::f32)[0]
+          .shape,
       (std::vector<std::int64_t>{32, 96}));
 }
 

@@ -23,6 +23,7 @@ Cases malformed_texts();
 Cases malformed_token_files();
 Cases malformed_settings();
 Cases malformed_counts();
+Cases malformed_holdouts();
 Cases malformed_embeddings();
 
 // How the program is called
@@ -160,5 +161,8 @@ inline Tensors sound_counts() {
            {"lag2.counts", "U64", "[4]", le<std::uint64_t>({2, 1, 1, 1})}};
   return t;
 }
+
+/// The same with a held-out slice (malformed_holdout_cases.cpp).
+Tensors sound_counts_with_slice();
 
 }  // namespace aloft::cli_tests

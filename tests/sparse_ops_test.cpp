@@ -110,6 +110,37 @@ TEST_P(SparseOps, PositivePmiMatchesItsDefinition) {
   }
 }
 
+TEST_P(SparseOps, Log1pScaledMatchesItsDefinition) {
+  const HostCsr<std::uint64_t> by_hand{2, 3, {0, 2, 3}, {0, 2, 1}, {1, 4, 7}};
+  const auto hand_scale = upload_vector({2, 0.5, 0.25});
+  const auto hand = to_host(ops.log1p_scaled(by_hand.on(*backend.device).view(), hand_scale.data()));
+  EXPECT_EQ(hand.row_offsets, by_hand.row_offsets);
+  EXPECT_EQ(hand.columns, by_hand.columns);
+  for (const auto& [at, want] : {std::pair{0, std::log(3.0)}, {1, std::log(2.0)}, {2, std::log(4.5)}})
+    EXPECT_NEAR(hand.values[std::size_t(at)], want, 1e-15);
+
+  for (const int n : {1, 33, 257, 2500}) {
+    auto a = random_counts(n, n + 2, 40, 12);
+    a.values[0] = 1ull << 60;
+    std::vector<double> scale(std::size_t(n) + 2);
+    for (std::size_t j = 0; j < scale.size(); ++j)
+      scale[j] = std::pow(10.0, double(j % 19) - 9);  // tiny to huge
+    HostCsr<double> want{a.rows, a.cols, a.row_offsets, a.columns, {}};
+    for (std::size_t e = 0; e < a.values.size(); ++e)
+      want.values.push_back(double(
+          std::log1p(static_cast<long double>(a.values[e]) * static_cast<long double>(scale[a.columns[e]]))));
+    const auto on_device = upload_vector(scale);
+    const auto got = to_host(ops.log1p_scaled(a.on(*backend.device).view(), on_device.data()));
+    EXPECT_EQ(got.row_offsets, want.row_offsets);
+    EXPECT_EQ(got.columns, want.columns);
+    for (std::size_t e = 0; e < want.values.size(); ++e)
+      ASSERT_NEAR(got.values[e], want.values[e], 1e-14 * want.values[e]) << e;
+  }
+  const HostCsr<std::uint64_t> nothing{3, 5, {0, 0, 0, 0}, {}, {}};
+  const auto ones = upload_vector(std::vector<double>(5, 1));
+  EXPECT_EQ(to_host(ops.log1p_scaled(nothing.on(*backend.device).view(), ones.data())).values.size(), 0u);
+}
+
 TEST_P(SparseOps, SpmmMatchesTheDenseProduct) {
   for (const int n : {1, 31, 64, 65, 129}) {
     const auto a = random_real(n + 1, n, 20, 5);
@@ -255,6 +286,9 @@ TEST_P(SparseOps, BitsDoNotDependOnTheWorkers) {
   expect_same_bits_for_any_worker_count([&] { return to_host(ops.transpose(counts.view())).columns; });
   expect_same_bits_for_any_worker_count([&] { return to_host(ops.transpose(real.view())).values; });
   expect_same_bits_for_any_worker_count([&] { return to_host(ops.positive_pmi(counts.view())).values; });
+  const auto scale = upload_vector(std::vector<double>(2500, 0.3));
+  expect_same_bits_for_any_worker_count(
+      [&] { return to_host(ops.log1p_scaled(counts.view(), scale.data())).values; });
   expect_same_bits_for_any_worker_count([&] {
     const auto t = ops.transpose_inner(real.view());
     return std::vector<double>{t.norm2, t.inner};

@@ -15,6 +15,7 @@ class CpuLinearOps final : public LinearOps {
   RealCsr to_real(CountCsrView a, const double* row_scale) override;
   void marginals(CountCsrView a, std::uint64_t* row_sums, std::uint64_t* column_sums) override;
   RealCsr positive_pmi(CountCsrView a) override;
+  RealCsr log1p_scaled(CountCsrView a, const double* column_scale) override;
   void spmm(RealCsrView a, ConstMatrixView x, MatrixView y) override;
   TransposeInner transpose_inner(RealCsrView a) override;
 

@@ -91,6 +91,22 @@ void CpuLinearOps::spmm(RealCsrView a, ConstMatrixView x, MatrixView y) {
   }
 }
 
+RealCsr CpuLinearOps::log1p_scaled(CountCsrView a, const double* column_scale) {
+  const std::uint64_t nnz = a.row_offsets[a.rows];
+  RealCsr out{a.rows, a.cols, Buffer<std::uint64_t>(device_, static_cast<std::size_t>(a.rows) + 1),
+              Buffer<std::uint32_t>(device_, nnz), Buffer<double>(device_, nnz)};
+  std::copy_n(a.row_offsets, a.rows + 1, out.row_offsets.data());
+  std::copy_n(a.columns, nnz, out.columns.data());
+  parallel_for(
+      a.rows,
+      [&](std::int64_t i) {
+        for (std::uint64_t e = a.row_offsets[i]; e < a.row_offsets[i + 1]; ++e)
+          out.values.data()[e] = std::log1p(static_cast<double>(a.values[e]) * column_scale[a.columns[e]]);
+      },
+      kRowGrain);
+  return out;
+}
+
 RealCsr CpuLinearOps::positive_pmi(CountCsrView a) {
   std::vector<std::uint64_t> row_sums(static_cast<std::size_t>(a.rows));
   std::vector<std::uint64_t> column_sums(static_cast<std::size_t>(a.cols));

@@ -7,12 +7,16 @@
 namespace aloft::cuda {
 namespace {
 
-// Rows along the grid's y, so that no thread divides to find where it is.
-__global__ __launch_bounds__(kElementThreads) void scale_rows_and_columns(MatrixView x,
-                                                                          const double* row_scale,
-                                                                          const double* column_scale,
-                                                                          double factor) {
-  for (std::int64_t r = blockIdx.y; r < x.batch * x.rows; r += gridDim.y) {
+constexpr unsigned kAcross = 32, kDown = 8;               // threads of a block over columns and rows
+constexpr std::int64_t kMaxAcross = 32, kMaxDown = 4096;  // blocks; beyond that each thread strides
+
+// Columns along x and rows along y, so that no thread divides to find where it is.
+__global__ __launch_bounds__(kAcross* kDown) void scale_rows_and_columns(MatrixView x,
+                                                                         const double* row_scale,
+                                                                         const double* column_scale,
+                                                                         double factor) {
+  const std::int64_t rows = x.batch * x.rows, step = std::int64_t{gridDim.y} * kDown;
+  for (std::int64_t r = std::int64_t{blockIdx.y} * kDown + threadIdx.y; r < rows; r += step) {
     const double s = factor * (row_scale == nullptr ? 1.0 : row_scale[r % x.rows]);
     for (std::int64_t j = first_element(); j < x.cols; j += element_stride())
       x.data[r * x.cols + j] *= column_scale == nullptr ? s : s * column_scale[j];
@@ -22,9 +26,11 @@ __global__ __launch_bounds__(kElementThreads) void scale_rows_and_columns(Matrix
 void scale_by(CudaDevice& device, MatrixView x, const double* row_scale, const double* column_scale,
               double factor) {
   if (x.size() == 0) return;
-  const dim3 grid = element_grid(x.cols, x.batch * x.rows);
-  check(launch(scale_rows_and_columns, grid, kElementThreads, 0, device.stream(), x, row_scale, column_scale,
-               factor));
+  const std::int64_t across = (x.cols + kAcross - 1) / kAcross, down = (x.batch * x.rows + kDown - 1) / kDown;
+  const dim3 grid(static_cast<unsigned>(std::min(across, kMaxAcross)),
+                  static_cast<unsigned>(std::min(down, kMaxDown)));
+  check(launch(scale_rows_and_columns, grid, dim3(kAcross, kDown), 0, device.stream(), x, row_scale,
+               column_scale, factor));
 }
 
 }  // namespace

@@ -63,6 +63,13 @@ __global__ __launch_bounds__(kElementThreads) void write_positive(CountCsrView a
   }
 }
 
+/// values[e] = log(1 + a_e · scale of its column).
+__global__ __launch_bounds__(kElementThreads) void write_log1p(CountCsrView a, const double* column_scale,
+                                                               double* values) {
+  for (std::int64_t e = first_element(); e < a.nnz; e += element_stride())
+    values[e] = log1p(static_cast<double>(a.values[e]) * column_scale[a.columns[e]]);
+}
+
 // ---- the inner product with the transpose. Sums have one order: blocks of kEntries entries, a tree within
 // each, then the blocks' partial sums by one last block.
 
@@ -136,6 +143,16 @@ RealCsr CudaLinearOps::positive_pmi(CountCsrView a) {
   if (kept != 0)
     check(launch(write_positive, element_grid(a.nnz), kElementThreads, 0, stream, a, sums, place.data(),
                  out.columns.data(), out.values.data()));
+  return out;
+}
+
+RealCsr CudaLinearOps::log1p_scaled(CountCsrView a, const double* column_scale) {
+  RealCsr out = make_csr<double>(device_, a.rows, a.cols, a.nnz);
+  device_.copy(out.row_offsets.data(), a.row_offsets, out.row_offsets.size() * sizeof(std::uint64_t));
+  if (a.nnz == 0) return out;
+  device_.copy(out.columns.data(), a.columns, out.columns.size() * sizeof(std::uint32_t));
+  check(launch(write_log1p, element_grid(a.nnz), kElementThreads, 0, device_.stream(), a, column_scale,
+               out.values.data()));
   return out;
 }
 

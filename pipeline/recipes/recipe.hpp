@@ -22,6 +22,7 @@ struct LayerDesign {
 };
 
 [[nodiscard]] LayerDesign design_random(Context& ctx, const RecipeInput& in, std::int64_t layer);
+[[nodiscard]] LayerDesign design_zero_proj(Context& ctx, const RecipeInput& in, std::int64_t layer);
 [[nodiscard]] LayerDesign design_injection(Context& ctx, const RecipeInput& in, std::int64_t layer);
 [[nodiscard]] LayerDesign design_invariants(Context& ctx, const RecipeInput& in, std::int64_t layer);
 [[nodiscard]] LayerDesign design_mimetic(Context& ctx, const RecipeInput& in, std::int64_t layer);

@@ -19,7 +19,8 @@ enum class Part : std::uint64_t {
   orthogonal = 6,         ///< matrix: 0 query, 1 key, 2 value, 3 output
   mimetic_query_key = 7,  ///< matrix: query head
   mimetic_value = 8,
-  mimetic_start = 9,     ///< matrix: kv head; start of the subspace iteration
+  mimetic_start = 9,  ///< matrix: kv head; start of the subspace iteration
+  head = 11,
   invariant_basis = 10,  ///< matrix: 0 input directions, 1 query output, 2 key output directions
 };
 

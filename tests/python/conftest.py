@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -11,15 +12,16 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "python"))
+PROGRAM = os.environ.get("ALOFT_PROGRAM", str(ROOT / "build/release/aloft"))
 
 
 def from_program(folder, case):
-    program = os.environ.get("ALOFT_PROGRAM", str(ROOT / "build/release/aloft"))
     architecture = case.built_in
     if architecture is None:
         architecture = str(folder / "architecture.json")
         Path(architecture).write_text(json.dumps(case.architecture))
-    command = [program, "init", "--recipe", "random", "--arch", architecture, "--layers", case.layers, "--heads", case.heads]
+    command = [PROGRAM, "init", "--recipe", "random", "--arch", architecture, "--layers", case.layers, "--heads", case.heads]
     command += ["--kv-heads", case.kv_heads, "--d-model", case.d_model, "--context", case.context]
     command += ["--model-vocab-size", case.vocab, "--seed", 3, "--save-heads", "--output", folder]
     subprocess.run([str(word) for word in command], check=True)

@@ -95,7 +95,10 @@ cudaError_t execute(bool cooperative, dim3 grid, dim3 block, std::size_t shared_
   hooks->launch_begin();
   for (unsigned slot = 0; slot < slots; ++slot) s.start_block(slot);
   s.run_next();  // comes back when nobody is ready any more
-  for (const Block& b : s.blocks) std::free(b.dynamic_shared);
+  for (const Block& b : s.blocks) {
+    hooks->written(b.dynamic_shared, shared_bytes);  // whoever gets this address next may be the host
+    std::free(b.dynamic_shared);
+  }
   if (!s.aborting && s.finished == s.n_blocks) return cudaSuccess;
   if (!s.aborting) last_error = deadlock_report();
   s.reset_fibers();

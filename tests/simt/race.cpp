@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,11 @@ void for_each_word(std::uint64_t address, std::size_t bytes, F f) {
   }
 }
 
-std::string source_line(const Access& a) {
-  if (a.line != 0) return reinterpret_cast<const char*>(a.place) + (":" + std::to_string(a.line));
+// "file:line" of a code address, as addr2line tells; asked once per address.
+std::string line_of_code(std::uint64_t place) {
+  static std::map<std::uint64_t, std::string> known;
+  std::string& line = known[place];
+  if (!line.empty()) return line;
   std::uintptr_t base = 0;
   dl_iterate_phdr(
       [](dl_phdr_info* info, std::size_t, void* out) {
@@ -43,12 +47,17 @@ std::string source_line(const Access& a) {
       &base);
   char command[160], out[300] = "?";
   std::snprintf(command, sizeof command, "addr2line -spe /proc/%d/exe 0x%llx", getpid(),
-                static_cast<unsigned long long>(a.place - base - 1));
+                static_cast<unsigned long long>(place - base - 1));
   if (FILE* pipe = popen(command, "r"); pipe != nullptr) {
     if (std::fgets(out, sizeof out, pipe) != nullptr) out[std::strcspn(out, "\n")] = 0;
     pclose(pipe);
   }
-  return out;
+  return line = out;
+}
+
+std::string source_line(const Access& a) {
+  if (a.line == 0) return line_of_code(a.place);
+  return reinterpret_cast<const char*>(a.place) + (":" + std::to_string(a.line));
 }
 
 const char* verb(unsigned flags, bool past) {

@@ -91,6 +91,7 @@ class InitCommand final : public Command {
     add_count_options(app_, count_);
     add_model_options(app_, model_);
     add_design_options(app_, config_, design_);
+    add_offset_options(app_, config_.offset);
     app_.add_flag("--save-heads", config_.save_heads, "Also write heads.safetensors, the canonical form")
         ->group("Design");
   }

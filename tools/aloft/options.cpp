@@ -154,6 +154,13 @@ void add_model_options(CLI::App& command, ModelOptions& o) {
   size("--d-model", o.sizes.d_model, "Model width");
   size("--context", o.sizes.context, "Context length (default: 1024)");
   size("--model-vocab-size", o.sizes.vocab, "Rows of the model's embedding, at least the corpus vocabulary");
+  size("--mlp-width", o.sizes.mlp_width, "Hidden width of an MLP (default: the architecture's)");
+  command
+      .add_option("--init-std", o.sizes.init_std,
+                  "Standard deviation of the usual init (default: the architecture's)")
+      ->check(number_above_zero())
+      ->type_name("X")
+      ->group(group);
   command.add_option("--rope-base", o.sizes.rope_base, "RoPE base (default: the architecture's)")
       ->check(number_above_zero())
       ->type_name("X")
@@ -192,10 +199,13 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->type_name("NAME")
       ->group(group);
   command
-      .add_option("--recipe", c.compose.recipe,
-                  "random, asymmetry, spread, invariants, mimetic or orthogonal")
+      .add_option(
+          "--recipe", c.compose.recipe,
+          "offset, spread, asymmetry; to compare with: bigram-head, embedding, unigram, random, zero-proj, "
+          "orthogonal, mimetic, invariants")
       ->capture_default_str()
-      ->check(CLI::IsMember({"random", "asymmetry", "spread", "invariants", "mimetic", "orthogonal"}))
+      ->check(CLI::IsMember({"offset", "spread", "asymmetry", "bigram-head", "embedding", "unigram", "random",
+                             "zero-proj", "orthogonal", "mimetic", "invariants"}))
       ->group(group);
   add_choice(command, "--expand", c.expand.method,
              {{"none", ExpandMethod::none},
@@ -269,6 +279,63 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
   command.add_option("--seed", c.seed, "Every random number follows from it")
       ->capture_default_str()
       ->check(whole_number())
+      ->group(group);
+}
+
+void add_offset_options(CLI::App& command, OffsetConfig& c) {
+  const std::string group = "Offset (recipes offset, bigram-head, embedding, unigram)";
+  OffsetParams& p = c.placement;
+  add_choice(command, "--estimator", c.factors.estimator,
+             {{"discriminant", Estimator::discriminant}, {"tucker", Estimator::tucker}},
+             "How the maps are estimated")
+      ->group(group);
+  add_choice(command, "--control", c.control,
+             {{"none", Control::none}, {"shuffled", Control::shuffled}, {"reversed", Control::reversed}},
+             "Design from a shuffled or a reversed corpus instead")
+      ->group(group);
+  command.add_option("--offset-lags", p.lags, "Lags to design (default: one a layer, 8 at most)")
+      ->check(CLI::Range(1, 64))
+      ->type_name("N")
+      ->group(group);
+  command.add_option("--offset-layers", p.lag_layers, "Layer of each lag, e.g. 0,0,1,1 (default: 0,1,2,...)")
+      ->delimiter(',')
+      ->type_name("LIST")
+      ->group(group);
+  command
+      .add_option("--source-dims", p.source_dims,
+                  "Directions of the embedding that carry statistics (default: half)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))
+      ->type_name("N")
+      ->group(group);
+  command
+      .add_option("--position-frequencies", p.position_frequencies,
+                  "Frequencies in a table of positions (default: as few as suffice)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->group(group);
+  const auto number = [&](const char* flag, auto& value, const char* help) {
+    return command.add_option(flag, value, help)->check(number_above_zero())->type_name("X")->group(group);
+  };
+  number("--sharpness", p.sharpness, "How sharply designed heads look at their offset")
+      ->capture_default_str();
+  number("--write-norm", p.write_norm, "Norm of what designed heads write")->capture_default_str();
+  number("--prior-sharpness", p.prior_sharpness,
+         "Undesigned heads lean this much towards an offset of their own");
+  add_choice(command, "--background", p.background,
+             {{"random", Background::random},
+              {"zero", Background::zero},
+              {"orthogonal", Background::orthogonal},
+              {"mimetic", Background::mimetic},
+              {"invariants", Background::invariants}},
+             "What undesigned heads start as")
+      ->group(group);
+  number("--alpha", c.factors.alpha,
+         "discriminant: weight of the evidence (default: chosen on held-out tokens)");
+  number("--kappa", c.factors.kappa, "Pseudo-counts (default: chosen on held-out tokens)");
+  number("--ridge", c.factors.ridge, "discriminant: ridge (default: chosen on held-out tokens)");
+  command
+      .add_flag("--zero-outputs", p.zero_outputs,
+                "Output projections of all that is not designed start at zero, MLPs' too")
       ->group(group);
 }
 

@@ -50,6 +50,8 @@ struct DesignOptions {
   std::string directions = "keep";
 };
 void add_design_options(CLI::App& command, RunConfig& config, DesignOptions& o);
+/// Flags of the offset family (init, plan).
+void add_offset_options(CLI::App& command, OffsetConfig& config);
 /// Fills in what was counted apart, and what depends on more than one flag. Throws UsageError.
 void settle(RunConfig& config, const CountOptions& count, const DesignOptions& design);
 

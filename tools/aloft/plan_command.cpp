@@ -33,6 +33,7 @@ class PlanCommand final : public Command {
     add_count_options(app_, count_);
     add_model_options(app_, model_);
     add_design_options(app_, config_, design_);
+    add_offset_options(app_, config_.offset);
   }
   CLI::App& app() override { return app_; }
 
@@ -42,7 +43,7 @@ class PlanCommand final : public Command {
     const Model model = load_model(model_);
     const Backend backend = make_backend(config_.backend, config_.threads);
     CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
-    if (!recipe_reads_corpus(config_.compose.recipe)) {
+    if (!is_offset_recipe(config_.compose.recipe) && !recipe_reads_corpus(config_.compose.recipe)) {
       corpus.vocab = 1;
     } else if (tokens_ == 0) {
       if (config_.corpus.paths.empty())

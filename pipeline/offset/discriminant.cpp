@@ -1,0 +1,279 @@
+#include <array>
+#include <cmath>
+
+#include "host/error.hpp"
+#include "pipeline/device_math.hpp"
+#include "pipeline/krylov_eigen.hpp"
+#include "pipeline/offset/estimators.hpp"
+#include "pipeline/offset/weight_fit.hpp"
+
+// The linear discriminant of the next token on the embeddings of the last `lags` tokens (multichannel
+// Yule-Walker: their covariance is block Toeplitz), reduced in rank. x: the embeddings one after the other [D
+// = lags·d_s]; μ_j = E[x | next = j] c_j/(c_j + κ); W = (C + λ tr(C)/D I)^-1 μ; logits α Wᵀx + log p − α/2
+// diag(μᵀW).
+
+namespace aloft::offset {
+namespace {
+
+constexpr double kAlpha = 0.5, kKappa = 30, kRidge = 1;  // trained best on the sample corpus
+constexpr std::array kKappas{10.0, 30.0, 100.0};         // what a held-out slice may choose from
+constexpr std::array kRidges{0.3, 1.0, 3.0, 10.0};
+constexpr double kWhitenRidge = 1e-4;  // of the mean eigenvalue
+constexpr int kPower = 3;              // of the product XXᵀ: as x^6 of the matrix itself
+
+/// S: left singular vectors × √σ of the positive PMI of J_1, centred under p, rows of unit length.
+Matrix source_rows(Context& ctx, const Counts& counts, const std::vector<double>& p, std::int64_t d,
+                   std::uint64_t seed) {
+  const RealCsr x = ctx.linear().positive_pmi(counts.lags[0].view());
+  const RealCsr xt = ctx.linear().transpose(x.view());
+  const std::int64_t vocab = counts.vocab;
+  const auto product = [&](ConstMatrixView in, MatrixView out) {
+    Matrix middle(ctx.device(), vocab, in.cols);
+    ctx.linear().spmm(xt.view(), in, middle.view());
+    ctx.linear().spmm(x.view(), middle.cview(), out);
+    ctx.device().synchronize();
+  };
+  const EigenPairs pairs = largest_eigenpairs(ctx, vocab, product, d, kPower, seed, "factors");
+  const std::vector<double> vectors = to_host(pairs.vectors);
+  std::vector<double> rows(static_cast<std::size_t>(vocab * d)), mean(static_cast<std::size_t>(d));
+  for (std::int64_t c = 0; c < d; ++c) {
+    const double scale = std::sqrt(std::sqrt(std::max(0.0, pairs.values[static_cast<std::size_t>(c)])));
+    for (std::int64_t i = 0; i < vocab; ++i) {
+      const double value = scale * vectors[static_cast<std::size_t>(c * vocab + i)];
+      rows[static_cast<std::size_t>(i * d + c)] = value;
+      mean[static_cast<std::size_t>(c)] += p[static_cast<std::size_t>(i)] * value;
+    }
+  }
+  for (std::int64_t i = 0; i < vocab; ++i) {
+    double* row = &rows[static_cast<std::size_t>(i * d)];
+    double norm2 = 0;
+    for (std::int64_t c = 0; c < d; ++c) {
+      row[c] -= mean[static_cast<std::size_t>(c)];
+      norm2 += row[c] * row[c];
+    }
+    const double scale = 1 / std::max(std::sqrt(norm2), 1e-6);
+    for (std::int64_t c = 0; c < d; ++c) row[c] *= scale;
+  }
+  return matrix_from(ctx.device(), rows, vocab, d);
+}
+
+/// What does not depend on κ, λ and α.
+class Discriminant {
+ public:
+  Discriminant(Context& ctx, const Counts& counts, const FactorParams& p)
+      : ctx_(ctx),
+        counts_(counts),
+        lags_(p.lags),
+        p_(smoothed_unigram(counts)),
+        share_(device_vector(ctx, p_)),
+        source_(source_rows(ctx, counts, p_, p.d_s, p.seed)),
+        moments_(context_moments(ctx, counts, source_, share_, lags_)),
+        vectors_(ctx.device(), width(), width()) {
+    Buffer<double> values(ctx.device(), static_cast<std::size_t>(width()));
+    ctx.linear().eigh(moments_.cview(), values.data(), vectors_.view());
+    lambda_ = to_host(values);
+    trace_mean_ = mean_diagonal(moments_);
+  }
+
+  [[nodiscard]] std::int64_t width() const { return lags_ * source_.cols; }
+  [[nodiscard]] const Matrix& source() const { return source_; }
+  [[nodiscard]] const std::vector<double>& p() const { return p_; }
+  [[nodiscard]] const Buffer<double>& share() const { return share_; }
+
+  /// μ [vocab, D]: row j is μ_j.
+  [[nodiscard]] Matrix class_means(double kappa) const {
+    const std::int64_t vocab = source_.rows, d = source_.cols;
+    std::vector<double> shrunk;  // 1/c · c/(c + κ)
+    for (const std::uint64_t c : counts_.unigram)
+      shrunk.push_back(1 / (static_cast<double>(c) + 0.5 + kappa));
+    const Buffer<double> scale = device_vector(ctx_, shrunk);
+    Matrix out(ctx_.device(), vocab, width()), part(ctx_.device(), vocab, d);
+    for (std::int32_t a = 0; a < lags_; ++a) {
+      const RealCsr before = ctx_.linear().to_real(
+          ctx_.linear().transpose(counts_.lags[static_cast<std::size_t>(a)].view()).view(), nullptr);
+      ctx_.linear().spmm(before.view(), source_.cview(), part.view());
+      ctx_.linear().scale(part.view(), scale.data(), nullptr);
+      std::vector<double> place(static_cast<std::size_t>(d * width()));  // [0 .. I at block a .. 0]
+      for (std::int64_t i = 0; i < d; ++i) place[static_cast<std::size_t>(i * width() + a * d + i)] = 1;
+      const Matrix to = matrix_from(ctx_.device(), place, d, width());
+      ctx_.linear().gemm(1, Op::none, part.cview(), Op::none, to.cview(), a == 0 ? 0 : 1, out.view());
+      ctx_.device().synchronize();
+    }
+    return out;
+  }
+
+  /// Wᵀ [vocab, D] for given means.
+  [[nodiscard]] Matrix discriminants(const Matrix& means, double ridge) const {
+    std::vector<double> inverse;
+    for (const double x : lambda_) inverse.push_back(1 / (std::max(x, 0.0) + ridge * trace_mean_));
+    const Buffer<double> scale = device_vector(ctx_, inverse);
+    Matrix rotated(ctx_.device(), means.rows, width()), out(ctx_.device(), means.rows, width());
+    ctx_.linear().gemm(1, Op::none, means.cview(), Op::none, vectors_.cview(), 0, rotated.view());
+    ctx_.linear().scale(rotated.view(), nullptr, scale.data());
+    ctx_.linear().gemm(1, Op::none, rotated.cview(), Op::transpose, vectors_.cview(), 0, out.view());
+    ctx_.device().synchronize();
+    return out;
+  }
+
+  /// diag(μᵀ W), [vocab].
+  [[nodiscard]] static std::vector<double> own_evidence(const Matrix& means, const Matrix& w) {
+    const std::vector<double> a = to_host(means), b = to_host(w);
+    std::vector<double> out(static_cast<std::size_t>(means.rows));
+    for (std::size_t j = 0; j < out.size(); ++j)
+      for (std::size_t i = 0; i < static_cast<std::size_t>(means.cols); ++i)
+        out[j] +=
+            a[j * static_cast<std::size_t>(means.cols) + i] * b[j * static_cast<std::size_t>(means.cols) + i];
+    return out;
+  }
+
+  /// (Sᵀ D S + ridge)^power, for ±1/2.
+  [[nodiscard]] Matrix source_gram_root(double power) const {
+    const std::int64_t d = source_.cols;
+    std::vector<double> block(static_cast<std::size_t>(d * d));
+    const std::vector<double> all = to_host(moments_);
+    double trace = 0;
+    for (std::int64_t i = 0; i < d; ++i) trace += all[static_cast<std::size_t>(i * width() + i)];
+    for (std::int64_t i = 0; i < d; ++i)
+      for (std::int64_t j = 0; j < d; ++j)
+        block[static_cast<std::size_t>(i * d + j)] =
+            all[static_cast<std::size_t>(i * width() + j)] +
+            (i == j ? kWhitenRidge * trace / static_cast<double>(d) : 0.0);
+    const Matrix gram = matrix_from(ctx_.device(), block, d, d);
+    return symmetric_function(ctx_, gram.cview(), 1e-300, [&](double x) { return std::pow(x, power); });
+  }
+
+  /// diag(block, ..., block) [D, D].
+  [[nodiscard]] Matrix for_every_lag(const Matrix& block) const {
+    const std::int64_t d = block.rows, n = width();
+    const std::vector<double> one = to_host(block);
+    std::vector<double> all(static_cast<std::size_t>(n * n));
+    for (std::int32_t a = 0; a < lags_; ++a)
+      for (std::int64_t i = 0; i < d; ++i)
+        std::copy_n(&one[static_cast<std::size_t>(i * d)], d,
+                    &all[static_cast<std::size_t>((a * d + i) * n + a * d)]);
+    return matrix_from(ctx_.device(), all, n, n);
+  }
+
+ private:
+  Context& ctx_;
+  const Counts& counts_;
+  std::int32_t lags_;
+  std::vector<double> p_;
+  Buffer<double> share_;
+  Matrix source_, moments_, vectors_;
+  std::vector<double> lambda_;
+  double trace_mean_ = 0;
+};
+
+std::vector<double> logarithms(const std::vector<double>& p) {
+  std::vector<double> out;
+  for (const double x : p) out.push_back(std::log(x));
+  return out;
+}
+
+}  // namespace
+
+Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPositions& at,
+                            const FactorParams& p) {
+  Scalars best{p.alpha.value_or(kAlpha), p.kappa.value_or(kKappa), p.ridge.value_or(kRidge),
+               std::vector<double>(static_cast<std::size_t>(p.lags), 1.0), 0};
+  if (at.size() == 0) return best;
+  const Discriminant d(ctx, without, p);
+  const std::vector<double> log_p = logarithms(d.p()), source = to_host(d.source());
+  const std::int64_t vocab = without.vocab, width = d.width(), d_s = p.d_s;
+  best.loss = -1;
+  for (const double kappa : p.kappa ? std::vector{*p.kappa} : std::vector(kKappas.begin(), kKappas.end())) {
+    const Matrix means = d.class_means(kappa);
+    for (const double ridge : p.ridge ? std::vector{*p.ridge} : std::vector(kRidges.begin(), kRidges.end())) {
+      ctx.check_interrupt();
+      const Matrix w = d.discriminants(means, ridge);
+      const std::vector<double> own = Discriminant::own_evidence(means, w);
+      const Evidence evidence = [&](std::int64_t first, std::int64_t count, std::vector<double>& features) {
+        std::vector<double> x(static_cast<std::size_t>(count * width));
+        for (std::int64_t k = 0; k < count; ++k)
+          for (std::int32_t a = 0; a < p.lags; ++a)
+            std::copy_n(&source[at.context[static_cast<std::size_t>((first + k) * p.lags + a)] *
+                                static_cast<std::size_t>(d_s)],
+                        d_s, &x[static_cast<std::size_t>(k * width + a * d_s)]);
+        const Matrix contexts = matrix_from(ctx.device(), x, count, width);
+        Matrix out(ctx.device(), count, vocab);
+        ctx.linear().gemm(1, Op::none, contexts.cview(), Op::transpose, w.cview(), 0, out.view());
+        features = to_host(out);
+        for (std::size_t i = 0; i < features.size(); ++i) features[i] -= own[i % own.size()] / 2;
+      };
+      const WeightFit fit = p.alpha ? WeightFit{{*p.alpha}, loss_at(log_p, at.next, evidence, {*p.alpha})}
+                                    : fit_weights(log_p, at.next, evidence, {kAlpha});
+      if (best.loss >= 0 && fit.loss >= best.loss) continue;
+      best.alpha = fit.weights[0];
+      best.kappa = kappa;
+      best.ridge = ridge;
+      best.loss = fit.loss;
+    }
+  }
+  return best;
+}
+
+LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorParams& p,
+                            const Scalars& scalars) {
+  LinearOps& linear = ctx.linear();
+  const Discriminant d(ctx, counts, p);
+  const std::int64_t vocab = counts.vocab, width = d.width();
+  const Matrix means = d.class_means(scalars.kappa);
+  Matrix w = d.discriminants(means, scalars.ridge);
+  LagFactors out;
+  out.bias = logarithms(d.p());
+  const std::vector<double> own = Discriminant::own_evidence(means, w);
+  for (std::size_t j = 0; j < own.size(); ++j) out.bias[j] -= scalars.alpha / 2 * own[j];
+
+  // Softmax ignores what all classes share: W minus its mean under p.
+  const Matrix ones =
+      matrix_from(ctx.device(), std::vector<double>(static_cast<std::size_t>(vocab), 1.0), vocab, 1);
+  Matrix mean(ctx.device(), 1, width);
+  linear.gemm(1, Op::transpose, ConstMatrixView(d.share().data(), vocab, 1), Op::none, w.cview(), 0,
+              mean.view());
+  linear.gemm(-1, Op::none, ones.cview(), Op::none, mean.cview(), 1, w.view());
+
+  // Rank reduction where errors count: inputs whitened lag by lag, classes weighted by √p. B = diag(√p) Wᵀ
+  // C^½.
+  std::vector<double> root_p;
+  for (const double x : d.p()) root_p.push_back(std::sqrt(x));
+  const Buffer<double> root = device_vector(ctx, root_p);
+  const Matrix whiten = d.for_every_lag(d.source_gram_root(0.5)),
+               unwhiten = d.for_every_lag(d.source_gram_root(-0.5));
+  Matrix b(ctx.device(), vocab, width), gram(ctx.device(), width, width), vectors(ctx.device(), width, width);
+  linear.gemm(1, Op::none, w.cview(), Op::none, whiten.cview(), 0, b.view());
+  linear.scale(b.view(), root.data(), nullptr);
+  linear.gemm(1, Op::transpose, b.cview(), Op::none, b.cview(), 0, gram.view());
+  Buffer<double> values(ctx.device(), static_cast<std::size_t>(width));
+  linear.eigh(gram.cview(), values.data(), vectors.view());
+
+  // The d_o largest: G = C^-½ A √s and U = α diag(1/√p) B A / √s, s = √eigenvalue.
+  const std::vector<double> lambda = to_host(values), v = to_host(vectors);
+  std::vector<double> left(static_cast<std::size_t>(width * p.d_o)), right(left.size());
+  for (std::int64_t c = 0; c < std::min(p.d_o, width); ++c) {
+    const std::int64_t from = width - 1 - c;
+    const double s = std::sqrt(std::max(lambda[static_cast<std::size_t>(from)], 0.0));
+    if (s <= 1e-9 * std::sqrt(std::max(lambda.back(), 0.0))) break;  // rounding, not evidence
+    for (std::int64_t i = 0; i < width; ++i) {
+      const double x = v[static_cast<std::size_t>(i * width + from)];
+      left[static_cast<std::size_t>(i * p.d_o + c)] = x * std::sqrt(s);
+      right[static_cast<std::size_t>(i * p.d_o + c)] = scalars.alpha * x / std::sqrt(s);
+    }
+  }
+  const Matrix l = matrix_from(ctx.device(), left, width, p.d_o),
+               r = matrix_from(ctx.device(), right, width, p.d_o);
+  Matrix cores(ctx.device(), width, p.d_o), target(ctx.device(), vocab, p.d_o);
+  linear.gemm(1, Op::none, unwhiten.cview(), Op::none, l.cview(), 0, cores.view());
+  linear.gemm(1, Op::none, b.cview(), Op::none, r.cview(), 0, target.view());
+  for (double& x : root_p) x = 1 / x;
+  const Buffer<double> inverse = device_vector(ctx, root_p);
+  linear.scale(target.view(), inverse.data(), nullptr);
+  out.source = to_host(d.source());
+  out.target = to_host(target);
+  out.cores = to_host(cores);
+  out.alpha = scalars.alpha;
+  out.ridge = scalars.ridge;
+  return out;
+}
+
+}  // namespace aloft::offset

@@ -1,0 +1,83 @@
+#include "pipeline/offset/factors.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "host/error.hpp"
+#include "pipeline/offset/estimators.hpp"
+#include "pipeline/offset/weight_fit.hpp"
+
+namespace aloft {
+namespace {
+
+void check(const Counts& counts, const FactorParams& p) {
+  if (p.lags < 1 || p.lags > counts.max_lag)
+    throw UsageError(
+        fmt::format("a design of {} lags needs counts of as many, here {}", p.lags, counts.max_lag));
+  for (const auto& [what, n] : {std::pair{"source", p.d_s}, std::pair{"target", p.d_o}})
+    if (n < 1 || n > counts.vocab)
+      throw UsageError(
+          fmt::format("{} {} directions out of a vocabulary of {}: the model is too wide for this "
+                      "corpus, or too narrow for the recipe",
+                      n, what, counts.vocab));
+  const auto positive = [](const char* what, const std::optional<double>& x) {
+    if (x && !(*x > 0 && std::isfinite(*x)))
+      throw UsageError(fmt::format("{} is {}: give a finite number above 0", what, *x));
+  };
+  positive("alpha", p.alpha);
+  positive("kappa", p.kappa);
+  positive("ridge", p.ridge);
+  if (counts.pairs.front() == 0)
+    throw InputError("the counts hold no pair of neighbours: there is nothing to design");
+}
+
+}  // namespace
+
+std::vector<double> offset::centred_log_p(const Counts& counts) {
+  std::vector<double> out = smoothed_unigram(counts);
+  double mean = 0;
+  for (const double p : out) mean += p * std::log(p);
+  for (double& p : out) p = std::log(p) - mean;
+  return out;
+}
+
+LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p) {
+  check(counts, p);
+  const bool discriminant = p.estimator == Estimator::discriminant;
+  const HoldoutPositions at =
+      holdout_positions(counts.holdout, p.lags, offset::affordable_positions(counts.vocab));
+  offset::Scalars scalars;
+  double unigram_loss = 0;
+  if (at.size() > 0) {
+    const Counts without = without_holdout(ctx, counts);
+    const std::vector<double> share = offset::smoothed_unigram(without);
+    for (const TokenId id : at.next) unigram_loss -= std::log(share[id]) / static_cast<double>(at.size());
+    scalars = discriminant ? offset::choose_discriminant(ctx, without, at, p)
+                           : offset::choose_tucker(ctx, without, at, p);
+  } else {
+    scalars = discriminant ? offset::choose_discriminant(ctx, counts, at, p)
+                           : offset::choose_tucker(ctx, counts, at, p);
+  }
+  LagFactors out = discriminant ? offset::fit_discriminant(ctx, counts, p, scalars)
+                                : offset::fit_tucker(ctx, counts, p, scalars);
+  out.vocab = counts.vocab;
+  out.d_s = p.d_s;
+  out.d_o = p.d_o;
+  out.lags = p.lags;
+  out.estimator = p.estimator;
+  out.kappa = scalars.kappa;
+  out.lag_weights = scalars.lag_weights;
+  out.holdout_positions = at.size();
+  out.holdout_loss = scalars.loss;
+  out.holdout_unigram_loss = unigram_loss;
+  out.log_p = offset::centred_log_p(counts);
+  const std::vector<double> share = offset::smoothed_unigram(counts);
+  double mean = 0;
+  for (std::size_t j = 0; j < share.size(); ++j) mean += share[j] * out.bias[j];
+  for (double& b : out.bias) b -= mean;
+  offset::measure(ctx, counts, share, out);
+  return out;
+}
+
+}  // namespace aloft

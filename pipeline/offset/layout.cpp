@@ -1,0 +1,154 @@
+#include "pipeline/offset/layout.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "host/error.hpp"
+#include "pipeline/position_offsets.hpp"
+
+namespace aloft {
+namespace {
+
+using A = Architecture;
+constexpr std::int32_t kMostLags = 8;
+constexpr double kEnoughMass = 0.97;             // on the offset, of a table's pattern
+constexpr std::int64_t kTableContext = 2048;     // longer tables get the frequencies of this length
+constexpr std::int64_t kFewest = 4, kMost = 16;  // frequencies of a table
+
+[[noreturn]] void refuse(const A& arch, const std::string& why) {
+  throw UsageError(fmt::format("recipe offset cannot be placed in {}: {}", arch.name, why));
+}
+
+std::vector<double> frequencies_of(const A& arch, const ModelShape& s, const OffsetParams& p) {
+  if (arch.position == A::Position::rope)
+    return rope_frequencies(rotary_dim(arch, s), s.rope_base,
+                            arch.rope_scaling == "linear" ? arch.rope_scaling_factor : 1);
+  const std::int64_t context = std::min(s.context, kTableContext), room = std::min(kMost, s.head_dim / 2);
+  if (room < 1) refuse(arch, "a head needs two rows to look anywhere");
+  if (p.position_frequencies > 0) {
+    if (p.position_frequencies > s.head_dim / 2)
+      refuse(arch, fmt::format("{} position frequencies need heads of {} rows, these have {}",
+                               p.position_frequencies, 2 * p.position_frequencies, s.head_dim));
+    return table_frequencies(p.position_frequencies, context);
+  }
+  for (std::int64_t n = std::min(kFewest, room);; ++n) {
+    std::vector<double> out = table_frequencies(n, context);
+    if (n == room ||
+        mass_on_offset(offset_pattern(out, 0, context), out, 0, context, p.sharpness) >= kEnoughMass)
+      return out;
+  }
+}
+
+void check_host(const A& arch, const ModelShape& s, const OffsetParams& p) {
+  if (arch.position == A::Position::alibi || arch.position == A::Position::none)
+    refuse(arch,
+           "its attention has no positions that a head could be turned by (ALiBi and NoPE only fade or "
+           "ignore distance)");
+  if (arch.qk_norm) refuse(arch, "it normalises queries and keys, so no score can be set by their size");
+  if (arch.tied_head && arch.final_norm.empty())
+    refuse(arch,
+           "its head is the embedding, so the final norm's gain has to be written, and the architecture does "
+           "not "
+           "name it (tensors.final_norm)");
+  if (arch.position == A::Position::learned && s.context < 2) refuse(arch, "a context of one token");
+  if (!(p.sharpness > 0) || !(p.write_norm > 0) || p.prior_sharpness < 0 || !(p.own_norm > 0) ||
+      !(p.constant > 0) || !(p.bias_norm > 0))
+    throw UsageError("offset: sharpness and norms must be above 0");
+}
+
+}  // namespace
+
+OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams& p,
+                         std::int32_t counted_lags) {
+  check_host(arch, s, p);
+  OffsetLayout out;
+  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(s.layers, kMostLags));
+  out.lags = p.lags > 0              ? p.lags
+             : !p.lag_layers.empty() ? static_cast<std::int32_t>(p.lag_layers.size())
+                                     : std::min(layers, counted_lags);
+  if (out.lags > counted_lags)
+    throw UsageError(fmt::format("offset: {} lags are to be designed, {} were counted: raise --lags",
+                                 out.lags, counted_lags));
+  out.lag_layers = p.lag_layers;
+  if (out.lag_layers.empty())
+    for (std::int32_t n = 0; n < out.lags; ++n)
+      out.lag_layers.push_back(std::min<std::int32_t>(n, static_cast<std::int32_t>(s.layers) - 1));
+  if (out.lag_layers.size() != static_cast<std::size_t>(out.lags))
+    throw UsageError(
+        fmt::format("--offset-layers names {} layers for {} lags", out.lag_layers.size(), out.lags));
+  if (out.lags > s.context) throw UsageError(fmt::format("{} lags in a context of {}", out.lags, s.context));
+
+  // Coordinates.
+  out.frequencies = frequencies_of(arch, s, p);
+  const bool table = arch.position == A::Position::learned;
+  const bool norm_bias = !arch.final_norm_bias.empty();
+  const bool has_constant = !(arch.tied_head && table && norm_bias);
+  out.drives_log_p = arch.tied_head && !norm_bias;
+  const std::int64_t position_dims = table ? 2 * static_cast<std::int64_t>(out.frequencies.size()) : 0;
+  const std::int64_t extras = (has_constant ? 1 : 0) + 1 + position_dims + (arch.tied_head ? 1 : 0);
+  const std::int64_t room = s.d_model - extras;
+  if (room < 2)
+    refuse(arch, fmt::format(
+                     "a width of {} leaves no room beside {} coordinates for constant, padding and positions",
+                     s.d_model, extras));
+
+  // Heads: a lag takes whole key-value groups; a tied head needs as many again in layer 0 to erase the
+  // token's own.
+  const std::int64_t spare_row = out.drives_log_p ? 1 : 0;
+  std::int64_t d_s = p.source_dims > 0 ? p.source_dims : room / 2;
+  const std::int64_t carriers = arch.tied_head ? s.kv_heads / 2 : s.kv_heads;
+  if (carriers == 0)
+    refuse(arch,
+           "its head is the embedding, so layer 0 needs a second key-value head to erase the token's own "
+           "output");
+  const std::int64_t most = std::min(carriers * s.head_dim - spare_row, room - 1);
+  if (most < 1) refuse(arch, "its heads are too small");
+  if (p.source_dims > most)
+    throw UsageError(
+        fmt::format("--source-dims {}: this model has room for {} at most", p.source_dims, most));
+  d_s = std::clamp<std::int64_t>(d_s, 1, most);
+  out.carrying = (d_s + spare_row + s.head_dim - 1) / s.head_dim;
+  out.d_s = d_s;
+  out.d_o = std::min(room - d_s, out.lags * d_s);
+  if (arch.tied_head) {
+    out.d_o = std::min(out.d_o, (s.kv_heads - out.carrying) * s.head_dim - spare_row);
+    out.erasing = (out.d_o + spare_row + s.head_dim - 1) / s.head_dim;
+  }
+
+  std::int64_t next = d_s;
+  if (has_constant) out.constant = next++;
+  out.padding = next++;
+  if (table) {
+    out.position = next;
+    next += position_dims;
+  }
+  if (arch.tied_head) out.log_p = next++;
+  out.output = next;
+
+  std::vector<std::int64_t> used(static_cast<std::size_t>(s.layers));
+  for (const std::int32_t layer : out.lag_layers) {
+    if (layer < 0 || layer >= s.layers)
+      throw UsageError(fmt::format("--offset-layers: layer {} is not among 0..{}", layer, s.layers - 1));
+    out.lag_heads.push_back(used[static_cast<std::size_t>(layer)]);
+    used[static_cast<std::size_t>(layer)] += out.carrying;
+  }
+  if (out.drives_log_p) {  // the spare row of what layer 0 carries, or a head of its own
+    const auto first = std::find(out.lag_layers.begin(), out.lag_layers.end(), 0);
+    out.log_p_head =
+        first == out.lag_layers.end()
+            ? used[0]++
+            : out.lag_heads[static_cast<std::size_t>(first - out.lag_layers.begin())] + out.carrying - 1;
+  }
+  out.erasing_head = used[0];
+  used[0] += out.erasing;
+  for (std::size_t l = 0; l < used.size(); ++l)
+    if (used[l] > s.kv_heads)
+      throw UsageError(
+          fmt::format("layer {} would need {} key-value heads and has {}: spread the lags over more layers "
+                      "(--offset-layers), or lower --source-dims",
+                      l, used[l], s.kv_heads));
+  return out;
+}
+
+}  // namespace aloft

@@ -1,0 +1,94 @@
+#include <cmath>
+#include <span>
+
+#include "host/error.hpp"
+#include "kernels/spectral_measures.hpp"
+#include "pipeline/device_math.hpp"
+#include "pipeline/offset/estimators.hpp"
+
+namespace aloft::offset {
+
+std::vector<double> smoothed_unigram(const Counts& counts) {
+  std::vector<double> p;
+  double sum = 0;
+  for (const std::uint64_t n : counts.unigram) sum += static_cast<double>(n) + 0.5;
+  for (const std::uint64_t n : counts.unigram) p.push_back((static_cast<double>(n) + 0.5) / sum);
+  return p;
+}
+
+Buffer<double> device_vector(Context& ctx, const std::vector<double>& x) {
+  return to_device(ctx.device(), std::span(x));
+}
+
+double mean_diagonal(const Matrix& a) {
+  const std::vector<double> host = to_host(a);
+  double sum = 0;
+  for (std::int64_t i = 0; i < a.rows; ++i) sum += host[static_cast<std::size_t>(i * a.cols + i)];
+  return sum / static_cast<double>(a.rows);
+}
+
+Matrix context_moments(Context& ctx, const Counts& counts, const Matrix& source, const Buffer<double>& p,
+                       std::int32_t lags) {
+  LinearOps& linear = ctx.linear();
+  const std::int64_t vocab = source.rows, d = source.cols, n = lags * d;
+  Matrix product(ctx.device(), vocab, d), block(ctx.device(), d, d);
+  std::vector<double> all(static_cast<std::size_t>(n * n));
+  for (std::int32_t lag = 0; lag < lags; ++lag) {
+    if (lag == 0) {
+      ctx.device().copy(product.data.data(), source.data.data(), product.data.size() * sizeof(double));
+      linear.scale(product.view(), p.data(), nullptr);
+      linear.gemm(1, Op::transpose, source.cview(), Op::none, product.cview(), 0, block.view());
+    } else {
+      const auto at = static_cast<std::size_t>(lag - 1);
+      const RealCsr j = linear.to_real(counts.lags[at].view(), nullptr);
+      linear.spmm(j.view(), source.cview(), product.view());
+      const double pairs = std::max(1.0, static_cast<double>(counts.pairs[at]));
+      linear.gemm(1 / pairs, Op::transpose, source.cview(), Op::none, product.cview(), 0, block.view());
+    }
+    const std::vector<double> c = to_host(block);
+    for (std::int64_t a = lag; a < lags; ++a)
+      for (std::int64_t i = 0; i < d; ++i)
+        for (std::int64_t j = 0; j < d; ++j) {
+          const double x = c[static_cast<std::size_t>(i * d + j)];
+          all[static_cast<std::size_t>((a * d + i) * n + (a - lag) * d + j)] = x;
+          all[static_cast<std::size_t>(((a - lag) * d + j) * n + a * d + i)] = x;
+        }
+  }
+  return matrix_from(ctx.device(), all, n, n);
+}
+
+void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, LagFactors& f) {
+  LinearOps& linear = ctx.linear();
+  const Buffer<double> share = device_vector(ctx, p);
+  const Matrix source = matrix_from(ctx.device(), f.source, f.vocab, f.d_s);
+  const Matrix target = matrix_from(ctx.device(), f.target, f.vocab, f.d_o);
+  const Matrix cores = matrix_from(ctx.device(), f.cores, f.lags * f.d_s, f.d_o);
+
+  const Matrix moments = context_moments(ctx, counts, source, share, f.lags);
+  Matrix product(ctx.device(), f.lags * f.d_s, f.d_o), written(ctx.device(), f.d_o, f.d_o);
+  linear.gemm(1, Op::none, moments.cview(), Op::none, cores.cview(), 0, product.view());
+  linear.gemm(1, Op::transpose, cores.cview(), Op::none, product.cview(), 0, written.view());
+  f.written_norm = std::sqrt(std::max(0.0, mean_diagonal(written) * static_cast<double>(f.d_o)));
+
+  // The singular values of diag(√p) S G Uᵀ diag(√p) are those of (SᵀDS)^½ G (UᵀDU)^½, D = diag(p).
+  const auto root_of_gram = [&](const Matrix& x) {
+    Matrix weighted = copy_of(x), gram(ctx.device(), x.cols, x.cols);
+    linear.scale(weighted.view(), share.data(), nullptr);
+    linear.gemm(1, Op::transpose, x.cview(), Op::none, weighted.cview(), 0, gram.view());
+    ctx.device().synchronize();
+    return symmetric_function(ctx, gram.cview(), 0, [](double v) { return std::sqrt(v); });
+  };
+  const Matrix left = root_of_gram(source), right = root_of_gram(target);
+  Matrix half(ctx.device(), f.d_s, f.d_o), realised(ctx.device(), f.d_s, f.d_o);
+  Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(std::min(f.d_s, f.d_o)));
+  f.participation.clear();
+  for (std::int32_t lag = 0; lag < f.lags; ++lag) {
+    const ConstMatrixView core(cores.data.data() + lag * f.d_s * f.d_o, f.d_s, f.d_o);
+    linear.gemm(1, Op::none, left.cview(), Op::none, core, 0, half.view());
+    linear.gemm(1, Op::none, half.cview(), Op::none, right.cview(), 0, realised.view());
+    linear.svd(realised.cview(), {}, sigma.data(), {});
+    f.participation.push_back(participation_ratio(to_host(sigma)));
+  }
+}
+
+}  // namespace aloft::offset

@@ -1,0 +1,30 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace aloft {
+
+/// How an attention head looks a fixed number of tokens back (science: section 5.4, "where to look"): the
+/// score at distance D is sharpness · Σ_i weights[i] cos((D − offset) θ_i), largest at D = offset.
+struct OffsetPattern {
+  std::vector<double> weights;  ///< [frequencies] >= 0, sum 1
+  double margin = 0;  ///< 1 − the largest Σ_i weights[i] cos((D − offset) θ_i) over D ≠ offset
+};
+
+/// RoPE's θ_i = base^(−2i/rotary_dim), i < rotary_dim/2, divided by `scaling` (linear RoPE scaling).
+[[nodiscard]] std::vector<double> rope_frequencies(std::int64_t rotary_dim, double base, double scaling = 1);
+
+/// The weights of largest margin over all distances 0..context−1, by linear programming.
+/// @pre 0 <= offset < context
+[[nodiscard]] OffsetPattern offset_pattern(const std::vector<double>& frequencies, std::int64_t offset,
+                                           std::int64_t context);
+
+/// For models with a table of positions: the `count` frequencies that tell all distances below `context`
+/// apart best, picked out of a fine grid on (0, π) by the linear programme's own weights. Ascending.
+[[nodiscard]] std::vector<double> table_frequencies(std::int64_t count, std::int64_t context);
+
+/// Share of attention that a head of this pattern puts on its offset when all `context` distances compete.
+[[nodiscard]] double mass_on_offset(const OffsetPattern& pattern, const std::vector<double>& frequencies,
+                                    std::int64_t offset, std::int64_t context, double sharpness);
+
+}  // namespace aloft

@@ -1,0 +1,22 @@
+#pragma once
+#include "pipeline/offset/factors.hpp"
+#include "pipeline/offset/layout.hpp"
+#include "pipeline/recipes/recipe.hpp"
+
+namespace aloft::recipes {
+
+/// Members of the family: which parts of the offset recipe a model gets. The rest has the usual init.
+enum class OffsetPart {
+  all,        ///< offset: embedding, head, and attention that carries every lag
+  lag_one,    ///< bigram-head: embedding, head, and lag 1 alone
+  embedding,  ///< embedding: no designed attention
+  unigram,    ///< log p through the constant coordinate (tied: its own), nothing else
+};
+
+/// Attention, embedding, output head, norm and position table as the architecture has them (science:
+/// section 5.4, "placement"). factors: unused for unigram but for its bias.
+[[nodiscard]] Composition design_offset(Context& ctx, const ComposeParams& params, const OffsetParams& offset,
+                                        OffsetPart part, const Architecture& arch, const ModelShape& shape,
+                                        const OffsetLayout& layout, const LagFactors& factors);
+
+}  // namespace aloft::recipes

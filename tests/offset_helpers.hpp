@@ -1,0 +1,68 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "host/token_source.hpp"
+#include "pipeline/stages.hpp"
+#include "tests/stage_helpers.hpp"
+
+// What the tests of the offset recipe share: a stream in memory, text whose tokens depend on the last few.
+
+namespace aloft::stages {
+
+/// Gives at most `most` tokens a read.
+class StreamSource final : public TokenSource {
+ public:
+  explicit StreamSource(const std::vector<TokenId>& ids, std::size_t most = 97) : ids_(ids), most_(most) {}
+  std::size_t read(std::span<TokenId> out) override {
+    const std::size_t n = std::min({out.size(), ids_.size() - at_, most_});
+    std::copy_n(ids_.begin() + static_cast<std::ptrdiff_t>(at_), n, out.begin());
+    at_ += n;
+    return n;
+  }
+  [[nodiscard]] Position position() const override { return {at_, ids_.size()}; }
+
+ private:
+  const std::vector<TokenId>& ids_;
+  std::size_t most_, at_ = 0;
+};
+
+/// Counted as a run counts it, the held-out slice included.
+inline Counts counted(Context& ctx, const std::vector<TokenId>& ids, std::int64_t vocab,
+                      std::int32_t max_lag) {
+  CountParams p;
+  p.vocab = vocab;
+  p.max_lag = max_lag;
+  return count_transitions(ctx, p, [&] { return std::make_unique<StreamSource>(ids); });
+}
+
+/// Each token follows from the one before it (mostly), from the one two before, or from nothing; frequent
+/// ids are small. A document every `document` tokens or so; 0: one document.
+inline std::vector<TokenId> dependent_text(std::size_t tokens, TokenId vocab, unsigned seed,
+                                           std::uint64_t document = 0) {
+  std::mt19937_64 random(seed);
+  const auto skewed = [&] { return static_cast<TokenId>(std::min(random() % vocab, random() % vocab)); };
+  std::vector<TokenId> out{0, 1};
+  while (out.size() < tokens) {
+    if (document > 0 && random() % document == 0) {
+      out.push_back(kDocumentBreak);
+      continue;
+    }
+    const TokenId last = out.back() == kDocumentBreak ? 0 : out.back(), older = out[out.size() - 2];
+    const std::uint64_t die = random() % 10;
+    if (die < 5) {
+      out.push_back(static_cast<TokenId>((last * 3 + 1 + random() % 2) % vocab));
+    } else if (die < 7 && older != kDocumentBreak) {
+      out.push_back(static_cast<TokenId>((older * 5 + 2) % vocab));
+    } else {
+      out.push_back(skewed());
+    }
+  }
+  return out;
+}
+
+}  // namespace aloft::stages

@@ -1,0 +1,249 @@
+"""The trial harness: the smoke preset from end to end, resumed; what it runs in which order; what it concludes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from aloft.trial import corpus, report
+from aloft.trial.jobs import Job, Trial
+from aloft.trial.models import Model, Shape, initialise
+from aloft.trial.run import load_spec, same_trial
+from aloft.trial.schedule import best_peak, jobs_of
+from aloft.trial.training import learning_rate, train, validation_loss, windows
+from conftest import PROGRAM, ROOT
+from sample_text import dependent_words
+
+
+def run(*words):
+    return subprocess.run([sys.executable, "-m", "aloft", "trial", *map(str, words)], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT / "tools/python")}, timeout=300)
+
+
+def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
+    text, folder = tmp_path / "corpus.txt", tmp_path / "trial"
+    text.write_text(dependent_words(30000))
+    words = ("smoke", "--text", text, "--output", folder, "--program", PROGRAM, "--workers", 4)  # both rates of `offset` at once
+    late = run(*words, "--minutes", 0.0001)
+    assert late.returncode == 0 and "time is up" in late.stderr and not list((folder / "jobs").iterdir()), late.stderr
+    start = time.time()
+    first = run(*words)
+    assert first.returncode == 0, first.stderr
+    assert time.time() - start < 120
+    jobs = {p.name: p.stat().st_mtime_ns for p in (folder / "jobs").iterdir()}
+    assert len(jobs) == 6  # two arms at two rates, a second seed, a longer budget
+    assert first.stdout.count(" -> ") == 6
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["arms"]["offset"]["budgets"]["20"]["initial"] < summary["unigram_loss"] - 0.1
+    assert summary["arms"]["random"]["budgets"]["20"]["seeds"] == 2
+    assert summary["targets"][0]["steps"] == 30 and summary["targets"][0]["met"] in (True, False)
+    assert (folder / "table.md").read_text() in first.stdout
+    again = run(*words)
+    assert again.returncode == 0 and " -> " not in again.stdout
+    assert {p.name: p.stat().st_mtime_ns for p in (folder / "jobs").iterdir()} == jobs
+    (folder / "jobs" / "offset_0.004_20_0.json").unlink()  # as if it had been stopped before
+    third = run(*words)
+    assert third.stdout.count(" -> ") == 1
+    assert json.loads((folder / "summary.json").read_text()) == summary
+
+
+def test_what_is_no_trial_is_refused(tmp_path):
+    assert "neither a file nor one of full, small, small-gpt2, smoke" in run("tiny", "--output", tmp_path).stderr
+    assert "is not there: give --text" in run("smoke", "--output", tmp_path, "--text", tmp_path / "absent.txt").stderr
+    text = tmp_path / "t.txt"
+    text.write_text("one two three")
+    spec = load_spec("smoke")
+    spec["corpus"]["text"] = str(text)
+    same_trial(spec, tmp_path)
+    same_trial(spec, tmp_path)
+    for change in ({"model": spec["model"] | {"layers": 3}}, {"training": spec["training"] | {"batch": 9}}):
+        with pytest.raises(SystemExit, match="another"):
+            same_trial(spec | change, tmp_path)
+    same_trial(spec | {"training": spec["training"] | {"device": "cuda"}}, tmp_path)
+    text.write_text("one two three four")
+    with pytest.raises(SystemExit, match="text bytes"):
+        same_trial(spec, tmp_path)
+
+
+# ---- the order of jobs ----
+
+PLAN = {"arms": {"a": {}, "b": {}}, "plan": {
+    "sweep": {"steps": 10, "peaks": [0.004, 0.002]}, "seeds": {"arms": ["a"], "count": 3},
+    "budgets": [{"steps": 40, "arms": ["a", "b"], "peak_factors": [0.5, 1.0], "seeds": 2}, {"steps": 20, "arms": ["b"]}]}}
+
+
+def finish(results, jobs, loss):
+    for j in jobs:
+        results.setdefault((j.arm, j.peak, j.steps, j.seed), {"final": loss(j)})
+
+
+def test_jobs_come_in_phases():
+    results, ran = {}, []
+    for _ in range(10):
+        jobs = [j for j in jobs_of(PLAN, results) if (j.arm, j.peak, j.steps, j.seed) not in results]
+        if not jobs:
+            break
+        ran.append(jobs)
+        finish(results, jobs, lambda j: 3 + abs(j.peak - (0.004 if j.arm == "a" else 0.002)) + 0.01 * j.seed)
+    sweep, middle, last = ran
+    assert [(j.arm, j.peak) for j in sweep] == [("a", 0.004), ("b", 0.004), ("a", 0.002), ("b", 0.002)]
+    assert [j for j in middle if j.steps == 10] == [Job("a", 0.004, 10, 1), Job("a", 0.004, 10, 2)]  # at its own best rate
+    assert {(j.arm, j.peak) for j in middle if j.steps == 40} == {("a", 0.002), ("a", 0.004), ("b", 0.001), ("b", 0.002)}
+    assert [j for j in middle if j.steps == 20] == [Job("b", 0.002, 20, 0)]
+    assert last == [Job("a", 0.004, 40, 1), Job("b", 0.002, 40, 1)]
+
+
+def test_jobs_are_named_once_and_rates_are_those_of_their_files():
+    spec = {"arms": {"a": {}}, "plan": {"sweep": {"steps": 10, "peaks": [0.004, 0.0036]},
+                                        "budgets": [{"steps": 10, "arms": ["a"], "peak_factors": [0.9, 1.0]},
+                                                    {"steps": 10, "arms": ["a"], "peak_factors": [0.9]}]}}
+    results = {}
+    finish(results, jobs_of(spec, results), lambda j: 1 / j.peak)
+    assert 0.004 * 0.9 != 0.0036
+    everything = jobs_of(spec, results)
+    assert len(set(everything)) == len(everything) == len({j.name for j in everything}) == 2
+    assert all((j.arm, j.peak, j.steps, j.seed) in results for j in everything)  # or it would go on for ever
+    assert best_peak(results, "a", 10) == 0.004 and best_peak(results, "a", 20) is None
+    for wrong in ({"budgets": [{"steps": 20, "arms": ["z"]}]}, {"seeds": {"arms": ["z"], "count": 2}}):
+        with pytest.raises(ValueError, match="names z"):
+            jobs_of({"arms": {"a": {}}, "plan": spec["plan"] | wrong}, {})
+
+
+def test_every_preset_plans(monkeypatch):
+    for name in ("smoke", "small", "small-gpt2", "full"):
+        spec, results, rounds = load_spec(name), {}, 0
+        while any((j.arm, j.peak, j.steps, j.seed) not in results for j in jobs_of(spec, results)):
+            finish(results, jobs_of(spec, results), lambda j: j.peak)
+            rounds += 1
+        assert 2 <= rounds <= 3
+        for target in spec["plan"].get("targets", []):
+            assert any((a, s) == (target["arm"], round(target["budget"] * target["fraction"])) for a, _, s, _ in results), target
+            assert any((a, s) == (target["baseline"], target["budget"]) for a, _, s, _ in results), target
+
+
+# ---- what a trial concludes ----
+
+@pytest.fixture
+def trial(tmp_path):
+    text = tmp_path / "corpus.txt"
+    text.write_text(dependent_words(3000, types=30))
+    spec = {"model": {"style": "llama", "layers": 1, "heads": 2, "width": 16, "context": 16, "vocab": 64},
+            "corpus": {"text": str(text)}, "training": {"validation_tokens": 160},
+            "arms": {"random": {"about": "usual"}, "fast": {}, "lasting": {}, "absent": {}},
+            "plan": {"baseline": "random", "sweep": {"steps": 100, "peaks": [0.1, 0.2]},
+                     "targets": [{"baseline": "random", "budget": 100, "arm": "lasting", "fraction": 0.6},
+                                 {"baseline": "random", "budget": 100, "arm": "fast", "fraction": 0.6},
+                                 {"baseline": "random", "budget": 100, "arm": "absent", "fraction": 0.6}]}}
+    trial = Trial(spec, tmp_path / "trial", PROGRAM)
+
+    def leave(arm, peak, steps, seed, initial, middle, final):
+        history = [[0, initial], [steps // 2, middle], [steps, final]]
+        (trial.folder / "jobs" / f"{Job(arm, peak, steps, seed).name}.json").write_text(json.dumps(
+            {"arm": arm, "peak": peak, "steps": steps, "seed": seed, "initial": initial, "final": final, "history": history}))
+
+    leave("random", 0.1, 100, 0, 5.0, 4.0, 3.5)
+    leave("random", 0.2, 100, 0, 5.0, 3.9, 3.4)
+    leave("random", 0.2, 100, 1, 5.2, 3.9, 3.5)
+    leave("fast", 0.1, 100, 0, 4.0, 3.91, 3.45)
+    leave("fast", 0.1, 60, 0, 4.0, 3.91, 3.46)
+    leave("lasting", 0.2, 100, 0, 4.0, 3.5, 3.2)
+    leave("lasting", 0.2, 60, 0, 4.0, 3.5, 3.45)
+    leave("gone", 0.2, 100, 0, 1.0, 1.0, 1.0)  # an arm that the plan no longer has
+    return trial
+
+
+def test_the_report_compares_completed_runs_at_each_arms_best_rate(trial):
+    data = report.write(trial)
+    assert set(data["arms"]) == {"random", "fast", "lasting"}
+    random = data["arms"]["random"]["budgets"][100]
+    assert random["peak"] == 0.2 and random["seeds"] == 2
+    assert random["final"] == pytest.approx(3.45) and random["initial"] == pytest.approx(5.1)
+    assert random["spread"] == pytest.approx(0.1 / 2**0.5) and random["sweep"] == {"0.1": 3.5, "0.2": 3.4}
+    assert data["arms"]["fast"]["budgets"][100]["spread"] is None
+    lasting, fast = data["targets"]  # the arm without a run of 60 steps is not judged
+    assert (lasting["arm"], lasting["steps"], lasting["met"]) == ("lasting", 60, True)
+    assert (fast["arm"], fast["met"]) == ("fast", False)
+    assert report.early_only("fast", "random", data, 100) and not report.early_only("lasting", "random", data, 100)
+    assert not report.early_only("random", "fast", data, 100)
+    table = (trial.folder / "table.md").read_text()
+    rows = {line.split("|")[1].strip() + line.split("|")[2].strip(): line for line in table.splitlines() if line.startswith("| ")}
+    assert "(early only)" in rows["fast100"] and "early only" not in rows["lasting100"]
+    assert "| +0.000 | usual |" in rows["random100"] and "-0.250" in rows["lasting100"] and "3.450 ± 0.071" in rows["random100"]
+    assert "lasting with 60 steps ends at 3.450; random with 100 at 3.450: reached." in table
+    assert "fast with 60 steps ends at 3.460; random with 100 at 3.450: **not reached**." in table
+    assert json.loads((trial.folder / "summary.json").read_text())["unigram_loss"] == data["unigram_loss"]
+
+
+# ---- data, protocol ----
+
+def test_the_text_becomes_ids_by_the_words_rule(tmp_path):
+    text = tmp_path / "t.txt"
+    text.write_text("The cat, the DOG 12\nthe cat é zebra " + "pad " * 20)
+    words = ["the", "cat", ",", "the", "dog", "1", "2", "\n", "the", "cat", "é", "zebra"] + ["pad"] * 20
+    assert corpus.TOKEN.findall(text.read_text().lower()) == words
+    train, held = corpus.prepare(text, tmp_path / "a", vocab=5)
+    ids = np.concatenate([corpus.load(train), corpus.load(held)])
+    order = {"pad": 1, "the": 2, "cat": 3, ",": 4}  # by count in the first nine tenths, then by first occurrence
+    assert ids.tolist() == [order.get(w, 0) for w in words] and len(corpus.load(train)) == int(len(words) * 0.9)
+    before = train.read_bytes()
+    text.write_text("something else")
+    corpus.prepare(text, tmp_path / "a", vocab=5)
+    assert train.read_bytes() == before  # what is there is kept
+    text.write_text("a a b " * 30 + "z " * 10)
+    all_train, _ = corpus.prepare(text, tmp_path / "b", vocab=4, vocabulary_from="all")
+    some_train, some_held = corpus.prepare(text, tmp_path / "c", vocab=4)
+    assert corpus.load(some_train).max() == 2 and not corpus.load(some_held).any()
+    assert corpus.load(all_train).max() == 2 and corpus.prepare(text, tmp_path / "b", 4)[1] and corpus.load(tmp_path / "b/held.u16").any()
+
+
+def test_baselines_by_hand():
+    train = np.array([0, 1, 0, 1, 0, 2], np.uint16)
+    held = np.array([[0, 1, 0], [0, 2, 2]])
+    p = np.array([3.5, 2.5, 1.5]) / 7.5
+    assert corpus.unigram_loss(train, held, 3) == pytest.approx(-np.log(p[[1, 0, 2, 2]]).mean())
+    joint = {(0, 1): 2, (1, 0): 2, (0, 2): 1}
+    rows = [3, 2, 0]
+    losses = [-np.mean([np.log((joint.get((a, b), 0) + k * p[b]) / (rows[a] + k)) for a, b in ((0, 1), (1, 0), (0, 2), (2, 2))])
+              for k in (5, 10, 20, 40, 80, 160, 320)]
+    assert corpus.bigram_loss(train, held, 3) == pytest.approx(min(losses))
+
+
+def test_the_learning_rate_is_complete_at_the_budget():
+    rates = [learning_rate(s, 100, 0.01, 10) for s in range(101)]
+    assert rates[0] == pytest.approx(0.001) and max(rates) == pytest.approx(0.01, rel=0.03) and np.argmax(rates) == 9
+    assert rates[100] == pytest.approx(0.001)
+    assert all(a > b for a, b in zip(rates[10:], rates[11:]))
+
+
+def test_training_learns_and_every_arm_sees_the_same_data():
+    shape = Shape("llama", 1, 2, 16, 16, 32)
+    ids = np.random.default_rng(0).integers(0, 4, 3000).astype(np.uint16) * 2
+    held = windows(ids, 16, 10)
+    assert held.shape == (10, 17) and held[1, 0] == held[0, 16]  # windows share the token between them
+    model = initialise(Model(shape), 0)
+    assert validation_loss(model, held) == pytest.approx(
+        torch.nn.functional.cross_entropy(model(held[:, :-1]).flatten(0, 1), held[:, 1:].flatten()).item(), abs=1e-5)
+
+    def run(seed, std):
+        seen = []
+
+        class Watching(Model):
+            def forward(self, batch):
+                if self.training:
+                    seen.append(batch.clone())
+                return super().forward(batch)
+
+        return train(initialise(Watching(shape), seed, std=std), ids, held, steps=20, peak=0.01, seed=seed, batch=4, context=16,
+                     warmup=5, every=10), seen
+
+    history, seen = run(0, 0.02)
+    other, seen_too = run(0, 0.1)
+    assert [s for s, _ in history] == [0, 10, 20] and history[-1][1] < history[0][1] - 0.2
+    assert len(seen) == 20 and all(torch.equal(a, b) for a, b in zip(seen, seen_too))
+    assert not torch.equal(run(1, 0.02)[1][0], seen[0])
+    assert run(0, 0.02)[0] == history

@@ -1,0 +1,54 @@
+"""Which jobs a trial needs, in the order that makes an interrupted one most useful.
+
+1. `sweep`: every arm at every peak learning rate, one seed.
+2. `seeds`: further seeds of every arm named there, at the arm's own best rate.
+3. `budgets`: longer or shorter schedules, each completed: steps to reach the tuned baseline's final loss are shown by
+   a run whose schedule ends there, never read off the middle of a longer one.
+"""
+
+from .jobs import Job
+
+
+def best_peak(results, arm, steps, seed=0):
+    """The peak of lowest final loss among the finished runs of this arm and budget at `seed`; None if there are none."""
+    runs = [(r["final"], peak) for (a, peak, s, k), r in results.items() if a == arm and s == steps and k == seed]
+    return min(runs)[1] if runs else None
+
+
+def jobs_of(spec, results):
+    """The jobs that can be named now, each once; call again when they are done, later phases need earlier results."""
+    return list(dict.fromkeys(_jobs_of(spec, results)))
+
+
+def rate(peak):
+    """A peak learning rate as its job's file names it, so that 0.9 * 0.004 and 0.0036 are one."""
+    return float(f"{float(peak):g}")
+
+
+def _jobs_of(spec, results):
+    plan, base = spec["plan"], spec["plan"]["sweep"]["steps"]
+    out = []
+    arms = plan["sweep"].get("arms", list(spec["arms"]))
+    for phase in [plan["sweep"] | {"arms": arms}, plan.get("seeds", {}), *plan.get("budgets", [])]:
+        for arm in phase.get("arms", []):
+            if arm not in spec["arms"] or arm not in arms:
+                raise ValueError(f"trial: the plan names {arm}, which is not an arm of the sweep")
+    for peak in plan["sweep"]["peaks"]:  # every arm at one rate before any at the next
+        out += [Job(arm, rate(peak), base, 0) for arm in arms]
+    if any((j.arm, j.peak, j.steps, j.seed) not in results for j in out):
+        return out
+    for arm in plan.get("seeds", {}).get("arms", []):
+        for seed in range(1, plan["seeds"]["count"]):
+            out.append(Job(arm, best_peak(results, arm, base), base, seed))
+    for budget in plan.get("budgets", []):
+        for arm in budget["arms"]:
+            best = best_peak(results, arm, base)
+            peaks = {rate(best * factor) for factor in budget.get("peak_factors", [1.0])}
+            out += [Job(arm, peak, budget["steps"], 0) for peak in sorted(peaks)]
+    if any((j.arm, j.peak, j.steps, j.seed) not in results for j in out):
+        return out
+    for budget in plan.get("budgets", []):
+        for arm in budget["arms"]:
+            for seed in range(1, budget.get("seeds", 1)):
+                out.append(Job(arm, best_peak(results, arm, budget["steps"]), budget["steps"], seed))
+    return out
