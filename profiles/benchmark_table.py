@@ -5,7 +5,8 @@
         --markdown table.md --json table.json
 
 b.json is the benchmark program's (--benchmark_out=b.json --benchmark_out_format=json), p.json that of profiles/peers.py. A case's
-rate stands beside every limit measured in the same run, the best peer of the same case and, where one was set, the target.
+rate stands beside every limit measured in the same run, the best peer of the same case and, where one was set, the target. What an
+existing table.md says from its line "## Notes" on is kept.
 """
 import argparse
 import datetime
@@ -95,11 +96,15 @@ def merged(benchmarks, peers):
         row["peers"] = mine
         row["best_peer"] = best and {"peer": best["peer"], "rate": best["rate"], "ratio": row["rate"] / best["rate"]}
         row["targets"] = judge(row, timed)
-    return list(benchmarks.values())
+    return sorted(benchmarks.values(), key=lambda row: row["case"])
 
 
 def figure(x):
-    return f"{x:.3g}" if 0.01 <= abs(x) < 1e4 else f"{x:.2e}".replace("e+0", "e").replace("e-0", "e-")
+    """Three digits: 0.0123, 324, 1.94e3."""
+    if 0.01 <= abs(x) < 1000 or x == 0:
+        return f"{x:.3g}"
+    digits, exponent = f"{x:.2e}".split("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def markdown(rows):
@@ -121,6 +126,15 @@ def peer_table(rows):
             rate = f"{figure(p['rate'])} {p['unit']}" if p["status"] == "ok" else f"{p['status']}: {p['reason']}"
             lines.append(f"| {r['case']} | {p['peer']} | {rate} | {figure(p['difference']) if p.get('difference') else p.get('difference', '')} |")
     return lines
+
+
+def notes_in(path):
+    try:
+        with open(path) as file:
+            text = file.read()
+    except OSError:
+        return []
+    return text[text.index("\n## Notes") + 1 :].rstrip("\n").split("\n") + [""] if "\n## Notes" in text else []
 
 
 def gpu():
@@ -169,7 +183,7 @@ def main():
     with open(flags.json, "w") as out:
         json.dump(report, out, indent=1)
         out.write("\n")
-    text = [f"# {flags.title}", "", *preamble(report), *markdown(rows), "", "## Peers", "", *peer_table(rows), ""]
+    text = [f"# {flags.title}", "", *preamble(report), *markdown(rows), "", "## Peers", "", *peer_table(rows), "", *notes_in(flags.markdown)]
     with open(flags.markdown, "w") as out:
         out.write("\n".join(text))
 

@@ -120,6 +120,7 @@ def test_the_table_joins_rates_limits_peers_and_targets(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps({**about, "peers": rows}))
     command = [sys.executable, str(ROOT / "profiles/benchmark_table.py"), "--benchmarks", str(tmp_path / "b.json"), "--peers", str(tmp_path / "p.json"),
                "--markdown", str(tmp_path / "t.md"), "--json", str(tmp_path / "t.json")]
+    (tmp_path / "t.md").write_text("# Old\n\nold figures\n\n## Notes\n\nWhy so slow.\n")
     subprocess.run(command, check=True)
     b2, b3 = json.loads((tmp_path / "t.json").read_text())["cases"]
     assert b2["rate"] == 7e8 and b2["repetitions"] == 3 and b2["of_limits"] == {"increments/s(one_lag)": 0.7}
@@ -127,6 +128,7 @@ def test_the_table_joins_rates_limits_peers_and_targets(tmp_path):
     assert [(t["wanted"], t["met"]) for t in b2["targets"]] == [(0.8, False), (5, True)]
     assert [(t["wanted"], t["met"]) for t in b3["targets"]] == [(2.0e8, True), (5, None)] and b3["best_peer"] is None
     text = (tmp_path / "t.md").read_text()
+    assert text.endswith("\n## Notes\n\nWhy so slow.\n") and "old figures" not in text
     assert "**not met**" in text and "missing: no scipy" in text and "scipy missing" in text
 
 
