@@ -20,6 +20,7 @@ std::map<std::string, Row> rows() {
     if (line.rfind("| `", 0) != 0) continue;
     const std::size_t name_end = line.find('`', 3);
     const std::size_t file = line.find('|', name_end) + 2, file_end = line.find(" |", file);
+    if (line.find(".cu |") == std::string::npos) continue;  // the table of programs
     const std::size_t suites = file_end + 3;
     out[line.substr(3, name_end - 3)] = {line.substr(file, file_end - file),
                                          line.substr(suites, line.rfind(" |") - suites)};

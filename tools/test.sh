@@ -10,6 +10,9 @@ cd "$(dirname "$0")/.."
 quick=false
 [ "${1:-}" = --quick ] && quick=true
 
+# What drives kernels and the CUDA host code directly; the stages above them run once.
+kernel_suites='*Ops*/cuda:*Count*/cuda:*CsrAdd*/cuda:*SkewSpectrum*/cuda:*FillNormal*/cuda:*ChunkFeed*/cuda:Cuda*:Simt*:*/Simt*'
+
 tools/install_dependencies.sh --tests
 tools/cuda_headers.sh
 passed=0 failed=0
@@ -18,11 +21,11 @@ trap 'rm -f "$log" "$report"' EXIT
 
 # Runs a GoogleTest program and adds its results to the totals. They come from its JSON report; a program that dies before
 # writing one, or fails beside its tests (a leak, say), counts as one failure.
-run_gtest() { # name, program
+run_gtest() { # name, program, arguments
   echo "== $1"
   local status=0 ok=0 bad=0
   rm -f "$report"
-  "$2" --gtest_brief=1 "--gtest_output=json:$report" 2>&1 || status=$?
+  "$2" "${@:3}" --gtest_brief=1 "--gtest_output=json:$report" 2>&1 || status=$?
   if [ -s "$report" ]; then
     read -r ok bad < <(/usr/bin/python3 - "$report" <<'PYTHON'
 import json, sys
@@ -40,16 +43,20 @@ PYTHON
 cmake --preset release -DALOFT_TESTS=ON -DALOFT_SIMT=ON >/dev/null
 cmake --build --preset release
 run_gtest "C++ tests, release" build/release/tests/aloft_tests
-SIMT_SEEDS=2 run_gtest "CUDA backend on the CPU" build/release/tests/simt/aloft_simt_tests
+run_gtest "CUDA backend on the CPU" build/release/tests/simt/aloft_simt_tests
 
 if ! $quick; then
-  SIMT_SEED=1 run_gtest "CUDA backend on the CPU, race checker" build/release/tests/simt/aloft_simt_race_tests
+  SIMT_SEED=2 SIMT_SEEDS=3 run_gtest "CUDA kernels, further schedules" build/release/tests/simt/aloft_simt_tests \
+    "--gtest_filter=$kernel_suites"
+  SIMT_SEED=5 run_gtest "CUDA kernels, race checker" build/release/tests/simt/aloft_simt_race_tests \
+    "--gtest_filter=$kernel_suites"
 
   cmake --preset debug -DALOFT_SIMT=ON >/dev/null
   cmake --build --preset debug
   export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
   run_gtest "C++ tests, ASan and UBSan" build/debug/tests/aloft_tests
-  SIMT_SEED=2 run_gtest "CUDA backend on the CPU, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests
+  SIMT_SEED=6 run_gtest "CUDA kernels, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests \
+    "--gtest_filter=$kernel_suites"
   unset UBSAN_OPTIONS ASAN_OPTIONS
 
   # Debian's torch belongs to the system's Python, so the environment is made with that one.

@@ -111,6 +111,26 @@ TEST(CudaFaults, EveryFailingCallOfLinearAlgebraIsReported) {
   EXPECT_GT(calls, 10u);
 }
 
+TEST(CudaFaults, EveryFailingCallOfADecompositionIsReported) {
+  const std::uint64_t calls = fail_each_call([] {
+    Backend backend = make_backend("cuda");
+    Device& device = *backend.device;
+    Matrix a(device, 6, 6, 2), tall(device, 6, 4), square(device, 6, 6), out(device, 6, 6);
+    backend.linear->fill_normal(a.view(), 1, 1, 1.0);
+    backend.linear->fill_normal(tall.view(), 1, 2, 1.0);
+    backend.linear->fill_normal(square.view(), 1, 3, 1.0);
+    Matrix values(device, 2, 6), vectors(device, 6, 6, 2), left(device, 3, 6, 2), right(device, 3, 6, 2);
+    Matrix u(device, 6, 4), vt(device, 4, 4);
+    backend.linear->eigh(a.view(), values.data.data(), vectors.view());
+    backend.linear->skew_spectrum(a.view(), values.data.data(), left.view(), right.view());
+    backend.linear->svd(tall.view(), u.view(), values.data.data(), vt.view());
+    backend.linear->convolve_circulant(square.view(), values.data.data(), out.view());
+    (void)to_host(values.data);
+    (void)to_host(out.data);
+  });
+  EXPECT_GT(calls, 60u);
+}
+
 TEST(CudaFaults, ADeviceWithTooLittleMemoryIsAResourceError) {
   simt::runtime.capacity = 20000;
   const auto ids = text(5000, 60);

@@ -10,10 +10,10 @@
 
 // The test program of the CUDA backend without a GPU: the conformance suites, with backend "cuda" executed by
 // the shim, and the shim's own tests. Everything runs once per seed; a seed is a schedule of threads, blocks
-// and streams.
+// and streams (0: all in order).
 //
-//   SIMT_SEEDS=n   number of seeds, 0 .. n−1 (default 3)
-//   SIMT_SEED=s    this one alone
+//   SIMT_SEED=s    the first seed (default 1)
+//   SIMT_SEEDS=n   how many (default 1)
 
 namespace {
 
@@ -50,10 +50,9 @@ int main(int argc, char** argv) {
   const std::string everything =
       "*/cuda:*/cuda_*:Simt*:*/Simt*:Cuda*";  // the CPU backend has its own program
   testing::GTEST_FLAG(filter) = everything;
-  const bool one = std::getenv("SIMT_SEED") != nullptr;
-  testing::GTEST_FLAG(repeat) = one ? 1 : static_cast<int>(from_environment("SIMT_SEEDS", 3));
+  testing::GTEST_FLAG(repeat) = static_cast<int>(from_environment("SIMT_SEEDS", 1));
   testing::InitGoogleTest(&argc, argv);
-  testing::UnitTest::GetInstance()->listeners().Append(new Seeds(from_environment("SIMT_SEED", 0)));
+  testing::UnitTest::GetInstance()->listeners().Append(new Seeds(from_environment("SIMT_SEED", 1)));
   if (testing::GTEST_FLAG(filter) == everything) testing::AddGlobalTestEnvironment(simt::kernel_coverage());
   return RUN_ALL_TESTS();
 }

@@ -1,0 +1,47 @@
+#include "kernels/cuda/sparse_product.hpp"
+
+#include "host/error.hpp"
+#include "tests/conformance.hpp"
+
+// The three ways of a sparse product, each forced by its limits: all give what the whole matrix gives.
+
+namespace aloft::cuda {
+namespace {
+
+using namespace conformance;
+
+class CudaSparseProduct : public testing::Test {
+ protected:
+  std::unique_ptr<CudaDevice> device = make_cuda_device();
+  Vendor vendor{*device};
+  HostCsr<double> host = random_real(41, 67, 9, 1);
+  Csr<double> a = host.on(*device);
+  Dense x = random_dense(67, 5, 2), want = host.dense() * x;
+
+  Dense product(const ProductLimits& limits) {
+    const Matrix from = matrix_from(*device, {x.data(), x.data() + x.size()}, 67, 5);
+    Matrix to = matrix_from(*device, std::vector<double>(41 * 5, kNan), 41, 5);
+    multiply(*device, vendor, a.view(), from.cview(), to.view(), limits);
+    const auto all = aloft::to_host(to.data);
+    return Eigen::Map<const Dense>(all.data(), 41, 5);
+  }
+};
+
+constexpr double kNever = 2, kAlways = 0;  // as shares of non-zeros from which the product turns dense
+
+TEST_F(CudaSparseProduct, BlocksOfRowsWithinWhatOneCallTakes) {
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i < 41; ++i)
+    longest = std::max(longest, std::int64_t(host.row_offsets[i + 1] - host.row_offsets[i]));
+  for (const std::int64_t nnz : {longest, longest + 1, std::int64_t{40}, a.nnz() - 1, a.nnz()})
+    EXPECT_LE((product({kNever, 0, nnz}) - want).norm(), 1e-14 * want.norm()) << nnz;
+  EXPECT_THROW((void)product({kNever, 0, longest - 1}), ResourceError);
+}
+
+TEST_F(CudaSparseProduct, DenseStripesOfAnyHeight) {
+  for (const std::int64_t rows : {0, 1, 2, 40, 41, 1000})  // 0: one row is the least
+    EXPECT_LE((product({kAlways, rows * 67 * 8, 1}) - want).norm(), 1e-14 * want.norm()) << rows;
+}
+
+}  // namespace
+}  // namespace aloft::cuda
