@@ -114,7 +114,7 @@ class KrylovBasis {
     const auto lambda = to_host(values), v = to_host(vectors);
     const auto order = by_magnitude(lambda);
 
-    EigenPairs out{{}, Matrix(ctx_.device(), k, x_.rows)};
+    EigenPairs out{{}, Matrix(ctx_.device(), k, n_)};
     std::vector<double> chosen(static_cast<std::size_t>(k * size_));  // row i: coordinates of pair i
     for (std::int64_t i = 0; i < k; ++i) {
       const std::size_t from = order[static_cast<std::size_t>(i)];

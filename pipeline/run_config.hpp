@@ -56,6 +56,13 @@ struct RunConfig {
 /// The architecture with what a model config says of it (RoPE base, rotary share, tied head, ...).
 [[nodiscard]] Architecture specialize(Architecture arch, const ModelConfig& config);
 
+/// How to expand for this model: lags of the layers filled in, requests that cannot be met refused
+/// (UsageError).
+[[nodiscard]] ExpandParams expand_params(const RunConfig& config, const ModelShape& shape);
+
+/// Names of the tables [vocab or context, d] of an architecture, which no orientation transposes.
+[[nodiscard]] std::string table_names(const Architecture& arch);
+
 /// Lag of each layer: layer l takes lag l+1, the last lag repeats.
 [[nodiscard]] std::vector<std::int32_t> default_layer_lags(std::int64_t layers, std::int32_t lags);
 
