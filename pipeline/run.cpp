@@ -12,6 +12,7 @@
 #include "pipeline/emit.hpp"
 #include "pipeline/manifest.hpp"
 #include "pipeline/run_directory.hpp"
+#include "pipeline/run_keys.hpp"
 #include "pipeline/run_plan.hpp"
 #include "pipeline/spectra_report.hpp"
 
@@ -19,43 +20,6 @@ namespace aloft {
 namespace {
 
 using Note = std::function<void(const std::string&)>;
-
-// A new version of a stage's arithmetic must not take an older one's artifact for its own.
-constexpr const char* kArtifactVersion = "aloft artifacts 2";
-
-std::string table_names(const Architecture& arch) {
-  std::string out = arch.embedding;
-  for (const std::string* name : {&arch.head, &arch.position_embedding})
-    if (!name->empty()) out += " " + *name;
-  return out;
-}
-
-std::string key_of(std::initializer_list<std::string> parts) {
-  std::string text = kArtifactVersion;
-  for (const std::string& part : parts) text += '\n' + part;
-  return hash_of(text);
-}
-
-// Which files, as they are now: enough to trust counts made from them without reading them again. Empty for
-// stdin.
-std::string inputs_fingerprint(const RunConfig& c) {
-  const CorpusSpec& s = c.corpus;
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.format), s.tokenizer, s.vocab_size, s.vocabulary,
-                  s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags);
-  std::vector<std::string> files = s.paths;
-  files.push_back(c.counts_file);
-  files.push_back(s.vocabulary);
-  files.push_back(s.tokenizer);  // a SentencePiece model, unless a built-in's name
-  for (const std::string& path : files) {
-    if (path == "-") return "";
-    struct stat st {};
-    if (path.empty() || ::stat(path.c_str(), &st) != 0) continue;
-    text += fmt::format("\n{} {} {}.{}", std::filesystem::absolute(path).string(), st.st_size,
-                        st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-  }
-  return hash_of(text);
-}
 
 // One run: the state that its steps share.
 class Run {
@@ -79,11 +43,9 @@ class Run {
       note_("warning: " + arch_.name +
             " normalises queries and keys, so its scores are not those of the designed kernel");
     if (arch_.rope_scaling != "none" && arch_.rope_scaling != "linear")
-      note_("note: RoPE scaling '" + arch_.rope_scaling +
-            "' is not modelled; " +
-            (is_offset_recipe(c_.compose.recipe)
-                 ? "designed heads are made for the unscaled frequencies"
-                 : "the order of its frequencies is all that matters here"));
+      note_("note: RoPE scaling '" + arch_.rope_scaling + "' is not modelled; " +
+            (is_offset_recipe(c_.compose.recipe) ? "designed heads are made for the unscaled frequencies"
+                                                 : "the order of its frequencies is all that matters here"));
     const bool offset = is_offset_recipe(c_.compose.recipe);
     const bool reads = offset || recipe_reads_corpus(c_.compose.recipe);
     if (offset) {
@@ -124,7 +86,7 @@ class Run {
       layout_ = layout_of(c_.offset, c_.compose.recipe, arch_, shape_, c_.lags, corpus.vocab);
       return;
     }
-    (void)expand_params();
+    (void)expand_params(c_, shape_);
     if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
       (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus.vocab, shape_.d_model);
   }
@@ -254,36 +216,11 @@ class Run {
                                       load_projections, [&] { return project(ctx_, counts_, embedding_); });
   }
 
-  [[nodiscard]] ExpandParams expand_params() const {
-    ExpandParams p = c_.expand;
-    p.seed = c_.seed;
-    if (p.layer_lags.empty()) p.layer_lags = default_layer_lags(shape_.layers, c_.lags);
-    if (p.layer_lags.size() != static_cast<std::size_t>(shape_.layers))
-      throw UsageError(
-          fmt::format("--layer-lags names {} lags for {} layers", p.layer_lags.size(), shape_.layers));
-    for (const std::int32_t lag : p.layer_lags)
-      if (lag < 1 || lag > c_.lags)
-        throw UsageError(fmt::format("--layer-lags: lag {} is not among 1..{}", lag, c_.lags));
-    if (c_.compose.recipe == "asymmetry") {  // the paper's own: A_1 as it is, in every layer
-      p.method = ExpandMethod::none;
-      p.layer_lags.assign(static_cast<std::size_t>(shape_.layers), 1);
-    }
-    if (p.method == ExpandMethod::stack && !p.stack_weights.empty() &&
-        p.stack_weights.size() != static_cast<std::size_t>(c_.lags))
-      throw UsageError(fmt::format("--stack-weights names {} weights for {} lags: give one for each",
-                                   p.stack_weights.size(), c_.lags));
-    const std::int64_t rank = shape_.d_model / 2 * 2;  // of an antisymmetric matrix, at most
-    if (p.method != ExpandMethod::none && p.pr_target > static_cast<double>(rank))
-      throw UsageError(fmt::format("--pr-target {} is above the rank that a width of {} allows, {}",
-                                   p.pr_target, shape_.d_model, rank));
-    return p;
-  }
-
   void decompose_and_expand() {
     const std::string spectra_key = key_of({"spectra", projections_key_});
     spectra_ = stage<Spectra>("decompose", "spectra.safetensors", spectra_key, load_spectra,
                               [&] { return decompose(ctx_, projections_); });
-    const ExpandParams p = expand_params();
+    const ExpandParams p = expand_params(c_, shape_);
     const std::string key =
         key_of({"expanded", spectra_key, std::to_string(static_cast<int>(p.method)),
                 fmt::format("{} {} {} {}", p.pr_target, static_cast<int>(p.directions), p.stack_modes,
@@ -370,26 +307,12 @@ class Run {
           "does not carry");
     {
       const auto timed = ctx_.scope("emit");
-      const std::map<std::string, std::string> metadata = provenance();
+      const std::map<std::string, std::string> metadata = provenance(c_, arch_, out_.corpus_hash);
       emit(folder_.file("init.safetensors"), arch_, shape_, composed.weights, c_.dtype, metadata);
       if (c_.save_heads) save_heads(folder_.file("heads.safetensors"), shape_, composed.weights, metadata);
     }
     out_.tensors = emitted_tensors(arch_, shape_, composed.weights, c_.dtype).size();
     if (reads && !offset) report(composed.layers);
-  }
-
-  // Same request, same bytes: nothing here depends on time, path or thread count.
-  std::map<std::string, std::string> provenance() const {
-    std::map<std::string, std::string> m{{"producer", "aloft"},
-                                         {"architecture", arch_.name},
-                                         {"recipe", c_.compose.recipe},
-                                         {"seed", std::to_string(c_.seed)},
-                                         // what a loader must know to serve models of the other orientation
-                                         {"orientation", arch_.orientation == Architecture::Orientation::out_in ? "out_in" : "in_out"},
-                                         {"tables", table_names(arch_)},
-                                         {"tied_head", arch_.tied_head ? "true" : "false"}};
-    if (!out_.corpus_hash.empty()) m["corpus_hash"] = out_.corpus_hash;
-    return m;
   }
 
   void report(const std::vector<LayerComposition>& composed) {

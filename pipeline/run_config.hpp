@@ -56,6 +56,14 @@ struct RunConfig {
 /// The architecture with what a model config says of it (RoPE base, rotary share, tied head, ...).
 [[nodiscard]] Architecture specialize(Architecture arch, const ModelConfig& config);
 
+/// How to expand for this model: lags of the layers filled in, requests that cannot be met refused
+/// (UsageError).
+[[nodiscard]] ExpandParams expand_params(const RunConfig& config, const ModelShape& shape);
+
+/// Metadata of the file a run emits. Same request, same bytes: nothing depends on time, path or thread count.
+[[nodiscard]] std::map<std::string, std::string> provenance(const RunConfig& config, const Architecture& arch,
+                                                            const std::string& corpus_hash);
+
 /// Lag of each layer: layer l takes lag l+1, the last lag repeats.
 [[nodiscard]] std::vector<std::int32_t> default_layer_lags(std::int64_t layers, std::int32_t lags);
 

@@ -1,0 +1,43 @@
+#include "pipeline/run_keys.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "host/hash.hpp"
+
+namespace aloft {
+namespace {
+
+// A new version of a stage's arithmetic must not take an older one's artifact for its own.
+constexpr const char* kArtifactVersion = "aloft artifacts 2";
+
+}  // namespace
+
+std::string key_of(std::initializer_list<std::string> parts) {
+  std::string text = kArtifactVersion;
+  for (const std::string& part : parts) text += '\n' + part;
+  return hash_of(text);
+}
+
+std::string inputs_fingerprint(const RunConfig& c) {
+  const CorpusSpec& s = c.corpus;
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.format), s.tokenizer, s.vocab_size, s.vocabulary,
+                  s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags);
+  std::vector<std::string> files = s.paths;
+  files.push_back(c.counts_file);
+  files.push_back(s.vocabulary);
+  files.push_back(s.tokenizer);  // a SentencePiece model, unless a built-in's name
+  for (const std::string& path : files) {
+    if (path == "-") return "";
+    struct stat st {};
+    if (path.empty() || ::stat(path.c_str(), &st) != 0) continue;
+    text += fmt::format("\n{} {} {}.{}", std::filesystem::absolute(path).string(), st.st_size,
+                        st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+  }
+  return hash_of(text);
+}
+
+}  // namespace aloft
