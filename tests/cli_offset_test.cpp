@@ -224,7 +224,7 @@ TEST_F(OffsetProgram, ResumesAfterCountsAndAfterFactors) {
                     "--corpus",
                     folder_.file("large.txt", sample_text(60000, 3, 2500)),
                     "--vocab-size",
-                    "2000"};
+                    "500"};
   ASSERT_EQ(run(large + Words{"--quiet", "--output", folder_ / "whole"}).code, 0);
   int stopped = 0;
   for (const char* stage : {"counts.safetensors", "factors.safetensors"}) {

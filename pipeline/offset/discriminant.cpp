@@ -202,7 +202,7 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
         for (std::size_t i = 0; i < features.size(); ++i) features[i] -= own[i % own.size()] / 2;
       };
       const WeightFit fit = p.alpha ? WeightFit{{*p.alpha}, loss_at(log_p, at.next, evidence, {*p.alpha})}
-                                    : fit_weights(log_p, at.next, evidence, {kAlpha});
+                                    : fit_weights(log_p, at.next, evidence, {best.alpha});
       if (best.loss >= 0 && fit.loss >= best.loss) continue;
       best.alpha = fit.weights[0];
       best.kappa = kappa;
