@@ -105,7 +105,8 @@ class Discriminant {
   /// Wᵀ [vocab, D] for given means.
   [[nodiscard]] Matrix discriminants(const Matrix& means, double ridge) const {
     std::vector<double> inverse;
-    for (const double x : lambda_) inverse.push_back(1 / (std::max(x, 0.0) + ridge * trace_mean_));
+    for (const double x : lambda_)  // all zero where no pair says anything: then so are the means
+      inverse.push_back(1 / std::max(std::max(x, 0.0) + ridge * trace_mean_, 1e-300));
     const Buffer<double> scale = device_vector(ctx_, inverse);
     Matrix rotated(ctx_.device(), means.rows, width()), out(ctx_.device(), means.rows, width());
     ctx_.linear().gemm(1, Op::none, means.cview(), Op::none, vectors_.cview(), 0, rotated.view());
