@@ -126,7 +126,11 @@ std::string offset_report_json(const OffsetConfig& config, const std::string& re
         {"log_p", layout.log_p},
         {"output", layout.output}}},
       {"frequencies", layout.frequencies}};
-  for (std::int32_t n = 0; n < layout.lags; ++n)
+  out["lags"] = ordered_json::array();
+  const OffsetPart part = part_of(recipe);
+  const std::int32_t designed =
+      part == OffsetPart::all ? layout.lags : static_cast<std::int32_t>(part == OffsetPart::lag_one);
+  for (std::int32_t n = 0; n < designed; ++n)
     out["lags"].push_back({{"lag", n + 1},
                            {"layer", layout.lag_layers[static_cast<std::size_t>(n)]},
                            {"first_kv_head", layout.lag_heads[static_cast<std::size_t>(n)]},

@@ -13,6 +13,7 @@ namespace aloft {
 struct ForwardPass {
   Rows logits;                               ///< [length, vocab]
   Rows residual;                             ///< [length, d] before the final norm
+  std::vector<Rows> inputs;                  ///< [layers] of [length, d]: the residual before each layer
   std::vector<std::vector<Rows>> attention;  ///< [layers][heads] of [query, key]
 };
 
@@ -47,6 +48,7 @@ inline ForwardPass forward(const Architecture& arch, const ModelShape& s, const 
   if (!w.position.empty()) x += as_rows(w.position, s.d_model).topRows(length);
   ForwardPass out;
   for (const LayerHeads& layer : w.layers) {
+    out.inputs.push_back(x);
     const Rows h = normalised(x, subtract_mean), q = as_rows(layer.query, s.d_model),
                k = as_rows(layer.key, s.d_model), v = as_rows(layer.value, s.d_model),
                o = as_rows(layer.output, s.d_model);

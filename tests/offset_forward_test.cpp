@@ -52,9 +52,11 @@ TEST_F(OffsetRecipe, ASharpSilentModelIsTheAdditiveModel) {
       const Designed d = design(m, silent(3000), OffsetPart::all, e);
       const auto text = sample(m.shape);
       const ForwardPass pass = forward(m.arch, m.shape, d.w, text);
-      const Rows wanted = evidence(d, text, d.at.lags);
+      const Rows wanted = evidence_through(d, m.shape, pass.inputs, text, d.at.lags);
+      const Rows ideal = evidence(d, text, d.at.lags);
+      EXPECT_LT((wanted - ideal).norm(), 0.25 * ideal.norm()) << "what the norms between layers may change";
       const double expected = expected_rms(m, d);
-      double mean = 0;
+      double mean = 0, worst = 0;
       for (Eigen::Index t = d.at.lags - 1; t < m.shape.context; ++t) {
         const double rms =
             std::sqrt(pass.residual.row(t).squaredNorm() / static_cast<double>(m.shape.d_model));
@@ -63,9 +65,10 @@ TEST_F(OffsetRecipe, ASharpSilentModelIsTheAdditiveModel) {
         Rows should = wanted.row(t) * expected / rms;
         // a norm's bias is not scaled by the norm
         should += bias_of(d) * (d.w.final_norm_bias.empty() ? expected / rms : 1);
-        EXPECT_LT((centred(found) - centred(should)).norm(), 2e-3 * centred(should).norm())
-            << "position " << t;
+        worst = std::max(worst, (centred(found) - centred(should)).norm() / centred(should).norm());
       }
+      // heads of 8 rows have four frequencies, which leave other distances within reach of any sharpness
+      EXPECT_LT(worst, m.shape.head_dim < 16 ? 3e-2 : 2e-3);
       EXPECT_NEAR(mean / expected, 1, 0.12) << "the residual is not of the size that the head was made for";
     }
 }
@@ -149,7 +152,7 @@ TEST_F(OffsetRecipe, UnigramIsLogPAndTheUsualInit) {
     Rows log_p(1, kOffsetVocab);
     for (std::int64_t i = 0; i < kOffsetVocab; ++i)
       log_p(0, i) = std::log((static_cast<double>(counts.unigram[static_cast<std::size_t>(i)]) + 0.5) /
-                             (static_cast<double>(counts.tokens) + 30));
+                             (static_cast<double>(counts.tokens) + 0.5 * kOffsetVocab));
     for (std::size_t k = 0; k < 40; ++k) {
       const auto text = sample(m.shape, 100 + 97 * k), next = sample(m.shape, 101 + 97 * k);
       const ForwardPass pass =

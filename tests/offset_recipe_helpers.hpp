@@ -13,7 +13,7 @@
 
 namespace aloft {
 
-constexpr std::int64_t kOffsetVocab = 60;
+constexpr std::int64_t kOffsetVocab = 150;
 
 struct Host {
   std::string name;
@@ -89,6 +89,30 @@ class OffsetRecipe : public testing::Test {
   /// G_n [d_s, d_o].
   static Rows core(const LagFactors& f, std::int64_t n) {
     return Eigen::Map<const Rows>(f.cores.data() + n * f.d_s * f.d_o, f.d_s, f.d_o);
+  }
+  /// What the heads of lag n add to the output coordinates is this times S G_n, S as the norm lets them see
+  /// it.
+  static double carried(const Designed& d, const ModelShape& s, std::int64_t n) {
+    const auto at = static_cast<std::size_t>(n);
+    const Rows moved = output_value(d.w.layers[static_cast<std::size_t>(d.at.lag_layers[at])], s,
+                                    d.at.lag_heads[at], d.at.carrying);
+    return moved.block(d.at.output, 0, d.at.d_o, d.at.d_s).norm() / core(d.f, n).norm();
+  }
+  /// The same evidence where each layer sees S through the norm of a residual that has grown: what sharp
+  /// heads write, read by U.
+  static Rows evidence_through(const Designed& d, const ModelShape& shape, const std::vector<Rows>& inputs,
+                               const std::vector<std::uint32_t>& text, std::int64_t lags) {
+    const Rows s = Eigen::Map<const Rows>(d.f.source.data(), d.f.vocab, d.f.d_s),
+               u = Eigen::Map<const Rows>(d.f.target.data(), d.f.vocab, d.f.d_o);
+    Rows out = Rows::Zero(static_cast<Eigen::Index>(text.size()), d.f.vocab);
+    for (std::int64_t n = 0; n < lags; ++n) {
+      const Rows& x = inputs[static_cast<std::size_t>(d.at.lag_layers[static_cast<std::size_t>(n)])];
+      const double scale = carried(d, shape, n) / d.written * std::sqrt(static_cast<double>(shape.d_model));
+      for (auto t = lags - 1; t < static_cast<std::int64_t>(text.size()); ++t)
+        out.row(t) += scale / x.row(t - n).norm() * s.row(text[static_cast<std::size_t>(t - n)]) *
+                      core(d.f, n) * u.transpose();
+    }
+    return out;
   }
   /// The additive model's evidence Σ_n S[id n places back] G_n Uᵀ at every position from lags − 1 on, without
   /// bias: [length, vocab]; zero before.

@@ -47,7 +47,7 @@ TEST(PositionOffsets, ReferenceMassesOfRopeHeads) {
                   mass_on_offset(p, theta, offset, context, 15), 1e-12);
     }
   const OffsetPattern uniform{std::vector<double>(16, 1.0 / 16), 0};
-  EXPECT_NEAR(mass_on_offset(uniform, theta, 0, 64, 15), 0.42, 0.01);
+  EXPECT_NEAR(mass_on_offset(uniform, theta, 1, 64, 15), 0.42, 0.01);
 }
 
 TEST(PositionOffsets, TheMarginIsWhatTheWeightsReach) {

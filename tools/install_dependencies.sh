@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(g++ cmake ninja-build git pkg-config libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev
   libopenblas-dev liblapacke-dev libkissfft-dev libxxhash-dev libutf8proc-dev libsentencepiece-dev)
-tests=(libgtest-dev libeigen3-dev python3 python3-venv python3-numpy python3-torch python3-pytest)
+tests=(libgtest-dev libeigen3-dev python3 python3-venv python3-numpy python3-torch python3-pytest python3-yaml python3-matplotlib)
 benchmarks=(libbenchmark-dev python3 python3-numpy python3-scipy)
 
 wanted=("${build[@]}")

@@ -105,7 +105,8 @@ class Discriminant {
   /// Wᵀ [vocab, D] for given means.
   [[nodiscard]] Matrix discriminants(const Matrix& means, double ridge) const {
     std::vector<double> inverse;
-    for (const double x : lambda_) inverse.push_back(1 / (std::max(x, 0.0) + ridge * trace_mean_));
+    for (const double x : lambda_)  // all zero where no pair says anything: then so are the means
+      inverse.push_back(1 / std::max(std::max(x, 0.0) + ridge * trace_mean_, 1e-300));
     const Buffer<double> scale = device_vector(ctx_, inverse);
     Matrix rotated(ctx_.device(), means.rows, width()), out(ctx_.device(), means.rows, width());
     ctx_.linear().gemm(1, Op::none, means.cview(), Op::none, vectors_.cview(), 0, rotated.view());
@@ -202,7 +203,7 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
         for (std::size_t i = 0; i < features.size(); ++i) features[i] -= own[i % own.size()] / 2;
       };
       const WeightFit fit = p.alpha ? WeightFit{{*p.alpha}, loss_at(log_p, at.next, evidence, {*p.alpha})}
-                                    : fit_weights(log_p, at.next, evidence, {kAlpha});
+                                    : fit_weights(log_p, at.next, evidence, {best.alpha});
       if (best.loss >= 0 && fit.loss >= best.loss) continue;
       best.alpha = fit.weights[0];
       best.kappa = kappa;

@@ -244,7 +244,7 @@ Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPosition
     const Bases b = bases_of(ctx, without, p, kappa);
     std::vector<double> log_p;
     for (const double x : b.p) log_p.push_back(std::log(x));
-    const WeightFit fit = fit_weights(log_p, at.next, evidence_of(ctx, b, at, p), default_weights(p.lags));
+    const WeightFit fit = fit_weights(log_p, at.next, evidence_of(ctx, b, at, p), best.lag_weights);
     if (best.loss >= 0 && fit.loss >= best.loss) continue;
     best.kappa = kappa;
     best.lag_weights = fit.weights;

@@ -107,6 +107,8 @@ ordered_json json_summary(const std::string& path) {
     out["record"] = json["manifest"];
     return out;
   }
+  if (json.contains("coordinates") && json.contains("chosen_on"))
+    return {{"kind", "report of the offset recipe"}, {"content", json}};
   if (json.contains("layers") && json.contains("lags")) return {{"kind", "spectra"}, {"content", json}};
   if (json.contains("model_type")) {
     const ModelConfig c = parse_model_config(text, path);
