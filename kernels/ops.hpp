@@ -105,8 +105,8 @@ class LinearOps {
   virtual void marginals(CountCsrView a, std::uint64_t* row_sums, std::uint64_t* column_sums) = 0;
   /// max(0, log(a_ij · a.. / (a_i. · a.j))), entries that are 0 dropped. Synchronises. Tolerance 1e-14.
   [[nodiscard]] virtual RealCsr positive_pmi(CountCsrView a) = 0;
-  /// log(1 + a_ij · column_scale[j]) on the stored entries. column_scale: [cols], >= 0. Synchronises. Tolerance
-  /// 1e-14.
+  /// log(1 + a_ij · column_scale[j]) on the stored entries. column_scale: [cols], >= 0. Synchronises.
+  /// Tolerance 1e-14.
   [[nodiscard]] virtual RealCsr log1p_scaled(CountCsrView a, const double* column_scale) = 0;
   /// y = a·x. x: [cols, k], y: [rows, k]. Tolerance 1e-13.
   virtual void spmm(RealCsrView a, ConstMatrixView x, MatrixView y) = 0;
