@@ -11,6 +11,7 @@
 #include "pipeline/artifacts.hpp"
 #include "pipeline/emit.hpp"
 #include "pipeline/manifest.hpp"
+#include "pipeline/offset/holdout.hpp"
 #include "pipeline/run_directory.hpp"
 #include "pipeline/run_keys.hpp"
 #include "pipeline/run_plan.hpp"
@@ -131,6 +132,13 @@ class Run {
     counts_.max_lag = c_.lags;
     counts_.lags.resize(static_cast<std::size_t>(c_.lags));
     counts_.pairs.resize(static_cast<std::size_t>(c_.lags));
+    if (is_offset_recipe(c_.compose.recipe)) {  // before anything of it is kept
+      try {
+        (void)without_holdout(ctx_, counts_);
+      } catch (const InputError& e) {
+        throw InputError(c_.counts_file + ": " + e.what());
+      }
+    }
     settle_shape({counts_.vocab, counts_.tokens, true});
   }
 
@@ -254,14 +262,10 @@ class Run {
                             layout_.d_o, static_cast<int>(c_.offset.control), c_.seed),
                 fmt::format("{} {} {}", given(p.alpha), given(p.kappa), given(p.ridge))});
     factors_ = stage<LagFactors>("factors", "factors.safetensors", key, load_factors, [&] {
-      try {
-        if (c_.offset.control == Control::none)
-          return offset_factors(ctx_, counts_, c_.offset, layout_, c_.seed);
-        return offset_factors(ctx_, controlled_counts(ctx_, counts_, c_.offset.control, c_.seed), c_.offset,
-                              layout_, c_.seed);
-      } catch (const InputError& e) {
-        throw InputError((c_.counts_file.empty() ? "the corpus" : c_.counts_file) + ": " + e.what());
-      }
+      if (c_.offset.control == Control::none)
+        return offset_factors(ctx_, counts_, c_.offset, layout_, c_.seed);
+      return offset_factors(ctx_, controlled_counts(ctx_, counts_, c_.offset.control, c_.seed), c_.offset,
+                            layout_, c_.seed);
     });
     if (factors_.holdout_positions == 0)
       note_(
