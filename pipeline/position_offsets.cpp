@@ -15,6 +15,7 @@ namespace {
 /// grows.
 constexpr std::int64_t kLongestContext = 8192;
 constexpr std::int64_t kGrid = 96;  // candidate frequencies of a position table
+constexpr double kTurns = 0.5;      // radians within the context; slower frequencies tell no distances apart
 
 }  // namespace
 
@@ -39,6 +40,31 @@ OffsetPattern offset_pattern(const std::vector<double>& frequencies, std::int64_
         loss.push_back(1 - std::cos(static_cast<double>(distance - offset) * frequency));
   const GameSolution best = solve_matrix_game(loss, rows, context - 1);
   return {best.weights, best.value};
+}
+
+OffsetPattern recency_pattern(const std::vector<double>& frequencies, double range, std::int64_t context) {
+  expects(!frequencies.empty() && range >= 1 && context >= 2, "frequencies, a range and a context");
+  OffsetPattern out{std::vector<double>(frequencies.size(), 0.0), 0};
+  double used = 0;
+  for (std::size_t i = 0; i < frequencies.size(); ++i)
+    if (frequencies[i] * range <= 1 && frequencies[i] * static_cast<double>(context) >= kTurns) {
+      out.weights[i] = 1;
+      ++used;
+    }
+  if (used == 0) {
+    const auto nearest = std::min_element(frequencies.begin(), frequencies.end(), [&](double a, double b) {
+      return std::abs(std::log(a * range)) < std::abs(std::log(b * range));
+    });
+    out.weights[static_cast<std::size_t>(nearest - frequencies.begin())] = used = 1;
+  }
+  for (double& weight : out.weights) weight /= used;
+  const std::int64_t middle = context / 2;
+  double far = 0;
+  for (std::int64_t distance = middle; distance < context; ++distance)
+    for (std::size_t i = 0; i < frequencies.size(); ++i)
+      far += out.weights[i] * std::cos(static_cast<double>(distance) * frequencies[i]);
+  out.margin = 1 - far / static_cast<double>(context - middle);
+  return out;
 }
 
 std::vector<double> table_frequencies(std::int64_t count, std::int64_t context) {

@@ -19,6 +19,14 @@ struct OffsetPattern {
 [[nodiscard]] OffsetPattern offset_pattern(const std::vector<double>& frequencies, std::int64_t offset,
                                            std::int64_t context);
 
+/// A smooth preference for what is near: equal weights on the frequencies that turn by less than a radian
+/// within `range` tokens but do turn within the context (where there is none, the one nearest 1/range), for
+/// offset 0. By distance the sum then falls like a logarithm from `range` on. margin: 1 − its mean over the
+/// farther half of the context.
+/// @pre range >= 1, context >= 2
+[[nodiscard]] OffsetPattern recency_pattern(const std::vector<double>& frequencies, double range,
+                                            std::int64_t context);
+
 /// For models with a table of positions: the `count` frequencies that tell all distances below `context`
 /// apart best, picked out of a fine grid on (0, π) by the linear programme's own weights. Ascending.
 [[nodiscard]] std::vector<double> table_frequencies(std::int64_t count, std::int64_t context);

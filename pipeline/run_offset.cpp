@@ -11,8 +11,9 @@ namespace {
 
 using recipes::OffsetPart;
 
-constexpr std::array<std::pair<const char*, OffsetPart>, 4> kFamily{{{"offset", OffsetPart::all},
+constexpr std::array<std::pair<const char*, OffsetPart>, 5> kFamily{{{"offset", OffsetPart::all},
                                                                      {"bigram-head", OffsetPart::lag_one},
+                                                                     {"induction", OffsetPart::induction},
                                                                      {"embedding", OffsetPart::embedding},
                                                                      {"unigram", OffsetPart::unigram}}};
 
@@ -37,12 +38,14 @@ bool is_offset_recipe(const std::string& recipe) {
 OffsetLayout layout_of(const OffsetConfig& config, const std::string& recipe, const Architecture& arch,
                        const ModelShape& shape, std::int32_t counted_lags, std::int64_t corpus_vocab) {
   OffsetParams p = config.placement;
-  if (part_of(recipe) == OffsetPart::lag_one) {
+  const OffsetPart part = part_of(recipe);
+  if (part == OffsetPart::lag_one || part == OffsetPart::induction) {
     p.lags = 1;
+    p.induction = part == OffsetPart::induction;
     if (!p.lag_layers.empty()) p.lag_layers = {p.lag_layers.front()};
   }
   OffsetLayout layout = plan_offset(arch, shape, p, counted_lags);
-  if (part_of(recipe) != OffsetPart::unigram && (layout.d_s > corpus_vocab || layout.d_o > corpus_vocab))
+  if (part != OffsetPart::unigram && (layout.d_s > corpus_vocab || layout.d_o > corpus_vocab))
     throw UsageError("recipe " + recipe + ": the corpus has fewer ids (" + std::to_string(corpus_vocab) +
                      ") than the model has room for directions (" +
                      std::to_string(std::max(layout.d_s, layout.d_o)) +
@@ -97,8 +100,11 @@ LagFactors unigram_factors(const Counts& counts, const OffsetLayout& layout) {
 Composition compose_offset(Context& ctx, const ComposeParams& compose, const OffsetConfig& config,
                            const Architecture& arch, const ModelShape& shape, const OffsetLayout& layout,
                            const LagFactors& factors) {
-  return recipes::design_offset(ctx, compose, config.placement, part_of(compose.recipe), arch, shape, layout,
-                                factors);
+  const OffsetPart part = part_of(compose.recipe);
+  const Matching matching = part == OffsetPart::induction
+                                ? fit_matching(ctx, factors, layout.match_dims, shape.head_dim)
+                                : Matching{};
+  return recipes::design_offset(ctx, compose, config.placement, part, arch, shape, layout, factors, matching);
 }
 
 std::string offset_report_json(const OffsetConfig& config, const std::string& recipe,
@@ -129,12 +135,18 @@ std::string offset_report_json(const OffsetConfig& config, const std::string& re
   out["lags"] = ordered_json::array();
   const OffsetPart part = part_of(recipe);
   const std::int32_t designed =
-      part == OffsetPart::all ? layout.lags : static_cast<std::int32_t>(part == OffsetPart::lag_one);
+      part == OffsetPart::all
+          ? layout.lags
+          : static_cast<std::int32_t>(part == OffsetPart::lag_one || part == OffsetPart::induction);
   for (std::int32_t n = 0; n < designed; ++n)
     out["lags"].push_back({{"lag", n + 1},
                            {"layer", layout.lag_layers[static_cast<std::size_t>(n)]},
                            {"first_kv_head", layout.lag_heads[static_cast<std::size_t>(n)]},
                            {"kv_heads", layout.carrying}});
+  if (part == OffsetPart::induction)
+    out["induction"] = {{"code_dims", layout.match_dims},
+                        {"copies", {{"layer", layout.copy_layer}, {"kv_head", layout.copy_head}}},
+                        {"finds", {{"layer", layout.match_layer}, {"kv_head", layout.match_head}}}};
   for (std::size_t l = 0; l < composition.layers.size(); ++l)
     for (const auto& [name, value] : composition.layers[l].measures) out["layers"][l][name] = value;
   return out.dump(1) + "\n";

@@ -54,7 +54,9 @@ TEST_F(OffsetProgram, EveryMemberOfTheFamilyForEveryArchitecture) {
                                                  {"neox", 2 + 2 * 2}};
   std::set<std::string> different;
   for (const auto& [arch, count] : parts)
-    for (const char* recipe : {"offset", "bigram-head", "embedding", "unigram"}) {
+    for (const char* recipe : {"offset", "bigram-head", "embedding", "unigram", "induction"}) {
+      // no row of these heads keeps still under RoPE (but for three quarters of neox's)
+      if (recipe == std::string("induction") && (arch == "llama" || arch == "nanogpt-rope")) continue;
       const std::string run_name = arch + "-" + recipe;
       SCOPED_TRACE(run_name);
       const Outcome o = run(init(run_name, recipe, arch) + from_corpus() + Words{"--quiet"});
@@ -102,6 +104,7 @@ TEST_F(OffsetProgram, EstimatorsControlsAndScalarsChangeWhatIsDesigned) {
                                               {"soft", {"--sharpness", "4"}},
                                               {"small", {"--write-norm", "0.5"}},
                                               {"prior", {"--prior-sharpness", "3"}},
+                                              {"recency", {"--recency", "4"}},
                                               {"silent", {"--zero-outputs"}},
                                               {"mimetic", {"--background", "mimetic"}},
                                               {"one-head", {"--source-dims", "16"}},

@@ -60,7 +60,10 @@ class OffsetRecipe : public testing::Test {
     factors.d_s = out.at.d_s;
     factors.d_o = out.at.d_o;
     out.f = fit_lag_factors(ctx, counts, factors);
-    Composition c = recipes::design_offset(ctx, params, p, part, m.arch, m.shape, out.at, out.f);
+    Matching matching;
+    if (part == recipes::OffsetPart::induction)
+      matching = fit_matching(ctx, out.f, out.at.match_dims, m.shape.head_dim);
+    Composition c = recipes::design_offset(ctx, params, p, part, m.arch, m.shape, out.at, out.f, matching);
     out.w = std::move(c.weights);
     out.figures = std::move(c.layers);
     const Rows e = as_rows(out.w.embedding, m.shape.d_model);

@@ -221,6 +221,28 @@ TEST_F(OffsetRecipe, PriorsMakeOtherHeadsLeanToOffsetsOfTheirOwn) {
   }
 }
 
+TEST_F(OffsetRecipe, RecencyMakesScoresOfOtherHeadsFallWithDistance) {
+  for (const char* name : {"llama", "gpt2"}) {
+    const Host m = host_model(name, 3, 4, 4, 16);
+    OffsetParams p;
+    p.lags = 1;
+    p.source_dims = 15;
+    p.recency = 6;
+    const Designed d = design(m, p, OffsetPart::lag_one);
+    const ForwardPass pass = forward(m.arch, m.shape, d.w, sample(m.shape));
+    const Eigen::Index last = m.shape.context - 1, half = m.shape.context / 2;
+    for (std::size_t layer = 1; layer < 3; ++layer)
+      for (std::size_t h = 0; h < 4; ++h) {
+        const auto a = pass.attention[layer][h].row(last).array().log();
+        const double fall = a(last) - a.head(m.shape.context - half).mean();
+        // all of it half-way through the depth, 2/3 in the last layer; what earlier layers write shortens
+        // what the norm leaves of the constant a little
+        const double wanted = layer == 1 ? 6 : 4;
+        EXPECT_NEAR(fall, wanted, 0.35 * wanted) << name << " layer " << layer << " head " << h;
+      }
+  }
+}
+
 TEST_F(OffsetRecipe, SameSeedSameBits) {
   const Host m = host_model("nanogpt-rope", 2, 4, 4, 16);
   const Designed a = design(m), b = design(m);

@@ -76,6 +76,32 @@ TEST(PositionOffsets, AContextOfOneTokenHasNothingToTellApart) {
   EXPECT_EQ(mass_on_offset(p, rope_frequencies(8, 10000), 0, 1, 15), 1);
 }
 
+TEST(PositionOffsets, RecencyFallsSmoothlyBeyondItsRange) {
+  const auto theta = rope_frequencies(64, 10000);
+  for (const std::int64_t context : {64, 256, 1024})
+    for (const double range : {1.0, 2.0, 4.0}) {
+      const OffsetPattern p = recency_pattern(theta, range, context);
+      EXPECT_NEAR(std::accumulate(p.weights.begin(), p.weights.end(), 0.0), 1, 1e-12);
+      for (std::size_t i = 0; i < theta.size(); ++i)
+        EXPECT_EQ(p.weights[i] > 0, theta[i] * range <= 1 && theta[i] * static_cast<double>(context) >= 0.5);
+      // averaged over octaves, so that the fastest frequency's ripple does not count
+      double before = 1;
+      for (std::int64_t from = 1; 2 * from <= context; from *= 2) {
+        double mean = 0;
+        for (std::int64_t d = from; d < 2 * from; ++d)
+          mean += response(p.weights, theta, d) / static_cast<double>(from);
+        EXPECT_LT(mean, before) << context << " " << range << " " << from;
+        before = mean;
+      }
+      EXPECT_NEAR(p.margin, 1 - before, 1e-12);
+    }
+}
+
+TEST(PositionOffsets, RecencyTakesTheNearestFrequencyWhereNoneFits) {
+  EXPECT_EQ(recency_pattern({1, 0.01}, 4, 16).weights, (std::vector<double>{1, 0}));
+  EXPECT_EQ(recency_pattern({1e-6, 1e-4}, 2, 64).weights, (std::vector<double>{0, 1}));
+}
+
 TEST(PositionOffsets, ContextsBeyondTheLongestArePlannedAsIt) {
   const auto theta = rope_frequencies(8, 10000);
   EXPECT_EQ(offset_pattern(theta, 2, 8192).weights, offset_pattern(theta, 2, 1 << 20).weights);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "host/error.hpp"
 #include "pipeline/position_offsets.hpp"
+#include "pipeline/recipes/offset_heads.hpp"
 #include "pipeline/recipes/usual_init.hpp"
 
 // Coordinates of the residual stream (offset/layout.hpp): source | constant | padding | position | log p |
@@ -18,14 +20,27 @@
 namespace aloft::recipes {
 namespace {
 
+constexpr std::int64_t kReach = 16;   // the longest reach of a preference for what is near, in the context
+constexpr double kLeastMargin = 0.1;  // of such a preference: bounds its weights where positions hardly turn
 constexpr double kRandomPart2 = 0.2;  // squared norm that undesigned heads and MLPs add until the final norm
+constexpr double kRecency = 4;        // trained best (profiles/training.md)
+constexpr double kCode = 0.5;         // induction: norm of the copied code of the token before
+constexpr double kFoundLogit = 0.7;   // induction: what a token that a head finds gains, on average
 
 class OffsetDesign {
  public:
   OffsetDesign(Context& ctx, const ComposeParams& params, const OffsetParams& offset, OffsetPart part,
                const Architecture& arch, const ModelShape& shape, const OffsetLayout& layout,
-               const LagFactors& f)
-      : ctx_(ctx), params_(params), o_(offset), part_(part), arch_(arch), s_(shape), at_(layout), f_(f) {
+               const LagFactors& f, const Matching& matching)
+      : ctx_(ctx),
+        params_(params),
+        o_(offset),
+        part_(part),
+        arch_(arch),
+        s_(shape),
+        at_(layout),
+        f_(f),
+        m_(matching) {
     expects(f.d_s == layout.d_s && f.d_o == layout.d_o && f.lags >= lags(), "factors of the layout's sizes");
     written2_ = lags() > 0 ? o_.write_norm * o_.write_norm : 0;
     epsilon_ = o_.write_norm / std::max(f.written_norm, 1e-12);
@@ -39,6 +54,7 @@ class OffsetDesign {
     if (arch.tied_head) token2_ += o_.own_norm * o_.own_norm + o_.bias_norm * o_.bias_norm;
     position2_ = at_.position >= 0 ? 0.5 : 0;
     gain_ = std::sqrt(static_cast<double>(s_.d_model) / (token2_ + position2_));
+    look_.emplace(s_, at_, gain_, amplitude());
   }
 
   Composition run() {
@@ -66,11 +82,14 @@ class OffsetDesign {
     return sum;
   }
   [[nodiscard]] std::int32_t lags() const {
-    return part_ == OffsetPart::all ? at_.lags : part_ == OffsetPart::lag_one ? 1 : 0;
+    if (part_ == OffsetPart::all) return at_.lags;
+    return part_ == OffsetPart::lag_one || part_ == OffsetPart::induction ? 1 : 0;
+  }
+  [[nodiscard]] double recency() const {
+    return o_.recency.value_or(part_ == OffsetPart::all ? kRecency : 0);
   }
   /// What a token's logit is without evidence. The estimator's own bias is made for the evidence of heads.
   [[nodiscard]] const std::vector<double>& bias() const { return lags() > 0 ? f_.bias : f_.log_p; }
-  [[nodiscard]] std::int64_t per_group() const { return s_.heads / s_.kv_heads; }
   /// What a token's log p coordinate counts in the final residual before the norm's gain.
   [[nodiscard]] double final_rms() const {
     double norm2 = token2_ + position2_ + written2_ + kRandomPart2;
@@ -89,11 +108,15 @@ class OffsetDesign {
     if (o_.zero_outputs) std::fill(out.output.begin(), out.output.end(), 0.0F);
     if (o_.prior_sharpness > 0)
       for (std::int64_t g = 0; g < s_.kv_heads; ++g)
-        look_back(g, prior_offset(layer, g), o_.prior_sharpness, out);
+        look_->look_back(g, prior_offset(layer, g), o_.prior_sharpness, out);
+    if (recency() > 0 && s_.context > 1)
+      for (std::int64_t g = 0; g < s_.kv_heads; ++g) look_->look_near(layer, g, recency(), out);
     for (std::int32_t n = 0; n < lags(); ++n)
       if (at_.lag_layers[size(n)] == layer) carry(n, out);
     if (layer == 0 && arch_.tied_head && part_ != OffsetPart::unigram) erase(out);
     if (layer == 0 && at_.drives_log_p) drive_log_p(out);
+    if (part_ == OffsetPart::induction && layer == at_.copy_layer) copy_code(out);
+    if (part_ == OffsetPart::induction && layer == at_.match_layer) predict_found(out);
     return out;
   }
 
@@ -121,91 +144,98 @@ class OffsetDesign {
     return std::min(s_.context - 1, std::int64_t{1} << ((layer * s_.kv_heads + group) % powers));
   }
 
-  void clear_group(std::int64_t group, LayerHeads& w) const {
-    const std::int64_t block = s_.head_dim * s_.d_model, queries = per_group() * block;
-    std::fill_n(w.key.begin() + group * block, block, 0.0F);
-    std::fill_n(w.value.begin() + group * block, block, 0.0F);
-    std::fill_n(w.query.begin() + group * queries, queries, 0.0F);
-    std::fill_n(w.output.begin() + group * queries, queries, 0.0F);
-  }
-
-  /// Makes every head of a group look `offset` tokens back, beside what its queries and keys hold already.
-  void look_back(std::int64_t group, std::int64_t offset, double sharpness, LayerHeads& w) const {
-    const OffsetPattern pattern = offset_pattern(at_.frequencies, offset, s_.context);
-    // scores are q·k/√d_h; each of q and k reads its coordinate through the norm's gain
-    const double scale = std::sqrt(sharpness * std::sqrt(static_cast<double>(s_.head_dim)));
-    const auto pairs = static_cast<std::int64_t>(at_.frequencies.size());
-    for (std::int64_t i = 0; i < pairs; ++i) {
-      const double root = std::sqrt(pattern.weights[size(i)]) * scale,
-                   angle = static_cast<double>(offset) * at_.frequencies[size(i)], c = std::cos(angle),
-                   s = std::sin(angle);
-      if (at_.position < 0) {
-        const double one = root / gain_;
-        w.key[size(row(group, i) + at_.constant)] += static_cast<float>(one);
-        for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h) {
-          w.query[size(row(h, i) + at_.constant)] += static_cast<float>(one * c);
-          w.query[size(row(h, i + pairs_offset()) + at_.constant)] += static_cast<float>(-one * s);
-        }
-      } else {
-        const double one = root / (gain_ * amplitude());
-        const std::int64_t even = at_.position + 2 * i, odd = even + 1;  // coordinates cos tθ, sin tθ
-        w.key[size(row(group, 2 * i) + even)] += static_cast<float>(one);
-        w.key[size(row(group, 2 * i + 1) + odd)] += static_cast<float>(one);
-        for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h) {
-          w.query[size(row(h, 2 * i) + even)] += static_cast<float>(one * c);
-          w.query[size(row(h, 2 * i) + odd)] += static_cast<float>(one * s);
-          w.query[size(row(h, 2 * i + 1) + even)] += static_cast<float>(-one * s);
-          w.query[size(row(h, 2 * i + 1) + odd)] += static_cast<float>(one * c);
-        }
-      }
-    }
-  }
-  [[nodiscard]] std::int64_t row(std::int64_t head, std::int64_t r) const {
-    return (head * s_.head_dim + r) * s_.d_model;
-  }
-  [[nodiscard]] std::int64_t pairs_offset() const { return s_.rotary_dim / 2; }
   /// Size of one position coordinate.
   [[nodiscard]] double amplitude() const {
+    if (at_.position < 0) return 0;
     return std::sqrt(position2_ / static_cast<double>(at_.frequencies.size()));
   }
 
   void carry(std::int32_t n, LayerHeads& w) const {
-    const double share = 1.0 / static_cast<double>(per_group());
+    const double share = 1.0 / static_cast<double>(look_->per_group());
     for (std::int64_t g = 0; g < at_.carrying; ++g) {
       const std::int64_t group = at_.lag_heads[size(n)] + g, first = g * s_.head_dim;
       const std::int64_t rows = std::clamp<std::int64_t>(at_.d_s - first, 0, s_.head_dim);
-      clear_group(group, w);
-      look_back(group, n, o_.sharpness, w);
+      look_->clear(group, w);
+      look_->look_back(group, n, o_.sharpness, w);
       // V and O share the norm evenly
       const double value_norm = std::sqrt(static_cast<double>(rows)) / gain_;
       const double* core = &f_.cores[size((n * at_.d_s + std::min(first, at_.d_s - 1)) * at_.d_o)];
       const double output_norm =
-          epsilon_ * share * std::sqrt(squared(core, rows * at_.d_o) * static_cast<double>(per_group()));
+          epsilon_ * share *
+          std::sqrt(squared(core, rows * at_.d_o) * static_cast<double>(look_->per_group()));
       const double balance = rows > 0 && output_norm > 0 ? std::sqrt(value_norm / output_norm) : 1;
       for (std::int64_t r = 0; r < rows; ++r) {
-        w.value[size(row(group, r) + first + r)] = static_cast<float>(1 / gain_ / balance);
-        for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h)
+        w.value[size(look_->row(group, r) + first + r)] = static_cast<float>(1 / gain_ / balance);
+        for (std::int64_t h = group * look_->per_group(); h < (group + 1) * look_->per_group(); ++h)
           for (std::int64_t c = 0; c < at_.d_o; ++c)
-            w.output[size(row(h, r) + at_.output + c)] =
+            w.output[size(look_->row(h, r) + at_.output + c)] =
                 static_cast<float>(core[r * at_.d_o + c] * epsilon_ * share * balance);
       }
+    }
+  }
+
+  /// Induction, first half: a head that looks one token back writes that token's code into the match
+  /// coordinates.
+  void copy_code(LayerHeads& w) const {
+    const std::int64_t group = at_.copy_head;
+    look_->clear(group, w);
+    look_->look_back(group, 1, o_.sharpness, w);
+    write_map(
+        group, m_.d_m, m_.code.data(), gain_, at_.match, m_.d_m,
+        [&](std::int64_t r, std::int64_t c) { return r == c ? kCode : 0.0; }, w);
+  }
+
+  /// Second half: a head that finds the places after the current token's earlier occurrences predicts what
+  /// stands there.
+  void predict_found(LayerHeads& w) const {
+    const std::int64_t group = at_.match_head;
+    const double rms = final_rms();  // close to that of the layers between
+    const double gain = 1 / std::sqrt(rms * rms + kCode * kCode / static_cast<double>(s_.d_model));
+    look_->clear(group, w);
+    look_->match(group, m_, o_.sharpness, kCode, gain, w);
+    write_map(
+        group, m_.rank, m_.value.data(), gain, at_.output, at_.d_o,
+        [&](std::int64_t r, std::int64_t c) {
+          return kFoundLogit * epsilon_ * m_.output[size(r * at_.d_o + c)];
+        },
+        w);
+  }
+
+  /// V = value [rows, d_s] of S as read through `gain`, O = output(r, c), c < width, at coordinate `to`; the
+  /// two share the norm evenly, and the group's heads what is written.
+  template <class Output>
+  void write_map(std::int64_t group, std::int64_t rows, const double* value, double gain, std::int64_t to,
+                 std::int64_t width, const Output& output, LayerHeads& w) const {
+    const double share = 1.0 / static_cast<double>(look_->per_group());
+    double output2 = 0;
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t c = 0; c < width; ++c) output2 += output(r, c) * output(r, c);
+    const double value_norm = std::sqrt(squared(value, rows * at_.d_s)) / gain,
+                 output_norm = std::sqrt(output2 * share);
+    const double balance = value_norm > 0 && output_norm > 0 ? std::sqrt(value_norm / output_norm) : 1;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = 0; c < at_.d_s; ++c)
+        w.value[size(look_->row(group, r) + c)] = static_cast<float>(value[r * at_.d_s + c] / gain / balance);
+      for (std::int64_t h = group * look_->per_group(); h < (group + 1) * look_->per_group(); ++h)
+        for (std::int64_t c = 0; c < width; ++c)
+          w.output[size(look_->row(h, r) + to + c)] = static_cast<float>(output(r, c) * share * balance);
     }
   }
 
   /// Heads of layer 0 that look at the token itself and subtract its own output coordinates, and its own log
   /// p where that is driven anew.
   void erase(LayerHeads& w) const {
-    const double share = 1.0 / static_cast<double>(per_group());
+    const double share = 1.0 / static_cast<double>(look_->per_group());
     const std::int64_t begin = at_.drives_log_p ? at_.log_p : at_.output, end = at_.output + at_.d_o;
     for (std::int64_t g = 0; g < at_.erasing; ++g) {
       const std::int64_t group = at_.erasing_head + g, first = begin + g * s_.head_dim;
-      clear_group(group, w);
-      look_back(group, 0, o_.sharpness, w);
+      look_->clear(group, w);
+      look_->look_back(group, 0, o_.sharpness, w);
       const double balance = std::sqrt(1 / gain_ / std::sqrt(share));
       for (std::int64_t r = 0; r < std::min(s_.head_dim, end - first); ++r) {
-        w.value[size(row(group, r) + first + r)] = static_cast<float>(1 / gain_ / balance);
-        for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h)
-          w.output[size(row(h, r) + first + r)] = static_cast<float>(-share * balance);
+        w.value[size(look_->row(group, r) + first + r)] = static_cast<float>(1 / gain_ / balance);
+        for (std::int64_t h = group * look_->per_group(); h < (group + 1) * look_->per_group(); ++h)
+          w.output[size(look_->row(h, r) + first + r)] = static_cast<float>(-share * balance);
       }
     }
   }
@@ -218,15 +248,15 @@ class OffsetDesign {
     for (std::int32_t n = 0; n < lags(); ++n)
       carries |= at_.lag_layers[size(n)] == 0 && at_.lag_heads[size(n)] + at_.carrying - 1 == group;
     if (!carries) {  // nothing designed these heads: one that looks at the token itself
-      clear_group(group, w);
-      look_back(group, 0, o_.sharpness, w);
+      look_->clear(group, w);
+      look_->look_back(group, 0, o_.sharpness, w);
     }
     const double balance = std::sqrt(1 / gain_ / o_.constant);
-    std::fill_n(w.value.begin() + row(group, r), s_.d_model, 0.0F);
-    w.value[size(row(group, r) + at_.constant)] = static_cast<float>(1 / gain_ / balance);
-    for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h)
-      w.output[size(row(h, r) + at_.log_p)] =
-          static_cast<float>(o_.constant * balance / static_cast<double>(per_group()));
+    std::fill_n(w.value.begin() + look_->row(group, r), s_.d_model, 0.0F);
+    w.value[size(look_->row(group, r) + at_.constant)] = static_cast<float>(1 / gain_ / balance);
+    for (std::int64_t h = group * look_->per_group(); h < (group + 1) * look_->per_group(); ++h)
+      w.output[size(look_->row(h, r) + at_.log_p)] =
+          static_cast<float>(o_.constant * balance / static_cast<double>(look_->per_group()));
   }
 
   // ---- embedding, head, norm, positions
@@ -329,6 +359,8 @@ class OffsetDesign {
   const ModelShape& s_;
   const OffsetLayout& at_;
   const LagFactors& f_;
+  const Matching& m_;
+  std::optional<HeadWriter> look_;  // once the norm's gain is known
   double written2_ = 0, epsilon_ = 1, tau_ = 1, top_bias_ = 1e-12, token2_ = 2, position2_ = 0, gain_ = 1;
 };
 
@@ -336,8 +368,8 @@ class OffsetDesign {
 
 Composition design_offset(Context& ctx, const ComposeParams& params, const OffsetParams& offset,
                           OffsetPart part, const Architecture& arch, const ModelShape& shape,
-                          const OffsetLayout& layout, const LagFactors& factors) {
-  return OffsetDesign(ctx, params, offset, part, arch, shape, layout, factors).run();
+                          const OffsetLayout& layout, const LagFactors& factors, const Matching& matching) {
+  return OffsetDesign(ctx, params, offset, part, arch, shape, layout, factors, matching).run();
 }
 
 }  // namespace aloft::recipes

@@ -201,11 +201,12 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
   command
       .add_option(
           "--recipe", c.compose.recipe,
-          "offset, spread, asymmetry; to compare with: bigram-head, embedding, unigram, random, zero-proj, "
+          "offset, spread, asymmetry, induction (experimental); to compare with: bigram-head, embedding, "
+          "unigram, random, zero-proj, "
           "orthogonal, mimetic, invariants")
       ->capture_default_str()
-      ->check(CLI::IsMember({"offset", "spread", "asymmetry", "bigram-head", "embedding", "unigram", "random",
-                             "zero-proj", "orthogonal", "mimetic", "invariants"}))
+      ->check(CLI::IsMember({"offset", "spread", "asymmetry", "bigram-head", "embedding", "unigram",
+                             "induction", "random", "zero-proj", "orthogonal", "mimetic", "invariants"}))
       ->group(group);
   add_choice(command, "--expand", c.expand.method,
              {{"none", ExpandMethod::none},
@@ -283,7 +284,7 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
 }
 
 void add_offset_options(CLI::App& command, OffsetConfig& c) {
-  const std::string group = "Offset (recipes offset, bigram-head, embedding, unigram)";
+  const std::string group = "Offset (recipes offset, bigram-head, embedding, unigram, induction)";
   OffsetParams& p = c.placement;
   add_choice(command, "--estimator", c.factors.estimator,
              {{"discriminant", Estimator::discriminant}, {"tucker", Estimator::tucker}},
@@ -297,13 +298,15 @@ void add_offset_options(CLI::App& command, OffsetConfig& c) {
       ->check(CLI::Range(1, 64))
       ->type_name("N")
       ->group(group);
-  command.add_option("--offset-layers", p.lag_layers, "Layer of each lag, e.g. 0,0,1,1 (default: 0,1,2,...)")
+  command
+      .add_option("--offset-layers", p.lag_layers,
+                  "Layer of each lag (default: 0,0,1,1,..., with few heads 0,1,2,...)")
       ->delimiter(',')
       ->type_name("LIST")
       ->group(group);
   command
       .add_option("--source-dims", p.source_dims,
-                  "Directions of the embedding that carry statistics (default: half)")
+                  "Directions of the embedding that carry statistics (default: a quarter or half)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 31))
       ->type_name("N")
       ->group(group);
@@ -321,6 +324,13 @@ void add_offset_options(CLI::App& command, OffsetConfig& c) {
   number("--write-norm", p.write_norm, "Norm of what designed heads write")->capture_default_str();
   number("--prior-sharpness", p.prior_sharpness,
          "Undesigned heads lean this much towards an offset of their own");
+  command
+      .add_option("--recency", p.recency,
+                  "Scores of undesigned heads fall by this much from here to the far half of the context "
+                  "(default: 4 for offset, 0 for its parts)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("X")
+      ->group(group);
   add_choice(command, "--background", p.background,
              {{"random", Background::random},
               {"zero", Background::zero},
