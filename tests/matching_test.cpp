@@ -27,7 +27,8 @@ struct MatchingCase {
     f.vocab = kVocab;
     f.d_s = kSource;
     f.d_o = kTarget;
-    const Dense s = random_dense(kVocab, kSource, 1).rowwise().normalized(), u = random_dense(kVocab, kTarget, 2);
+    const Dense s = random_dense(kVocab, kSource, 1).rowwise().normalized(),
+                u = random_dense(kVocab, kTarget, 2);
     f.source.assign(s.data(), s.data() + s.size());
     f.target.assign(u.data(), u.data() + u.size());
     for (std::int64_t i = 0; i < kVocab; ++i) f.log_p.push_back(-0.1 * static_cast<double>(i));

@@ -76,16 +76,48 @@ TEST(OffsetLayoutPlan, UntiedRope) {
   const ModelShape s = shape(4, 4, 4, 32, 128, a);
   const OffsetLayout at = plan_offset(a, s, {}, 8);
   EXPECT_EQ(at.lags, 4);
-  EXPECT_EQ(at.lag_layers, (std::vector{0, 1, 2, 3}));
-  EXPECT_EQ(at.d_s, 63);
-  EXPECT_EQ(at.d_o, 63);
-  EXPECT_EQ(at.carrying, 2);
+  EXPECT_EQ(at.lag_layers, (std::vector{0, 0, 1, 1}));
+  EXPECT_EQ(at.lag_heads, (std::vector<std::int64_t>{0, 1, 0, 1}));
+  EXPECT_EQ(at.d_s, 32);
+  EXPECT_EQ(at.d_o, 94);
+  EXPECT_EQ(at.carrying, 1);
   EXPECT_EQ(at.erasing, 0);
   EXPECT_EQ(at.log_p, -1);
   EXPECT_EQ(at.position, -1);
   EXPECT_EQ(at.frequencies.size(), 16u);
   EXPECT_FALSE(at.drives_log_p);
   expect_disjoint(at, s, false);
+  expect_heads(at, s);
+}
+
+TEST(OffsetLayoutPlan, OneLagTakesHalfOfTheWidth) {
+  const Architecture a = architecture("llama");
+  OffsetParams p;
+  p.lags = 1;
+  const OffsetLayout at = plan_offset(a, shape(4, 4, 4, 32, 128, a), p, 8);
+  EXPECT_EQ(at.lag_layers, (std::vector{0}));
+  EXPECT_EQ(at.d_s, 63);
+  EXPECT_EQ(at.d_o, 63);
+  EXPECT_EQ(at.carrying, 2);
+}
+
+TEST(OffsetLayoutPlan, FewHeadsTakeOneLagALayer) {
+  for (const auto& [name, kv] : {std::pair{"llama", 2}, {"llama", 1}, {"gpt2", 2}, {"gpt2", 3}}) {
+    const Architecture a = architecture(name);
+    const OffsetLayout at = plan_offset(a, shape(3, kv, kv, 32, 32 * kv, a), {}, 8);
+    EXPECT_EQ(at.lag_layers, (std::vector{0, 1, 2})) << name << kv;
+  }
+}
+
+TEST(OffsetLayoutPlan, TiedHeadsEraseWithTheHeadsThatTwoLagsLeave) {
+  const Architecture a = architecture("gpt2");
+  const ModelShape s = shape(4, 8, 8, 32, 256, a);
+  const OffsetLayout at = plan_offset(a, s, {}, 8);
+  EXPECT_EQ(at.lag_layers, (std::vector{0, 0, 1, 1}));
+  EXPECT_EQ(at.carrying, 2);
+  EXPECT_EQ(at.erasing, 4);
+  EXPECT_EQ(at.d_o, 128);
+  expect_disjoint(at, s, true);
   expect_heads(at, s);
 }
 
@@ -140,7 +172,7 @@ TEST(OffsetLayoutPlan, GroupedQueriesShrinkWhatIsCarried) {
   for (const std::int64_t kv : {8, 4, 2, 1}) {
     const ModelShape s = shape(4, 8, kv, 16, 128, a);
     const OffsetLayout at = plan_offset(a, s, {}, 8);
-    EXPECT_EQ(at.d_s, std::min<std::int64_t>(63, kv * 16));
+    EXPECT_EQ(at.d_s, kv >= 4 ? kv / 4 * 16 : kv * 16);
     EXPECT_EQ(at.d_o, std::min<std::int64_t>(126 - at.d_s, 4 * at.d_s));
     expect_disjoint(at, s, false);
     expect_heads(at, s);

@@ -53,6 +53,7 @@ TEST_F(OffsetRecipe, DeeperLayersLookAtTheirOffsetToo) {
   for (const Host& m : hosts()) {
     SCOPED_TRACE(m.name);
     OffsetParams p;
+    p.lag_layers = {0, 1};
     p.background = Background::zero;
     p.zero_outputs = true;
     const Designed d = design(m, p);
@@ -92,7 +93,7 @@ TEST_F(OffsetRecipe, DesignedHeadsCarryTheCores) {
 TEST_F(OffsetRecipe, ValuesAndOutputsShareTheNormEvenly) {
   for (const Host& m : hosts()) {
     const Designed d = design(m);
-    const LayerHeads& w = d.w.layers[1];
+    const LayerHeads& w = d.w.layers[static_cast<std::size_t>(d.at.lag_layers[1])];
     const Rows v = as_rows(w.value, m.shape.d_model), o = as_rows(w.output, m.shape.d_model);
     const std::int64_t per = m.shape.heads / m.shape.kv_heads, rows = m.shape.head_dim;
     for (std::int64_t g = d.at.lag_heads[1]; g < d.at.lag_heads[1] + d.at.carrying; ++g) {
@@ -162,6 +163,7 @@ TEST_F(OffsetRecipe, UndesignedHeadsAreTheBackground) {
   const Host m = host_model("llama", 2, 4, 4, 16);
   OffsetParams p;
   p.source_dims = 16;  // one head a lag
+  p.recency = 0;
   const auto others = [&](const std::vector<float>& x, std::int64_t layer_heads) {
     return as_rows(x, m.shape.d_model).bottomRows(layer_heads * m.shape.head_dim).eval();
   };
@@ -218,6 +220,22 @@ TEST_F(OffsetRecipe, PriorsMakeOtherHeadsLeanToOffsetsOfTheirOwn) {
       a.row(last).maxCoeff(&most);
       EXPECT_EQ(last - most, offsets[(4 + h) % 5]) << name << " head " << h;
     }
+  }
+}
+
+TEST_F(OffsetRecipe, RecencyIsTheDefaultOfTheWholeRecipeAlone) {
+  const Host m = host_model("llama", 2, 4, 4, 16);
+  OffsetParams four, none;
+  four.recency = 4;
+  none.recency = 0;
+  const auto queries = [&](const OffsetParams& p, OffsetPart part) {
+    return design(m, p, part).w.layers[1].query;
+  };
+  EXPECT_EQ(queries({}, OffsetPart::all), queries(four, OffsetPart::all));
+  EXPECT_NE(queries({}, OffsetPart::all), queries(none, OffsetPart::all));
+  for (const OffsetPart part : {OffsetPart::lag_one, OffsetPart::embedding, OffsetPart::unigram}) {
+    EXPECT_EQ(queries({}, part), queries(none, part));
+    EXPECT_NE(queries({}, part), queries(four, part));
   }
 }
 

@@ -76,9 +76,10 @@ class OffsetDesign {
 
  private:
   static std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-  static double squared(const double* x, std::int64_t n) {
+  template <class T>
+  static double squared(const T* x, std::int64_t n) {
     double sum = 0;
-    for (std::int64_t i = 0; i < n; ++i) sum += x[i] * x[i];
+    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
     return sum;
   }
   [[nodiscard]] std::int32_t lags() const {
@@ -120,7 +121,24 @@ class OffsetDesign {
     return out;
   }
 
+  /// Output projections are scaled down where a wide or deep model's usual init would add more to the
+  /// residual stream than kRandomPart2 in all: the head reads what is written there through 1/ε, and takes
+  /// noise for evidence.
   LayerHeads background(std::int64_t layer) {
+    LayerHeads out = usual_heads(layer);
+    double added2 = 0;  // E‖Σ_h O_h V_h x‖² for independent O, V and x of length √d
+    const std::int64_t block = s_.head_dim * s_.d_model;
+    for (std::int64_t h = 0; h < s_.heads; ++h)
+      added2 += squared(&out.output[size(h * block)], block) *
+                squared(&out.value[size(h / look_->per_group() * block)], block) /
+                static_cast<double>(s_.head_dim);
+    const double allowed2 = kRandomPart2 / static_cast<double>(s_.layers);
+    if (added2 > allowed2)
+      for (float& x : out.output) x *= static_cast<float>(std::sqrt(allowed2 / added2));
+    return out;
+  }
+
+  LayerHeads usual_heads(std::int64_t layer) {
     const RecipeInput in{params_, s_, nullptr};
     switch (o_.background) {
       case Background::random:

@@ -58,7 +58,7 @@ def early_only(arm, other, data, steps):
 
 
 def markdown(data, baseline="random"):
-    rows = ["| arm | steps | peak LR | seeds | before training | half-way | final | against "
+    rows = ["| arm | steps | peak LR (of) | seeds | before training | half-way | final | against "
             f"{baseline} | what it is |", "|---|---|---|---|---|---|---|---|---|"]
     for arm, entry in data["arms"].items():
         for steps, b in entry["budgets"].items():
@@ -67,7 +67,8 @@ def markdown(data, baseline="random"):
             if base and arm != baseline and early_only(arm, baseline, data, steps):
                 gain += " (early only)"
             spread = f" ± {b['spread']:.3f}" if b["spread"] is not None else ""
-            rows.append(f"| {arm} | {steps} | {b['peak']:g} | {b['seeds']} | {b['initial']:.3f} | {b['middle']:.3f} | "
+            swept = f" ({len(b['sweep'])})"
+            rows.append(f"| {arm} | {steps} | {b['peak']:g}{swept} | {b['seeds']} | {b['initial']:.3f} | {b['middle']:.3f} | "
                         f"{b['final']:.3f}{spread} | {gain} | {entry['about']} |")
     lines = [f"On the same tokens: unigram {data['unigram_loss']:.3f}, smoothed bigram {data['bigram_loss']:.3f} nats.", "", *rows]
     for t in data["targets"]:
@@ -76,34 +77,56 @@ def markdown(data, baseline="random"):
     return "\n".join(lines) + "\n"
 
 
-def plots(data, path, arms=None, steps=None):
-    """Loss against steps with the seeds' spread, and the final losses as bars; one PNG."""
+def steps_to(histories, target):
+    """The step at which the mean curve first comes down to `target`, interpolated; None if it never does. Read off a schedule
+    that goes on, so a shorter one that is completed may need fewer."""
+    curve = [(entries[0][0], mean(loss for _, loss in entries)) for entries in zip(*histories)]
+    for (s, high), (t, low) in zip(curve, curve[1:]):
+        if low <= target < high:
+            return s + (t - s) * (high - target) / (high - low)
+    return curve[0][0] if curve and curve[0][1] <= target else None
+
+
+def plots(data, path, baseline="random", arms=None, steps=None):
+    """Loss against steps with the seeds' spread for `arms` (default: all), and for every arm the steps to the baseline's final
+    loss; one PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     steps = steps or data["base_steps"]
-    shown = [a for a in (arms or data["arms"]) if steps in data["arms"].get(a, {}).get("budgets", {})]
-    figure, (curves, bars) = pyplot.subplots(1, 2, figsize=(13, 5), gridspec_kw={"width_ratios": [3, 2]})
-    for arm in shown:
-        histories = data["arms"][arm]["budgets"][steps]["histories"]
+    runs = {a: e["budgets"][steps] for a, e in data["arms"].items() if steps in e["budgets"]}
+    height = max(5, 0.2 * len(runs) + 1)
+    figure, (curves, bars) = pyplot.subplots(1, 2, figsize=(13, height), gridspec_kw={"width_ratios": [3, 2]})
+    for arm in [a for a in (arms or runs) if a in runs]:
+        histories = runs[arm]["histories"]
         x = [s for s, _ in histories[0]]
         losses = [[h[i][1] for h in histories] for i in range(len(x))]
         line, = curves.plot(x, [mean(v) for v in losses], label=arm, linewidth=1.4)
         if len(histories) > 1:
             curves.fill_between(x, [min(v) for v in losses], [max(v) for v in losses], alpha=0.2, color=line.get_color())
     curves.axhline(data["bigram_loss"], color="gray", linestyle=":", linewidth=1, label="smoothed bigram table")
-    curves.set(xlabel="steps", ylabel="validation loss (nats)", title=f"{steps} steps, each arm at its own best peak rate")
-    curves.legend(fontsize=7)
-    order = sorted(shown, key=lambda a: -data["arms"][a]["budgets"][steps]["final"])
-    finals = [data["arms"][a]["budgets"][steps]["final"] for a in order]
-    spreads = [data["arms"][a]["budgets"][steps]["spread"] or 0 for a in order]
-    bars.barh(order, finals, xerr=spreads, color="steelblue")
-    bars.set(xlabel="final validation loss (nats)", xlim=(min(finals) - 0.05, max(finals) + 0.05))
-    bars.tick_params(axis="y", labelsize=7)
+    lowest = min(min(h[-1][1] for h in r["histories"]) for r in runs.values())
+    curves.set(xlabel="steps", ylabel="validation loss (nats)", ylim=(lowest - 0.1, data["unigram_loss"] + 0.1),
+               title=f"{steps} steps, each arm at its own best peak rate")
+    curves.legend(fontsize=8)
+
+    if baseline in runs:
+        target = runs[baseline]["final"]
+        needed = {a: steps_to(r["histories"], target) for a, r in runs.items() if a != baseline}
+        order = sorted(needed, key=lambda a: (needed[a] is not None, -(needed[a] or 0), a))
+        never = steps * 1.04
+        bars.barh(order, [needed[a] or never for a in order], color=["steelblue" if needed[a] else "lightgray" for a in order])
+        for i, arm in enumerate(order):
+            label = f"{needed[arm]:.0f}" if needed[arm] else f"never: {runs[arm]['final']:.3f}"
+            bars.text(5, i, label, va="center", fontsize=7, color="white" if needed[arm] else "black")
+        bars.axvline(steps, color="gray", linewidth=1)
+        bars.set(xlabel=f"steps to {baseline}'s final loss at {steps} steps ({target:.3f}), within the arm's own {steps}-step schedule")
+        bars.tick_params(axis="y", labelsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
 
 
 def write(trial):
@@ -113,7 +136,8 @@ def write(trial):
     (trial.folder / "table.md").write_text(markdown(data, trial.spec["plan"].get("baseline", "random")))
     if data["arms"]:
         try:
-            plots(data, trial.folder / "plot.png")
+            plan = trial.spec["plan"]
+            plots(data, trial.folder / "plot.png", plan.get("baseline", "random"), plan.get("plot"))
         except ImportError:
             print("no matplotlib: no plot")
     return data
