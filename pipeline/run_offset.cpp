@@ -44,13 +44,7 @@ OffsetLayout layout_of(const OffsetConfig& config, const std::string& recipe, co
     p.induction = part == OffsetPart::induction;
     if (!p.lag_layers.empty()) p.lag_layers = {p.lag_layers.front()};
   }
-  OffsetLayout layout = plan_offset(arch, shape, p, counted_lags);
-  if (part != OffsetPart::unigram && (layout.d_s > corpus_vocab || layout.d_o > corpus_vocab))
-    throw UsageError("recipe " + recipe + ": the corpus has fewer ids (" + std::to_string(corpus_vocab) +
-                     ") than the model has room for directions (" +
-                     std::to_string(std::max(layout.d_s, layout.d_o)) +
-                     "): lower --source-dims, or use a larger vocabulary");
-  return layout;
+  return plan_offset(arch, shape, p, counted_lags, corpus_vocab);
 }
 
 Counts controlled_counts(Context& ctx, const Counts& counts, Control control, std::uint64_t seed) {

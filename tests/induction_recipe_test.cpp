@@ -20,8 +20,8 @@ OffsetParams induction() {
 
 /// Heads with rows that keep still within the context: long, or not all turned, or not turned at all.
 std::vector<Host> matching_hosts() {
-  return {host_model("llama", 3, 4, 4, 64), host_model("llama", 3, 8, 4, 64), host_model("neox", 3, 4, 4, 32),
-          host_model("gpt2", 3, 4, 4, 32), host_model("nanogpt", 3, 4, 4, 32)};
+  return {host_model("llama", 3, 4, 4, 32), host_model("llama", 3, 8, 4, 32), host_model("neox", 3, 4, 4, 32),
+          host_model("gpt2", 3, 8, 8, 16), host_model("nanogpt", 3, 8, 8, 16)};
 }
 
 class InductionRecipe : public OffsetRecipe {
@@ -60,7 +60,7 @@ TEST_F(InductionRecipe, TheSecondHeadLooksWhereTheTokenStoodBefore) {
 }
 
 TEST_F(InductionRecipe, WhatItFindsGainsALogit) {
-  const Host m = host_model("llama", 3, 4, 4, 64);
+  const Host m = host_model("llama", 3, 4, 4, 32);
   const Designed with = design(m, induction(), OffsetPart::induction);
   // The same model with its second head silenced.
   HeadWeights silent = with.w;
@@ -91,8 +91,8 @@ TEST_F(InductionRecipe, ModelsThatCannotHostItAreRefused) {
       EXPECT_NE(std::string(e.what()).find(why), std::string::npos) << e.what();
     }
   };
-  refused(host_model("llama", 3, 4, 4, 8), "positions do not turn");
-  refused(host_model("gpt2", 1, 4, 4, 32), "two of its layers");
+  refused(host_model("llama", 3, 4, 4, 4), "positions do not turn");
+  refused(host_model("gpt2", 2, 4, 4, 32), "two of its layers");
 }
 
 }  // namespace

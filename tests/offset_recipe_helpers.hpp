@@ -53,7 +53,7 @@ class OffsetRecipe : public testing::Test {
                   recipes::OffsetPart part = recipes::OffsetPart::all,
                   Estimator estimator = Estimator::tucker) {
     Designed out;
-    out.at = plan_offset(m.arch, m.shape, p, 4);
+    out.at = plan_offset(m.arch, m.shape, p, 4, kOffsetVocab);
     FactorParams factors;
     factors.estimator = estimator;
     factors.lags = out.at.lags;

@@ -99,8 +99,8 @@ void place_lags(const OffsetParams& p, const ModelShape& s, bool two_a_layer, Of
 
 }  // namespace
 
-OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams& p,
-                         std::int32_t counted_lags) {
+OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams& p, std::int32_t counted_lags,
+                         std::int64_t corpus_vocab) {
   check_host(arch, s, p);
   OffsetLayout out;
   const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(s.layers, kMostLags));
@@ -155,10 +155,13 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
   out.d_s = p.source_dims > 0 ? p.source_dims
             : early           ? std::min(room / 2, heads.rows(heads.kv / 4))
                               : room / 2;
-  out.d_s = std::clamp<std::int64_t>(out.d_s, 1, most);
+  if (p.source_dims > corpus_vocab)
+    throw UsageError(fmt::format("--source-dims {}: the corpus has {} ids, so no more directions than that",
+                                 p.source_dims, corpus_vocab));
+  out.d_s = std::clamp<std::int64_t>(out.d_s, 1, std::min(most, corpus_vocab));
   out.carrying = heads.groups(out.d_s);
   place_lags(p, s, early, out);
-  out.d_o = std::min(room - out.d_s, out.lags * out.d_s);
+  out.d_o = std::min({room - out.d_s, out.lags * out.d_s, corpus_vocab});
   if (arch.tied_head) {
     const auto first = std::count(out.lag_layers.begin(), out.lag_layers.end(), 0);
     const std::int64_t left =

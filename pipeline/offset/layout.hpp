@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -59,7 +60,9 @@ struct OffsetLayout {
 /// Throws UsageError, saying why, for models that cannot host the recipe: no usable position encoding (ALiBi,
 /// none), normalised queries and keys, a tied head without a known final norm or without spare heads, too
 /// narrow a width; for induction, heads that turn too fast or too few layers.
+/// A corpus of few ids has no more directions than ids: d_s and d_o are at most corpus_vocab.
 [[nodiscard]] OffsetLayout plan_offset(const Architecture& arch, const ModelShape& shape,
-                                       const OffsetParams& p, std::int32_t counted_lags);
+                                       const OffsetParams& p, std::int32_t counted_lags,
+                                       std::int64_t corpus_vocab = std::numeric_limits<std::int64_t>::max());
 
 }  // namespace aloft

@@ -23,6 +23,7 @@ namespace {
 constexpr std::int64_t kReach = 16;   // the longest reach of a preference for what is near, in the context
 constexpr double kLeastMargin = 0.1;  // of such a preference: bounds its weights where positions hardly turn
 constexpr double kRandomPart2 = 0.2;  // squared norm that undesigned heads and MLPs add until the final norm
+constexpr double kBackground2 = 1.5;  // the same, as bounded: before attention averages over a context
 constexpr double kRecency = 4;        // trained best (profiles/training.md)
 constexpr double kCode = 0.5;         // induction: norm of the copied code of the token before
 constexpr double kFoundLogit = 0.7;   // induction: what a token that a head finds gains, on average
@@ -132,7 +133,7 @@ class OffsetDesign {
       added2 += squared(&out.output[size(h * block)], block) *
                 squared(&out.value[size(h / look_->per_group() * block)], block) /
                 static_cast<double>(s_.head_dim);
-    const double allowed2 = kRandomPart2 / static_cast<double>(s_.layers);
+    const double allowed2 = kBackground2 / static_cast<double>(s_.layers);
     if (added2 > allowed2)
       for (float& x : out.output) x *= static_cast<float>(std::sqrt(allowed2 / added2));
     return out;

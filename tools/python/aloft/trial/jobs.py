@@ -3,9 +3,11 @@ theirs are not run again, so a trial that was stopped goes on where it was."""
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,7 +64,7 @@ class Trial:
         if flags is None:
             return None
         flags = flags | {"seed": seed}
-        key = hashlib.sha256(json.dumps(flags, sort_keys=True).encode()).hexdigest()[:12]
+        key = hashlib.sha256(json.dumps([flags, self.program_hash], sort_keys=True).encode()).hexdigest()[:12]
         folder = self.folder / "inits" / f"{arm}_{seed}_{key}"
         with self.alone(f"{arm}_{seed}_{key}"):  # an arm's jobs at several rates may begin at once
             if not (folder / "manifest.json").exists():
@@ -72,6 +74,14 @@ class Trial:
                     command += [f"--{name}"] if value is True else [] if value is False else [f"--{name}", str(value)]
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return folder / "init.safetensors"
+
+    @functools.cached_property
+    def program_hash(self):
+        """Of the executable: another build may design otherwise from the same flags."""
+        path = shutil.which(self.program)
+        if path is None:
+            raise SystemExit(f"trial: there is no program {self.program}: give --program FILE")
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     @contextlib.contextmanager
     def alone(self, name):
