@@ -39,9 +39,11 @@ OffsetLayout layout_of(const OffsetConfig& config, const std::string& recipe, co
                        const ModelShape& shape, std::int32_t counted_lags, std::int64_t corpus_vocab) {
   OffsetParams p = config.placement;
   const OffsetPart part = part_of(recipe);
+  p.induction |= part == OffsetPart::induction;
+  if (p.induction && part != OffsetPart::induction && part != OffsetPart::all)
+    throw UsageError("--induction: recipe " + recipe + " has no designed heads to add to; use offset");
   if (part == OffsetPart::lag_one || part == OffsetPart::induction) {
     p.lags = 1;
-    p.induction = part == OffsetPart::induction;
     if (!p.lag_layers.empty()) p.lag_layers = {p.lag_layers.front()};
   }
   return plan_offset(arch, shape, p, counted_lags, corpus_vocab);
@@ -137,7 +139,7 @@ std::string offset_report_json(const OffsetConfig& config, const std::string& re
                            {"layer", layout.lag_layers[static_cast<std::size_t>(n)]},
                            {"first_kv_head", layout.lag_heads[static_cast<std::size_t>(n)]},
                            {"kv_heads", layout.carrying}});
-  if (part == OffsetPart::induction)
+  if (layout.match >= 0)
     out["induction"] = {{"code_dims", layout.match_dims},
                         {"copies", {{"layer", layout.copy_layer}, {"kv_head", layout.copy_head}}},
                         {"finds", {{"layer", layout.match_layer}, {"kv_head", layout.match_head}}}};

@@ -105,6 +105,7 @@ TEST_F(OffsetProgram, EstimatorsControlsAndScalarsChangeWhatIsDesigned) {
                                               {"small", {"--write-norm", "0.5"}},
                                               {"prior", {"--prior-sharpness", "3"}},
                                               {"recency", {"--recency", "2"}},
+                                              {"induction", {"--induction"}},
                                               {"silent", {"--zero-outputs"}},
                                               {"mimetic", {"--background", "mimetic"}},
                                               {"one-head", {"--source-dims", "16"}},

@@ -43,11 +43,11 @@ struct MatchingCase {
   Dense source, target, gram;
 };
 
-struct MatchingOps : testing::TestWithParam<std::string>, MatchingCase {
+struct InductionFit : testing::TestWithParam<std::string>, MatchingCase {
   stages::Bench b{GetParam()};
 };
 
-TEST_P(MatchingOps, TheCodeIsWhiteAndReadsTheStrongestDirections) {
+TEST_P(InductionFit, TheCodeIsWhiteAndReadsTheStrongestDirections) {
   const Matching m = fit_matching(b.ctx, f, 4, 5);
   const Dense code = dense_of(m.code, 4, kSource);
   const Dense covariance = code * gram * code.transpose();
@@ -57,7 +57,7 @@ TEST_P(MatchingOps, TheCodeIsWhiteAndReadsTheStrongestDirections) {
   EXPECT_NEAR((code * top).norm(), code.norm(), 1e-10 * code.norm());
 }
 
-TEST_P(MatchingOps, TheMapIsTheRegressionOfTargetOnSource) {
+TEST_P(InductionFit, TheMapIsTheRegressionOfTargetOnSource) {
   const Matching m = fit_matching(b.ctx, f, 2, 100);
   ASSERT_EQ(m.rank, kSource);
   const Dense map = dense_of(m.value, m.rank, kSource).transpose() * dense_of(m.output, m.rank, kTarget);
@@ -67,14 +67,14 @@ TEST_P(MatchingOps, TheMapIsTheRegressionOfTargetOnSource) {
   EXPECT_LT((map - wanted).norm(), 1e-9 * wanted.norm());
 }
 
-TEST_P(MatchingOps, AReducedMapStillGivesATokenItself) {
+TEST_P(InductionFit, AReducedMapStillGivesATokenItself) {
   const Matching m = fit_matching(b.ctx, f, 2, 3);
   ASSERT_EQ(m.rank, 3);
   const Dense map = dense_of(m.value, 3, kSource).transpose() * dense_of(m.output, 3, kTarget);
   EXPECT_NEAR((source * map).cwiseProduct(target).rowwise().sum().dot(p), 1, 1e-10);
 }
 
-ALOFT_ON_EACH_BACKEND(MatchingOps);
+ALOFT_ON_EACH_BACKEND(InductionFit);
 
 }  // namespace
 }  // namespace aloft

@@ -259,7 +259,7 @@ TEST_F(OffsetRecipe, RecencyMakesScoresOfOtherHeadsFallWithDistance) {
         const auto a = pass.attention[layer][h].row(last).array().log();
         const double fall = a(last) - a.head(m.shape.context - half).mean();
         const double wanted = (layer == 1 ? 6 : 4) * left;  // 2/3 of it in the last layer
-        EXPECT_NEAR(fall, wanted, 0.15 * wanted) << name << " layer " << layer << " head " << h;
+        EXPECT_NEAR(fall, wanted, 0.25 * wanted) << name << " layer " << layer << " head " << h;
       }
     }
   }

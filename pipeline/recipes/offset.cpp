@@ -117,8 +117,8 @@ class OffsetDesign {
       if (at_.lag_layers[size(n)] == layer) carry(n, out);
     if (layer == 0 && arch_.tied_head && part_ != OffsetPart::unigram) erase(out);
     if (layer == 0 && at_.drives_log_p) drive_log_p(out);
-    if (part_ == OffsetPart::induction && layer == at_.copy_layer) copy_code(out);
-    if (part_ == OffsetPart::induction && layer == at_.match_layer) predict_found(out);
+    if (layer == at_.copy_layer) copy_code(out);
+    if (layer == at_.match_layer) predict_found(out);
     return out;
   }
 

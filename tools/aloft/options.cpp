@@ -344,6 +344,10 @@ void add_offset_options(CLI::App& command, OffsetConfig& c) {
   number("--kappa", c.factors.kappa, "Pseudo-counts (default: chosen on held-out tokens)");
   number("--ridge", c.factors.ridge, "discriminant: ridge (default: chosen on held-out tokens)");
   command
+      .add_flag("--induction", p.induction,
+                "offset: also a pair of heads that repeat what followed the token before (experimental)")
+      ->group(group);
+  command
       .add_flag("--zero-outputs", p.zero_outputs,
                 "Output projections of all that is not designed start at zero, MLPs' too")
       ->group(group);
