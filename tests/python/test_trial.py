@@ -13,6 +13,7 @@ import torch
 from aloft.trial import corpus, report
 from aloft.trial.jobs import Job, Trial
 from aloft.trial.models import Model, Shape, initialise
+from aloft.trial.report import steps_to
 from aloft.trial.run import load_spec, same_trial
 from aloft.trial.schedule import best_peak, jobs_of
 from aloft.trial.training import learning_rate, train, validation_loss, windows
@@ -247,3 +248,27 @@ def test_training_learns_and_every_arm_sees_the_same_data():
     assert len(seen) == 20 and all(torch.equal(a, b) for a, b in zip(seen, seen_too))
     assert not torch.equal(run(1, 0.02)[1][0], seen[0])
     assert run(0, 0.02)[0] == history
+
+
+# ---- what another build may change ----
+
+def test_another_program_designs_anew(tmp_path):
+    text = tmp_path / "corpus.txt"
+    text.write_text(dependent_words(3000, types=30))
+    spec = {"model": {"style": "llama", "layers": 1, "heads": 2, "width": 16, "context": 16, "vocab": 64},
+            "corpus": {"text": str(text)}, "training": {}, "plan": {}, "arms": {"offset": {"init": {"recipe": "offset"}}}}
+    first = Trial(spec, tmp_path / "trial", PROGRAM).init_file("offset", 0)
+    assert Trial(spec, tmp_path / "trial", PROGRAM).init_file("offset", 0) == first
+    other = tmp_path / "aloft"
+    other.write_text(f'#!/bin/sh\nexec "{PROGRAM}" "$@"\n')
+    other.chmod(0o755)
+    assert Trial(spec, tmp_path / "trial", str(other)).init_file("offset", 0) != first
+    with pytest.raises(SystemExit, match="no program"):
+        Trial(spec, tmp_path / "trial", str(tmp_path / "absent")).init_file("offset", 0)
+
+
+def test_steps_to_a_loss_are_read_off_the_mean_curve():
+    histories = [[[0, 5.0], [10, 4.0], [20, 3.0]], [[0, 5.0], [10, 4.0], [20, 2.0]]]
+    assert steps_to(histories, 3.25) == 15
+    assert steps_to(histories, 5.5) == 0
+    assert steps_to(histories, 2.0) is None
