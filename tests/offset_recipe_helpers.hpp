@@ -61,8 +61,7 @@ class OffsetRecipe : public testing::Test {
     factors.d_o = out.at.d_o;
     out.f = fit_lag_factors(ctx, counts, factors);
     Matching matching;
-    if (out.at.match >= 0)
-      matching = fit_matching(ctx, out.f, out.at.match_dims, m.shape.head_dim);
+    if (out.at.match >= 0) matching = fit_matching(ctx, out.f, out.at.match_dims, m.shape.head_dim);
     Composition c = recipes::design_offset(ctx, params, p, part, m.arch, m.shape, out.at, out.f, matching);
     out.w = std::move(c.weights);
     out.figures = std::move(c.layers);
