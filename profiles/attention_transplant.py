@@ -4,14 +4,16 @@
     python3 profiles/attention_transplant.py --text enwik-first-4mb.xml --program build/release/aloft --folder transplant/
 
 The preset `small` of `python -m aloft trial` (Llama style, 4 layers, d = 128), peak learning rate 0.004; the source is trained for 1000
-steps, every arm for 300 on batches that the source did not see in that order. Prints a Markdown table. Needs the Python package
-(tools/python) and torch; a quarter of an hour of one CPU core. What is in --folder is not trained again.
+steps, every arm for 300 on batches that the source did not see in that order. Prints Markdown tables: what each part is worth, what
+the source's heads are, and the text's mutual information by distance. Needs the Python package (tools/python) and torch; a quarter
+of an hour of one CPU core. What is in --folder is not trained again.
 """
 import argparse
 import json
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from aloft.trial import corpus
@@ -64,6 +66,44 @@ def rescaled(**std):
     return change
 
 
+def describe(trial, source, source_dims):
+    """Of every head: how far its score falls from the token itself to the farther half of the context, with the layer's mean
+    input as query and key; participation ratio of W_O W_V and its cosine with the identity on the source coordinates."""
+    shape, (model, _) = trial.shape, trial.build(ARM, SEED)
+    model.load_state_dict(source)
+    means = []
+    for block in model.model["layers"]:
+        block.self_attn.register_forward_pre_hook(lambda _, inputs: means.append(inputs[0].mean((0, 1))))
+    with torch.no_grad():
+        model(trial.windows()[:40, :-1])
+    rows = shape.width // shape.heads
+    print("\n| layer | head | score falls by | PR of W_O W_V | cosine with the identity |\n|---|---|---|---|---|")
+    for layer, (block, mean) in enumerate(zip(model.model["layers"], means)):
+        attention = block.self_attn
+        for head in range(shape.heads):
+            at = slice(head * rows, (head + 1) * rows)
+            q, k = (attention.q_proj.weight[at] @ mean).chunk(2), (attention.k_proj.weight[at] @ mean).chunk(2)
+            turned = q[0] * model.cos - q[1] * model.sin, q[1] * model.cos + q[0] * model.sin  # by every distance
+            score = (turned[0] @ k[0] + turned[1] @ k[1]) / math.sqrt(rows)
+            moved = attention.o_proj.weight[:, at] @ attention.v_proj.weight[at]
+            energy = torch.linalg.svdvals(moved) ** 2
+            own = moved[:source_dims, :source_dims]
+            print(f"| {layer} | {head} | {score[0] - score[shape.context // 2:].mean():.1f} | {energy.sum() ** 2 / (energy**2).sum():.1f} | "
+                  f"{own.trace() / (own.norm() * math.sqrt(source_dims)):.2f} |")
+
+
+def mutual_information(ids, lag, vocab):
+    """Nats between tokens `lag` apart (plug-in with the Miller-Madow correction)."""
+
+    def entropy(counts):
+        p = counts[counts > 0] / counts.sum()
+        return -(p * np.log(p)).sum() + (len(p) - 1) / (2 * counts.sum())
+
+    first, second = ids[:-lag].astype(np.int64), ids[lag:].astype(np.int64)
+    pairs = np.unique(first * vocab + second, return_counts=True)[1]
+    return entropy(np.bincount(first)) + entropy(np.bincount(second)) - entropy(pairs)
+
+
 def main():
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--text", required=True)
@@ -97,6 +137,13 @@ def main():
             path.write_text(json.dumps(trained(trial, model, 300, DATA_SEED)))
         loss = dict(json.loads(path.read_text()))
         print(f"| {about} | {loss[0]:.3f} | {loss[150]:.3f} | {loss[300]:.3f} |", flush=True)
+    with torch.no_grad():
+        describe(trial, source, report["source_dims"])
+    ids = corpus.load(trial.train_path)
+    null = mutual_information(np.random.default_rng(0).permutation(ids), 1, trial.shape.vocab)
+    print("\n| distance | mutual information, over that of shuffled text |\n|---|---|")
+    for lag in (1, 2, 4, 8, 16, 32, 64):
+        print(f"| {lag} | {mutual_information(ids, lag, trial.shape.vocab) - null:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def plots(data, path, baseline="random", arms=None, steps=None):
             label = f"{needed[arm]:.0f}" if needed[arm] else f"never: {runs[arm]['final']:.3f}"
             bars.text(5, i, label, va="center", fontsize=7, color="white" if needed[arm] else "black")
         bars.axvline(steps, color="gray", linewidth=1)
-        bars.set(xlabel=f"steps to {baseline}'s final loss at {steps} steps ({target:.3f}), within the arm's own {steps}-step schedule")
+        bars.set(xlabel=f"steps to {baseline}'s final loss ({target:.3f})", title=f"within the arm's own {steps}-step schedule")
         bars.tick_params(axis="y", labelsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=90)
