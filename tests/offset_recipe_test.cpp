@@ -194,6 +194,22 @@ TEST_F(OffsetRecipe, UndesignedHeadsAreTheBackground) {
   }
 }
 
+TEST_F(OffsetRecipe, WhatUndesignedHeadsAddIsBounded) {
+  const Host m = host_model("llama", 2, 4, 4, 16);
+  OffsetParams p;
+  p.lags = 1;
+  p.source_dims = 15;
+  const auto added2 = [&](double std) {  // by layer 1, where nothing is designed
+    params.init_std = std;
+    const LayerHeads w = design(m, p, OffsetPart::lag_one).w.layers[1];
+    return output_value(w, m.shape, 0, 4).squaredNorm();
+  };
+  const double usual = added2(0.02);
+  EXPECT_LT(usual, 0.75);                               // 1.5 over two layers: left as it is ...
+  EXPECT_NEAR(added2(0.01), usual / 16, 1e-3 * usual);  // ... so it grows with the fourth power
+  for (const double std : {0.1, 0.3}) EXPECT_NEAR(added2(std), 0.75, 0.15) << std;
+}
+
 TEST_F(OffsetRecipe, ZeroOutputsSilenceWhatIsNotDesigned) {
   const Host m = host_model("llama", 2, 4, 4, 16);
   OffsetParams p;

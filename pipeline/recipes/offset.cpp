@@ -20,8 +20,6 @@
 namespace aloft::recipes {
 namespace {
 
-constexpr std::int64_t kReach = 16;   // the longest reach of a preference for what is near, in the context
-constexpr double kLeastMargin = 0.1;  // of such a preference: bounds its weights where positions hardly turn
 constexpr double kRandomPart2 = 0.2;  // squared norm that undesigned heads and MLPs add until the final norm
 constexpr double kBackground2 = 1.5;  // the same, as bounded: before attention averages over a context
 constexpr double kRecency = 4;        // trained best (profiles/training.md)
@@ -123,7 +121,7 @@ class OffsetDesign {
   }
 
   /// Output projections are scaled down where a wide or deep model's usual init would add more to the
-  /// residual stream than kRandomPart2 in all: the head reads what is written there through 1/ε, and takes
+  /// residual stream than kBackground2 in all: the head reads what is written there through 1/ε, and takes
   /// noise for evidence.
   LayerHeads background(std::int64_t layer) {
     LayerHeads out = usual_heads(layer);
