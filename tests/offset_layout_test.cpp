@@ -49,6 +49,7 @@ void expect_disjoint(const OffsetLayout& at, const ModelShape& s, bool table) {
   take(at.padding, 1);
   if (table) take(at.position, 2 * static_cast<std::int64_t>(at.frequencies.size()));
   if (at.log_p >= 0) take(at.log_p, 1);
+  if (at.match >= 0) take(at.match, at.match_dims);
   take(at.output, at.d_o);
 }
 
@@ -65,6 +66,12 @@ void expect_heads(const OffsetLayout& at, const ModelShape& s) {
   ASSERT_EQ(at.lag_heads.size(), static_cast<std::size_t>(at.lags));
   for (std::size_t n = 0; n < at.lag_layers.size(); ++n) take(at.lag_layers[n], at.lag_heads[n], at.carrying);
   take(0, at.erasing_head, at.erasing);
+  if (at.match >= 0) {
+    take(at.copy_layer, at.copy_head, 1);
+    take(at.match_layer, at.match_head, 1);
+    EXPECT_LT(at.copy_layer, at.match_layer);
+    EXPECT_GE(at.still_rows.size(), static_cast<std::size_t>(at.match_dims));
+  }
   EXPECT_GE(at.carrying * s.head_dim, at.d_s + (at.drives_log_p ? 1 : 0));
   if (at.erasing > 0) {
     EXPECT_GE(at.erasing * s.head_dim, at.d_o);
@@ -192,6 +199,22 @@ TEST(OffsetLayoutPlan, PartOfEachHeadRotates) {
   scaled.rope_scaling = "linear";
   scaled.rope_scaling_factor = 4;
   EXPECT_EQ(plan_offset(scaled, shape(2, 4, 4, 32, 128, scaled), {}, 8).frequencies[0], 0.25);
+}
+
+TEST(OffsetLayoutPlan, InductionTakesCoordinatesAndHeadsOfItsOwn) {
+  for (const char* name : {"llama", "neox", "gpt2", "nanogpt"})
+    for (const std::int32_t lags : {1, 4}) {
+      SCOPED_TRACE(std::string(name) + " " + std::to_string(lags));
+      const Architecture a = architecture(name);
+      const ModelShape s = shape(4, 8, 8, 32, 256, a);
+      OffsetParams p;
+      p.lags = lags;
+      p.induction = true;
+      const OffsetLayout at = plan_offset(a, s, p, 8);
+      EXPECT_GE(at.match_dims, 4);
+      expect_disjoint(at, s, a.position == Architecture::Position::learned);
+      expect_heads(at, s);
+    }
 }
 
 TEST(OffsetLayoutPlan, LagsGoToTheLayersAskedFor) {
