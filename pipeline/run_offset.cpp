@@ -41,7 +41,7 @@ OffsetLayout layout_of(const OffsetConfig& config, const std::string& recipe, co
   const OffsetPart part = part_of(recipe);
   p.induction |= part == OffsetPart::induction;
   if (p.induction && part != OffsetPart::induction && part != OffsetPart::all)
-    throw UsageError("--induction: recipe " + recipe + " has no designed heads to add to; use offset");
+    throw UsageError("--induction: recipe " + recipe + " takes no further heads: use offset or induction");
   if (part == OffsetPart::lag_one || part == OffsetPart::induction) {
     p.lags = 1;
     if (!p.lag_layers.empty()) p.lag_layers = {p.lag_layers.front()};

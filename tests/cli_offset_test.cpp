@@ -189,6 +189,13 @@ TEST_F(OffsetProgram, CountsWithoutASliceGetDefaultsAndANote) {
   EXPECT_FALSE(holds(unigram.err, note)) << "unigram has no scalars to choose";
 }
 
+TEST_F(OffsetProgram, RecencyAndInductionThatMakeNoSenseAreRefused) {
+  EXPECT_TRUE(
+      refused(run(init("a") + from_corpus() + Words{"--recency", "-1"}), 2, {"--recency", "number from 0"}));
+  EXPECT_TRUE(refused(run(init("b", "bigram-head") + from_corpus() + Words{"--induction"}), 2,
+                      {"recipe bigram-head", "use offset or induction"}));
+}
+
 TEST_F(OffsetProgram, FewIdsMakeFewDirections) {
   const Words few{"--corpus", folder_.file("few.txt", "a b a c a b\n"), "--vocab-size", "5", "--quiet"};
   EXPECT_EQ(run(init("unigram", "unigram") + few).code, 0);

@@ -328,7 +328,7 @@ void add_offset_options(CLI::App& command, OffsetConfig& c) {
       .add_option("--recency", p.recency,
                   "Scores of undesigned heads fall by this much from here to the far half of the context "
                   "(default: 4 for offset, 0 for its parts)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_from_zero())
       ->type_name("X")
       ->group(group);
   add_choice(command, "--background", p.background,
