@@ -64,6 +64,7 @@ void read_tensors(A& a, JsonFields fields) {
   }
   if (fields.has("mlp_output")) a.mlp_output = name("mlp_output", true);
   a.mlp_ratio = fields.real("mlp_ratio", 0, 1000, /*open=*/true).value_or(0);
+  a.mlp_gated = fields.boolean("mlp_gated").value_or(false);
   a.optional_prefixes = fields.texts("optional_prefixes").value_or(std::vector<std::string>{});
   fields.refuse_unknown();
 }

@@ -12,6 +12,8 @@
 #include "pipeline/emit.hpp"
 #include "pipeline/manifest.hpp"
 #include "pipeline/offset/holdout.hpp"
+#include "pipeline/recipes/mlp_outputs.hpp"
+#include "pipeline/recipes/offset.hpp"
 #include "pipeline/run_directory.hpp"
 #include "pipeline/run_keys.hpp"
 #include "pipeline/run_plan.hpp"
@@ -274,12 +276,23 @@ class Run {
           "recipe's scalars are defaults");
   }
 
-  // Zeros for the MLP's output where the recipe asks for silent beginnings.
-  void silence_mlp(HeadWeights& weights) const {
-    if (c_.compose.recipe != "zero-proj" && !c_.offset.placement.zero_outputs) return;
+  // Output projections of the MLPs: zeros where the recipe asks for silent beginnings; smaller than usual
+  // where the usual ones would drown what the offset family designs.
+  void mlp_outputs(const ComposeParams& p, HeadWeights& weights) {
+    const bool silent = p.recipe == "zero-proj" || c_.offset.placement.zero_outputs;
+    if (!silent && !is_offset_recipe(p.recipe)) return;
     if (arch_.mlp_output.empty() || shape_.mlp_width == 0) {
-      note_("note: the MLP's output projection is left to the model: " +
-            std::string(arch_.mlp_output.empty() ? "the architecture does not name it" : "give --mlp-width"));
+      const bool drowns =
+          recipes::mlp_added2(p, shape_, arch_.mlp_gated, 4 * shape_.d_model) > recipes::kRandomPart2;
+      if (silent || drowns)
+        note_("note: the MLP's output projection is left to the model" +
+              std::string(silent ? ": " : ", whose usual one adds more than this recipe's heads: ") +
+              (arch_.mlp_output.empty() ? "the architecture does not name it" : "give --mlp-width"));
+      return;
+    }
+    if (!silent) {
+      weights.mlp_output =
+          recipes::bounded_mlp_outputs(ctx_, p, shape_, arch_.mlp_gated, recipes::kRandomPart2);
       return;
     }
     weights.mlp_output.assign(
@@ -303,7 +316,7 @@ class Run {
       const auto timed = ctx_.scope("compose");
       composed = compose(ctx_, p, shape_, reads ? &expanded_ : nullptr, reads ? &embedding_ : nullptr);
     }
-    silence_mlp(composed.weights);
+    mlp_outputs(p, composed.weights);
     out_.composition = composed.layers;
     if (reads && !p.emit_embedding)
       note_(

@@ -116,11 +116,14 @@ RunPlan plan_run(const RunConfig& config, const ModelShape& shape, const CorpusF
   }
   const std::uint64_t embedding_out = static_cast<std::uint64_t>(shape.vocab) * d;
   const bool emits_embedding = offset || (spectral && config.compose.emit_embedding);
-  // offset: an untied head as well, or a table of positions
-  const std::uint64_t emitted = weights + (emits_embedding ? embedding_out : 0) +
+  // offset: an untied head as well, or a table of positions; MLP outputs where they are bounded or silent
+  const std::uint64_t mlps = offset || config.compose.recipe == "zero-proj"
+                                 ? layers * d * static_cast<std::uint64_t>(shape.mlp_width)
+                                 : 0;
+  const std::uint64_t emitted = weights + mlps + (emits_embedding ? embedding_out : 0) +
                                 (offset ? embedding_out + static_cast<std::uint64_t>(shape.context) * d : 0);
   stage("compose and emit",
-        weights * sizeof(float) + weights / layers * 3 * kReal + 2 * embedding_out * kReal,
+        (weights + mlps) * sizeof(float) + weights / layers * 3 * kReal + 2 * embedding_out * kReal,
         emitted * out_bytes + (config.save_heads ? emitted * sizeof(float) : 0), "");
   return plan;
 }

@@ -68,6 +68,8 @@ TEST(ArchitectureParsing, BuiltInsAreWhatTheyAreCalled) {
   EXPECT_EQ(llama.final_norm, "model.norm.weight");
   EXPECT_EQ(llama.final_norm_bias, "");
   EXPECT_EQ(llama.mlp_ratio, 0);  // SwiGLU's width is no fixed multiple
+  EXPECT_TRUE(llama.mlp_gated);
+  EXPECT_FALSE(gpt2.mlp_gated);
 }
 
 TEST(ArchitectureParsing, PartsOfTheOffsetRecipeAreOptional) {
@@ -174,6 +176,7 @@ TEST(ArchitectureParsing, EveryWrongValueIsNamed) {
        "tensors.mlp_output: the name must contain {layer} exactly once"},
       {"/tensors/mlp_output", 4, "tensors.mlp_output: a string is needed"},
       {"/tensors/mlp_ratio", 0, "tensors.mlp_ratio: 0 is out of range"},
+      {"/tensors/mlp_gated", 1, "tensors.mlp_gated: true or false is needed"},
       {"/tensors/mlp_ratio", "4", "tensors.mlp_ratio: a number is needed"},
       {"/tensors/optional_prefixes", "x", "tensors.optional_prefixes: an array of strings is needed"},
       {"/tensors/optional_prefixes", {"x", 1}, "tensors.optional_prefixes[1]: a string is needed"},

@@ -146,6 +146,19 @@ TEST_F(OffsetProgram, SilentBeginningsZeroTheMlp) {
   EXPECT_EQ(header_of(folder_ / "w/init.safetensors")["model.layers.0.mlp.down_proj.weight"]["shape"],
             json({64, 40}));
 
+  // wide weights: what the MLPs would add is bounded, where their width is known
+  const Outcome wide = run(init("wide") + from_corpus() + Words{"--init-std", "0.2"});
+  EXPECT_EQ(wide.code, 0);
+  EXPECT_TRUE(holds(wide.err, "whose usual one adds more than this recipe's heads: give --mlp-width"))
+      << wide;
+  ASSERT_EQ(
+      run(init("bounded") + from_corpus() + Words{"--init-std", "0.2", "--mlp-width", "170", "--quiet"}).code,
+      0);
+  EXPECT_EQ(header_of(folder_ / "bounded/init.safetensors")["model.layers.1.mlp.down_proj.weight"]["shape"],
+            json({64, 170}));
+  ASSERT_EQ(run(init("usual") + from_corpus() + Words{"--mlp-width", "170"}).code, 0);
+  EXPECT_FALSE(header_of(folder_ / "usual/init.safetensors").contains("model.layers.1.mlp.down_proj.weight"));
+
   const Outcome zero = run(init("z", "zero-proj", "gpt2") + Words{"--quiet"});  // reads no corpus
   ASSERT_EQ(zero.code, 0) << zero;
   EXPECT_EQ(names("z"), (Words{"init.safetensors", "manifest.json"}));

@@ -20,8 +20,7 @@
 namespace aloft::recipes {
 namespace {
 
-constexpr double kRandomPart2 = 0.2;  // squared norm that undesigned heads and MLPs add until the final norm
-constexpr double kBackground2 = 1.5;  // the same, as bounded: before attention averages over a context
+constexpr double kBackground2 = 1.5;  // bound on what undesigned heads add, before attention averages it
 constexpr double kRecency = 4;        // profiles/training.md
 constexpr double kCode = 0.5;         // induction: norm of the copied code of the token before
 constexpr double kFoundLogit = 0.7;   // induction: what a token that a head finds gains, on average

@@ -15,6 +15,10 @@ enum class OffsetPart {
   unigram,    ///< log p through the constant coordinate (tied: its own), nothing else
 };
 
+/// Squared norm that what is not designed may add until the final norm: what the recipe reckons with, and
+/// what MLPs are bounded to.
+inline constexpr double kRandomPart2 = 0.2;
+
 /// Attention, embedding, output head, norm and position table as the architecture has them (science:
 /// section 5.4, "placement"). factors: unused for unigram but for its bias; matching: for induction.
 [[nodiscard]] Composition design_offset(Context& ctx, const ComposeParams& params, const OffsetParams& offset,

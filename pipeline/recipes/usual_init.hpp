@@ -21,6 +21,7 @@ enum class Part : std::uint64_t {
   mimetic_value = 8,
   mimetic_start = 9,  ///< matrix: kv head; start of the subspace iteration
   head = 11,
+  mlp_output = 12,
   invariant_basis = 10,  ///< matrix: 0 input directions, 1 query output, 2 key output directions
 };
 

@@ -17,14 +17,15 @@ from sample_text import dependent_words, sample_corpus
 STYLES = pytest.mark.parametrize("style", ["llama", "gpt2"])
 
 
-def hugging_face(shape):
+def hugging_face(shape, std=0.02):
     if shape.style == "gpt2":
         return transformers.GPT2LMHeadModel(transformers.GPT2Config(
             n_embd=shape.width, n_layer=shape.layers, n_head=shape.heads, n_positions=shape.context, vocab_size=shape.vocab,
-            resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
+            resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, initializer_range=std))
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(
         hidden_size=shape.width, intermediate_size=shape.mlp, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads, max_position_embeddings=shape.context, vocab_size=shape.vocab, tie_word_embeddings=False))
+        num_key_value_heads=shape.heads, max_position_embeddings=shape.context, vocab_size=shape.vocab, tie_word_embeddings=False,
+        initializer_range=std))
 
 
 def hugging_face_loss(model, held):
@@ -45,7 +46,8 @@ def small_trial(folder, style):
         "arms": {"offset": {"init": {"recipe": "offset"}}, "tucker": {"init": {"recipe": "offset", "estimator": "tucker"}},
                  "unigram": {"init": {"recipe": "unigram"}}, "zero-proj": {"init": {"recipe": "zero-proj"}},
                  "bigram-head": {"init": {"recipe": "bigram-head"}}, "embedding": {"init": {"recipe": "embedding"}},
-                 "shuffled": {"init": {"recipe": "offset", "control": "shuffled"}}, "random": {}},
+                 "shuffled": {"init": {"recipe": "offset", "control": "shuffled"}}, "random": {},
+                 "loud": {"init": {"recipe": "offset", "init-std": 0.2}}},
     }, folder / "trial", PROGRAM)
 
 
@@ -97,11 +99,28 @@ def test_both_start_at_the_same_loss(trials, style, arm, tmp_path):
 
 
 @STYLES
+def test_large_mlps_do_not_drown_the_design(trials, style):
+    """As those of a wide model do at their usual init: the file carries smaller output projections for them."""
+    trial = trials[style]
+    held = trial.windows()
+    quiet = validation_loss(trial.build("offset", 0)[0], held)
+    torch.manual_seed(6)
+    model = hugging_face(trial.shape, std=0.2)
+    own = {k: v.clone() for k, v in model.state_dict().items()}
+    loaded = apply_init(model, trial.init_file("loud", 0)).loaded
+    mlps = [k for k in own if k.endswith(("mlp.down_proj.weight", "mlp.c_proj.weight"))]
+    assert set(mlps) <= set(loaded)
+    assert hugging_face_loss(model, held) < quiet + 0.2
+    model.load_state_dict(own | {k: v for k, v in model.state_dict().items() if k not in mlps})
+    assert hugging_face_loss(model, held) > quiet + 0.5
+
+
+@STYLES
 def test_losses_are_ordered_as_what_they_know(trials, style):
     trial = trials[style]
     held, train = trial.windows(), corpus.load(trial.train_path)
     unigram = corpus.unigram_loss(train, held.numpy(), trial.shape.vocab)
-    loss = {arm: validation_loss(trial.build(arm, 0)[0], held) for arm in trial.arms}
+    loss = {arm: validation_loss(trial.build(arm, 0)[0], held) for arm in trial.arms if arm != "loud"}
     assert loss["offset"] < loss["bigram-head"] - 0.02 < unigram - 0.2, loss
     assert loss["tucker"] < unigram - 0.3, loss
     assert abs(loss["unigram"] - unigram) < 0.06, loss

@@ -1,0 +1,52 @@
+#include "pipeline/recipes/mlp_outputs.hpp"
+
+#include <cmath>
+
+namespace aloft::recipes {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+double gelu(double z) { return z * 0.5 * std::erfc(-z / std::sqrt(2.0)); }
+double silu(double z) { return z / (1 + std::exp(-z)); }
+
+/// E f(z)² for z normal of this variance: the trapezoidal rule, which is exact to rounding for such
+/// integrands.
+template <class F>
+double mean_square(double variance, const F& f) {
+  constexpr int kSteps = 400;
+  constexpr double kReach = 10;  // standard deviations
+  const double step = kReach / kSteps, deviation = std::sqrt(variance);
+  double sum = 0;
+  for (int i = -kSteps; i <= kSteps; ++i) {
+    const double z = i * step, y = f(z * deviation);
+    sum += y * y * std::exp(-z * z / 2);
+  }
+  return sum * step / std::sqrt(2 * kPi);
+}
+
+}  // namespace
+
+double mlp_added2(const ComposeParams& p, const ModelShape& shape, bool gated, std::int64_t width) {
+  const auto d = static_cast<double>(shape.d_model);
+  const double variance = d * p.init_std * p.init_std;
+  const double hidden2 = gated ? mean_square(variance, silu) * variance : mean_square(variance, gelu);
+  const double out = output_std(p, shape);
+  return static_cast<double>(shape.layers) * d * static_cast<double>(width) * out * out * hidden2;
+}
+
+std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const ComposeParams& p,
+                                                    const ModelShape& shape, bool gated, double allowed2) {
+  const double added2 = mlp_added2(p, shape, gated, shape.mlp_width);
+  std::vector<std::vector<float>> out;
+  if (added2 <= allowed2) return out;
+  const double std = output_std(p, shape) * std::sqrt(allowed2 / added2);
+  for (std::int64_t l = 0; l < shape.layers; ++l) {
+    ctx.check_interrupt();
+    out.push_back(
+        normal_f32(ctx, shape.d_model, shape.mlp_width, p.seed, stream_of(Part::mlp_output, l), std));
+  }
+  return out;
+}
+
+}  // namespace aloft::recipes
