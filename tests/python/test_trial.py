@@ -43,6 +43,8 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
     assert summary["arms"]["offset"]["budgets"]["20"]["initial"] < summary["unigram_loss"] - 0.1
     assert summary["arms"]["random"]["budgets"]["20"]["seeds"] == 2
     assert summary["targets"][0]["steps"] == 30 and summary["targets"][0]["met"] in (True, False)
+    offset = summary["arms"]["offset"]["budgets"]["20"]  # 32 windows of other text than the validation windows, but alike
+    assert offset["test"] != offset["final"] and offset["test"] == pytest.approx(offset["final"], abs=0.5)
     assert (folder / "table.md").read_text() in first.stdout
     again = run(*words)
     assert again.returncode == 0 and " -> " not in again.stdout
@@ -65,7 +67,7 @@ def test_what_is_no_trial_is_refused(tmp_path):
     for change in ({"model": spec["model"] | {"layers": 3}}, {"training": spec["training"] | {"batch": 9}}):
         with pytest.raises(SystemExit, match="another"):
             same_trial(spec | change, tmp_path)
-    same_trial(spec | {"training": spec["training"] | {"device": "cuda"}}, tmp_path)
+    same_trial(spec | {"training": spec["training"] | {"device": "cuda", "test_tokens": 64}}, tmp_path)
     text.write_text("one two three four")
     with pytest.raises(SystemExit, match="text bytes"):
         same_trial(spec, tmp_path)
@@ -142,18 +144,18 @@ def trial(tmp_path):
                                  {"baseline": "random", "budget": 100, "arm": "absent", "fraction": 0.6}]}}
     trial = Trial(spec, tmp_path / "trial", PROGRAM)
 
-    def leave(arm, peak, steps, seed, initial, middle, final):
+    def leave(arm, peak, steps, seed, initial, middle, final, **more):
         history = [[0, initial], [steps // 2, middle], [steps, final]]
         (trial.folder / "jobs" / f"{Job(arm, peak, steps, seed).name}.json").write_text(json.dumps(
-            {"arm": arm, "peak": peak, "steps": steps, "seed": seed, "initial": initial, "final": final, "history": history}))
+            {"arm": arm, "peak": peak, "steps": steps, "seed": seed, "initial": initial, "final": final, "history": history} | more))
 
     leave("random", 0.1, 100, 0, 5.0, 4.0, 3.5)
-    leave("random", 0.2, 100, 0, 5.0, 3.9, 3.4)
-    leave("random", 0.2, 100, 1, 5.2, 3.9, 3.5)
+    leave("random", 0.2, 100, 0, 5.0, 3.9, 3.4, test=3.6)
+    leave("random", 0.2, 100, 1, 5.2, 3.9, 3.5, test=3.8)
     leave("fast", 0.1, 100, 0, 4.0, 3.91, 3.45)
     leave("fast", 0.1, 60, 0, 4.0, 3.91, 3.46)
     leave("lasting", 0.2, 100, 0, 4.0, 3.5, 3.2)
-    leave("lasting", 0.2, 60, 0, 4.0, 3.5, 3.45)
+    leave("lasting", 0.2, 60, 0, 4.0, 3.5, 3.45, test=3.65)
     leave("gone", 0.2, 100, 0, 1.0, 1.0, 1.0)  # an arm that the plan no longer has
     return trial
 
@@ -174,8 +176,9 @@ def test_the_report_compares_completed_runs_at_each_arms_best_rate(trial):
     table = (trial.folder / "table.md").read_text()
     rows = {line.split("|")[1].strip() + line.split("|")[2].strip(): line for line in table.splitlines() if line.startswith("| ")}
     assert "(early only)" in rows["fast100"] and "early only" not in rows["lasting100"]
-    assert "| +0.000 | usual |" in rows["random100"] and "-0.250" in rows["lasting100"] and "3.450 ± 0.071" in rows["random100"]
-    assert "lasting with 60 steps ends at 3.450; random with 100 at 3.450: reached." in table
+    assert "| +0.000 | 3.700 | usual |" in rows["random100"] and "-0.250" in rows["lasting100"] and "3.450 ± 0.071" in rows["random100"]
+    assert "-0.250 |  |" in rows["lasting100"]  # of a run that was not tested, no loss on the test text
+    assert "lasting with 60 steps ends at 3.450; random with 100 at 3.450: reached (test 3.650 and 3.700)." in table
     assert "fast with 60 steps ends at 3.460; random with 100 at 3.450: **not reached**." in table
     assert json.loads((trial.folder / "summary.json").read_text())["unigram_loss"] == data["unigram_loss"]
 
@@ -226,6 +229,9 @@ def test_training_learns_and_every_arm_sees_the_same_data():
     ids = np.random.default_rng(0).integers(0, 4, 3000).astype(np.uint16) * 2
     held = windows(ids, 16, 10)
     assert held.shape == (10, 17) and held[1, 0] == held[0, 16]  # windows share the token between them
+    assert torch.equal(windows(ids, 16, 3, first=7), held[7:]) and len(windows(ids, 16, 187)) == 187
+    with pytest.raises(ValueError, match="188 windows of 16 tokens and one more need 3009 held-out tokens; there are 3000"):
+        windows(ids, 16, 180, first=8)
     model = initialise(Model(shape), 0)
     assert validation_loss(model, held) == pytest.approx(
         torch.nn.functional.cross_entropy(model(held[:, :-1]).flatten(0, 1), held[:, 1:].flatten()).item(), abs=1e-5)

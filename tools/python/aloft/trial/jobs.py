@@ -41,10 +41,20 @@ class Trial:
         (self.folder / "jobs").mkdir(parents=True, exist_ok=True)
 
     def windows(self):
+        """The validation windows: curves, choice of rates, targets."""
         from .training import windows
 
-        count = self.spec["training"].get("validation_tokens", 10240) // self.shape.context
-        return windows(corpus.load(self.held_path), self.shape.context, count)
+        return windows(corpus.load(self.held_path), self.shape.context, self._validation_windows())
+
+    def test_windows(self):
+        """Windows behind the validation windows, for a loss that no choice has seen; None where the spec asks for none."""
+        from .training import windows
+
+        count = self.spec["training"].get("test_tokens", 0) // self.shape.context
+        return windows(corpus.load(self.held_path), self.shape.context, count, self._validation_windows()) if count else None
+
+    def _validation_windows(self):
+        return self.spec["training"].get("validation_tokens", 10240) // self.shape.context
 
     # -- init files
 
@@ -120,7 +130,7 @@ class Trial:
 
     def run(self, job, progress=None):
         """Trains one job, unless its result is there already, and returns the result."""
-        from .training import train
+        from .training import train, validation_loss
 
         done = self.result(job)
         if done is not None:
@@ -128,11 +138,13 @@ class Trial:
         model, _ = self.build(job.arm, job.seed)
         t = self.spec["training"]
         device = t.get("device", "cpu")
-        model = model.to(device)
+        model, test = model.to(device), self.test_windows()  # before training: a text that is too short for them is told at once
         history = train(model, corpus.load(self.train_path), self.windows(), steps=job.steps, peak=job.peak, seed=job.seed,
                         batch=t["batch"], context=self.shape.context, warmup=t.get("warmup", 50),
                         every=t.get("every", 25), device=device, progress=progress)
         result = asdict(job) | {"history": history, "initial": history[0][1], "final": history[-1][1]}
+        if test is not None:
+            result["test"] = validation_loss(model, test.to(device))
         partial = self.path(job).with_suffix(f".partial-{os.getpid()}")
         partial.write_text(json.dumps(result))
         partial.rename(self.path(job))

@@ -22,9 +22,11 @@ def summary(trial):
                 continue
             runs = [r for (a, p, s, _), r in results.items() if (a, p, s) == (arm, peak, steps)]
             finals = [r["final"] for r in runs]
+            tests = [r["test"] for r in runs if "test" in r]
             sweep = {f"{p:g}": r["final"] for (a, p, s, k), r in sorted(results.items()) if (a, s, k) == (arm, steps, 0)}
             budgets[steps] = {"peak": peak, "seeds": len(runs), "initial": mean(r["initial"] for r in runs),
                               "final": mean(finals), "spread": stdev(finals) if len(finals) > 1 else None,
+                              "test": mean(tests) if len(tests) == len(runs) else None,
                               "middle": mean(_at(r["history"], steps // 2) for r in runs), "sweep": sweep,
                               "histories": [r["history"] for r in runs]}
         if budgets:
@@ -47,7 +49,8 @@ def targets(data, wanted):
         arm = data["arms"].get(w["arm"], {}).get("budgets", {}).get(steps)
         if baseline and arm:
             out.append(w | {"steps": steps, "baseline_loss": baseline["final"], "loss": arm["final"],
-                            "met": arm["final"] <= baseline["final"]})
+                            "met": arm["final"] <= baseline["final"],
+                            "baseline_test": baseline["test"], "test": arm["test"]})
     return out
 
 
@@ -58,8 +61,9 @@ def early_only(arm, other, data, steps):
 
 
 def markdown(data, baseline="random"):
+    tested = any(b["test"] is not None for e in data["arms"].values() for b in e["budgets"].values())
     rows = ["| arm | steps | peak LR (of) | seeds | before training | half-way | final | against "
-            f"{baseline} | what it is |", "|---|---|---|---|---|---|---|---|---|"]
+            f"{baseline} | {'test | ' if tested else ''}what it is |", "|---" * (9 + tested) + "|"]
     for arm, entry in data["arms"].items():
         for steps, b in entry["budgets"].items():
             base = data["arms"].get(baseline, {}).get("budgets", {}).get(steps)
@@ -68,12 +72,14 @@ def markdown(data, baseline="random"):
                 gain += " (early only)"
             spread = f" ± {b['spread']:.3f}" if b["spread"] is not None else ""
             swept = f" ({len(b['sweep'])})"
+            test = "" if not tested else " | " if b["test"] is None else f"{b['test']:.3f} | "
             rows.append(f"| {arm} | {steps} | {b['peak']:g}{swept} | {b['seeds']} | {b['initial']:.3f} | {b['middle']:.3f} | "
-                        f"{b['final']:.3f}{spread} | {gain} | {entry['about']} |")
+                        f"{b['final']:.3f}{spread} | {gain} | {test}{entry['about']} |")
     lines = [f"On the same tokens: unigram {data['unigram_loss']:.3f}, smoothed bigram {data['bigram_loss']:.3f} nats.", "", *rows]
     for t in data["targets"]:
         lines += ["", f"{t['arm']} with {t['steps']} steps ends at {t['loss']:.3f}; {t['baseline']} with {t['budget']} at "
-                  f"{t['baseline_loss']:.3f}: {'reached' if t['met'] else '**not reached**'}."]
+                  f"{t['baseline_loss']:.3f}: {'reached' if t['met'] else '**not reached**'}"
+                  + (f" (test {t['test']:.3f} and {t['baseline_test']:.3f})." if None not in (t["test"], t["baseline_test"]) else ".")]
     return "\n".join(lines) + "\n"
 
 

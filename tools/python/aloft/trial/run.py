@@ -26,7 +26,7 @@ def load_spec(name):
 
 def same_trial(spec, folder):
     """Results of one folder are compared with each other: refuses one that holds those of another model, text or protocol."""
-    mine = {"model": spec["model"], "training": {k: v for k, v in spec["training"].items() if k != "device"},
+    mine = {"model": spec["model"], "training": {k: v for k, v in spec["training"].items() if k not in ("device", "test_tokens")},
             "vocabulary_from": spec["corpus"].get("vocabulary_from", "training"),
             "text_bytes": os.path.getsize(spec["corpus"]["text"])}
     path = Path(folder) / "trial.json"

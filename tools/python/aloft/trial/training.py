@@ -12,9 +12,12 @@ import torch
 from torch.nn import functional as F
 
 
-def windows(ids, context, count):
-    """The first `count` non-overlapping windows [count, context + 1] of held-out ids."""
-    return torch.from_numpy(np.stack([ids[i * context : (i + 1) * context + 1] for i in range(count)]).astype(np.int64))
+def windows(ids, context, count, first=0):
+    """`count` non-overlapping windows [count, context + 1] of held-out ids, from the window numbered `first` on."""
+    if (first + count) * context + 1 > len(ids):
+        raise ValueError(f"{first + count} windows of {context} tokens and one more need {(first + count) * context + 1} "
+                         f"held-out tokens; there are {len(ids)}: ask for fewer, or give a longer text")
+    return torch.from_numpy(np.stack([ids[i * context : (i + 1) * context + 1] for i in range(first, first + count)]).astype(np.int64))
 
 
 def validation_loss(model, held, batch=40):
