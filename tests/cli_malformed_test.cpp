@@ -133,9 +133,11 @@ TEST(MalformedInputs, AreAcceptedWithoutTheirDefect) {
           sizes,
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.npy"}),
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.safetensors"}),
-      Words{"init", "--arch", "@arch.json", "--counts", "@counts.safetensors", "--output", "@run"} + sizes,
-      Words{"init", "--model-config", "@config.json", "--counts", "@counts.safetensors", "--pr-target", "2",
-            "--lags", "2", "--output", "@run"}};
+      Words{"init", "--recipe", "spread", "--arch", "@arch.json", "--counts", "@counts.safetensors",
+            "--output", "@run"} +
+          sizes,
+      Words{"init", "--model-config", "@config.json", "--counts", "@counts.safetensors", "--recipe", "spread",
+            "--pr-target", "2", "--lags", "2", "--output", "@run"}};
   for (const Words& command : commands) {
     SCOPED_TRACE(fmt::format("{}", fmt::join(command, " ")));
     const Folder folder;

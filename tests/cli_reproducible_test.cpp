@@ -18,8 +18,8 @@ class Reproducible : public testing::Test {
  protected:
   void SetUp() override { corpus_ = folder_.file("corpus.txt", sample_text(30000, 7, 900)); }
   [[nodiscard]] Words design() const {
-    return {"--arch",  "llama", "--layers", "3",     "--d-model",    "64",
-            "--heads", "4",     "--corpus", corpus_, "--vocab-size", "400"};
+    return {"--arch",   "llama", "--layers",     "3",   "--d-model", "64",    "--heads", "4",
+            "--corpus", corpus_, "--vocab-size", "400", "--recipe",  "spread"};
   }
   [[nodiscard]] Outcome init(const std::string& output, const Words& flags) const {
     return run(Words{"init", "--quiet", "--output", folder_ / output} + flags);
@@ -109,8 +109,9 @@ TEST_F(Reproducible, AManifestNamesItsFilesWhereverItIsReadFrom) {
             0);
   const fs::path here = fs::current_path();
   fs::current_path(folder_.path);
-  const Outcome first = run({"init", "--quiet", "--output", "first", "--arch", "gpt2", "--layers", "1",
-                             "--d-model", "32", "--corpus", "corpus.txt", "--vocabulary", "vocab.json"});
+  const Outcome first =
+      run({"init", "--quiet", "--output", "first", "--arch", "gpt2", "--recipe", "spread", "--layers", "1",
+           "--d-model", "32", "--corpus", "corpus.txt", "--vocabulary", "vocab.json"});
   fs::current_path(here);
   ASSERT_EQ(first.code, 0) << first;
   const Outcome o = init("second", {"--config", folder_ / "first/manifest.json"});
@@ -134,11 +135,12 @@ TEST_F(Reproducible, AChangedCorpusIsNotTheManifests) {
 }
 
 TEST_F(Reproducible, AYamlConfigStandsForFlags) {
-  const std::string config =
-      folder_.file("run.yaml", "# a run\narch: llama\nlayers: 3\nd-model: 64\nheads: 4\ncorpus: [" + corpus_ +
-                                   "]\nvocab-size: 400\nlags: 4\nlayer-lags: [1, 3, 2]\npr-target: "
-                                   "12.5\nsave-heads: true\nno-embedding: "
-                                   "false\nquiet: yes\nseed: 5\n");
+  const std::string config = folder_.file(
+      "run.yaml", "# a run\narch: llama\nrecipe: spread\nlayers: 3\nd-model: 64\nheads: 4\ncorpus: [" +
+                      corpus_ +
+                      "]\nvocab-size: 400\nlags: 4\nlayer-lags: [1, 3, 2]\npr-target: "
+                      "12.5\nsave-heads: true\nno-embedding: "
+                      "false\nquiet: yes\nseed: 5\n");
   const Words flags{"--lags", "4", "--layer-lags", "1,3,2", "--pr-target", "12.5", "--save-heads"};
   const Outcome o = run({"init", "--config", config, "--output", folder_ / "yaml"});
   ASSERT_EQ(o.code, 0) << o;

@@ -27,7 +27,8 @@ class Interrupted : public testing::Test {
     shared_ = nullptr;
   }
   static Words design() {
-    return {"--arch", "gpt2", "--layers", "2", "--d-model", "192", "--vocab-size", "2000", "--threads", "2"};
+    return {"--recipe",  "spread", "--arch",       "gpt2", "--layers",  "2",
+            "--d-model", "192",    "--vocab-size", "2000", "--threads", "2"};
   }
   static Words init(const Folder& folder, const std::string& output, const std::string& corpus = "") {
     return Words{"init", "--output", folder / output, "--corpus",

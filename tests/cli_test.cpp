@@ -33,8 +33,10 @@ class Program : public testing::Test {
   [[nodiscard]] Words from_corpus(int vocab = 200) const {
     return {"--corpus", corpus_, "--vocab-size", std::to_string(vocab)};
   }
-  [[nodiscard]] Words init(const std::string& output, const std::string& arch = "gpt2") const {
-    return Words{"init", "--quiet", "--arch", arch, "--output", folder_ / output} + kModel;
+  [[nodiscard]] Words init(const std::string& output, const std::string& arch = "gpt2",
+                           const std::string& recipe = "spread") const {
+    return Words{"init", "--quiet", "--recipe", recipe, "--arch", arch, "--output", folder_ / output} +
+           kModel;
   }
   [[nodiscard]] Words names(const std::string& run) const {
     Words out;
@@ -56,9 +58,8 @@ class EveryDesign : public Program, public testing::WithParamInterface<Design> {
 
 TEST_P(EveryDesign, IsWritten) {
   const auto& [recipe, arch] = GetParam();
-  const Words design{"--recipe", recipe, "--lags", "3"};
   const Words input = reads_corpus(recipe) ? from_corpus() : Words{};
-  const Outcome o = run(init("run", arch) + design + input);
+  const Outcome o = run(init("run", arch, recipe) + Words{"--lags", "3"} + input);
   ASSERT_EQ(o.code, 0) << o;
   EXPECT_EQ(o.err, "");
   EXPECT_EQ(names("run"), reads_corpus(recipe) ? kCorpusFiles : kPlainFiles);
@@ -126,6 +127,17 @@ TEST_F(Program, JsonSaysWhatTheTableSays) {
   EXPECT_EQ(manifest["corpus-hash"], out["corpus"]["hash"]);
   for (const auto& [name, file] : manifest["manifest"]["files"].items())
     EXPECT_EQ(file["bytes"], fs::file_size(folder_ / ("run/" + name))) << name;
+}
+
+TEST_F(Program, TheDefaultRecipeIsOffset) {
+  const Words command{"init",      "--quiet", "--arch",  "llama", "--layers",  "2",
+                      "--d-model", "64",      "--heads", "4",     "--context", "32"};
+  ASSERT_EQ(run(command + from_corpus() + Words{"--output", folder_ / "default"}).code, 0);
+  ASSERT_EQ(run(command + from_corpus() + Words{"--recipe", "offset", "--output", folder_ / "offset"}).code,
+            0);
+  EXPECT_EQ(json::parse(content(folder_ / "default/manifest.json"))["recipe"], "offset");
+  EXPECT_EQ(content(folder_ / "default/init.safetensors") == content(folder_ / "offset/init.safetensors"),
+            true);
 }
 
 TEST_F(Program, OptionsOfTheOutput) {
@@ -240,7 +252,7 @@ TEST_F(Program, CountsGoIntoInit) {
 }
 
 TEST_F(Program, PlanReadsNothingItNeedNot) {
-  const Words model = Words{"--arch", "llama"} + kModel;
+  const Words model = Words{"--recipe", "spread", "--arch", "llama"} + kModel;
   const Outcome table = run(Words{"plan", "--quiet"} + model + from_corpus());
   ASSERT_EQ(table.code, 0) << table;
   EXPECT_NE(table.out.find("peak memory"), std::string::npos);
@@ -278,7 +290,8 @@ TEST_F(Program, TellsAboutItself) {
 
 TEST_F(Program, UsageErrorsExitWithTwo) {
   const Words model = Words{"--arch", "gpt2"} + kModel;
-  const Words good = from_corpus() + model, out{"--output", folder_ / "run"};
+  const Words plain = from_corpus() + model, good = plain + Words{"--recipe", "spread"};
+  const Words out{"--output", folder_ / "run"};
   const std::pair<Words, std::string> errors[] = {
       {{}, "subcommand"},
       {{"initialise"}, "unknown command"},
@@ -301,7 +314,11 @@ TEST_F(Program, UsageErrorsExitWithTwo) {
       {Words{"init", "--lags", "0"} + good + out, "--lags"},
       {Words{"init", "--lags", "65"} + good + out, "--lags"},
       {Words{"init", "--lags"} + good + out, "--lags"},
-      {Words{"init", "--recipe", "magic"} + good + out, "magic"},
+      {Words{"init", "--recipe", "magic"} + plain + out, "magic"},
+      {Words{"init", "--pr-target", "8"} + plain + out,
+       "--pr-target is not for the default recipe, offset: say which one, --recipe spread"},
+      {Words{"init", "--mimetic-key", "1"} + plain + out, "--recipe mimetic"},
+      {Words{"plan", "--no-embedding"} + plain, "--no-embedding is not for the default recipe"},
       {Words{"init", "--dtype", "f64"} + good + out, "f64"},
       {Words{"init", "--backend", "tpu"} + good + out, "tpu"},
       {Words{"init", "--noise", "-1"} + good + out, "--noise"},

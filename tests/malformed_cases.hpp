@@ -28,8 +28,8 @@ Cases malformed_embeddings();
 
 // How the program is called
 
-inline const Words kSmallModel{"--arch",  "gpt2", "--layers", "1", "--d-model",   "8",
-                               "--heads", "1",    "--lags",   "2", "--pr-target", "2"};
+inline const Words kSmallModel{"--arch", "gpt2", "--layers",    "1", "--d-model", "8",     "--heads", "1",
+                               "--lags", "2",    "--pr-target", "2", "--recipe",  "spread"};
 
 inline Words init_with(const Words& flags) {
   return Words{"init", "--quiet"} + kSmallModel + flags + Words{"--output", "@run"};

@@ -52,7 +52,6 @@ void add_configs(Cases& out) {
       {"noise a word", "noise: loud\n"},
       {"noise negative", "noise: -1\n"},
       {"context 0", "context: 0\n"},
-      {"recipe unknown", "recipe: magic\n"},
       {"expand unknown", "expand: far\n"},
       {"dtype unknown", "dtype: f64\n"},
       {"strategy unknown", "strategy: fast\n"},
@@ -64,6 +63,12 @@ void add_configs(Cases& out) {
                    {{"c.yaml", yaml}, kText, {"vocab.json", kSoundVocabulary}},
                    {init_with({"--corpus", "@t.txt", "--vocabulary", "@vocab.json", "--config", "@c.yaml"})},
                    "c.yaml"});
+  out.push_back({"config: content",  // without init_with, which names a recipe itself
+                 "recipe unknown",
+                 {{"c.yaml", "recipe: magic\n"}, kText},
+                 {{"init", "--quiet", "--arch", "gpt2", "--layers", "1", "--d-model", "8", "--heads", "1",
+                   "--corpus", "@t.txt", "--vocab-size", "8", "--config", "@c.yaml", "--output", "@run"}},
+                 "c.yaml"});
 }
 
 void add_architectures(Cases& out) {
@@ -180,7 +185,7 @@ void add_model_configs(Cases& out) {
          name,
          {{"config.json", json}, kText},
          {{"init", "--quiet", "--corpus", "@t.txt", "--vocab-size", "8", "--model-config", "@config.json",
-           "--pr-target", "2", "--output", "@run"},
+           "--recipe", "spread", "--pr-target", "2", "--output", "@run"},
           {"plan", "--quiet", "--corpus", "@t.txt", "--vocab-size", "8", "--model-config", "@config.json"}},
          "config.json"});
 }

@@ -17,11 +17,11 @@ echo
 echo "corpus: ${#pods[@]} manual pages of Perl, $(cat "${pods[@]}" | wc -c) bytes"
 build/release/aloft init --corpus "${pods[@]}" --utf8 replace --tokenizer words --vocab-size 8192 \
   --arch nanogpt-rope --layers 8 --heads 8 --d-model 256 --context 256 --lags 8 \
-  --recipe spread --expand pareto --pr-target 30 --seed 0 --output "$folder/run" --force
+  --recipe offset --seed 0 --output "$folder/run" --force
 
 cat <<END
 
-The init tensors are in $folder/run/init.safetensors, how they came about in $folder/run/spectra.json.
+The init tensors are in $folder/run/init.safetensors, how they came about in $folder/run/offset.json.
 Look inside:   build/release/aloft inspect $folder/run/init.safetensors
 Use them:      README.md, "Load the file"
 END

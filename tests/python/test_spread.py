@@ -110,7 +110,8 @@ def test_grouped_queries_hold_the_truncated_target(counts, tmp_path):
 
 
 def test_a_target_above_the_rank_is_refused(counts, tmp_path):
-    words = [PROGRAM, "init", "--counts", counts, "--arch", "nanogpt", "--layers", 2, "--heads", 4, "--d-model", D, "--pr-target", 33]
+    words = [PROGRAM, "init", "--counts", counts, "--arch", "nanogpt", "--layers", 2, "--heads", 4, "--d-model", D, "--recipe", "spread",
+             "--pr-target", 33]
     done = subprocess.run([str(w) for w in [*words, "--output", tmp_path / "run", "--quiet"]], capture_output=True, text=True)
     assert done.returncode == 2 and "32" in done.stderr
     assert not (tmp_path / "run" / "init.safetensors").exists()

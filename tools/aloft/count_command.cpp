@@ -9,6 +9,7 @@
 #include "pipeline/artifacts.hpp"
 #include "pipeline/run_plan.hpp"
 #include "tools/aloft/commands.hpp"
+#include "tools/aloft/memory_size.hpp"
 #include "tools/aloft/options.hpp"
 #include "tools/aloft/terminal_progress.hpp"
 

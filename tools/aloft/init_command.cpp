@@ -101,7 +101,7 @@ class InitCommand final : public Command {
     if (config_.output.empty()) throw UsageError("--output is needed: the folder to write");
     if (!config_.counts_file.empty() && !config_.corpus.paths.empty())
       throw UsageError("--counts and --corpus: give one of them");
-    settle(config_, count_, design_);
+    settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
     TerminalProgress progress(output_.quiet);
     const RunOutcome outcome = run_init(config_, model_.sizes, model.config, model.architecture,

@@ -8,8 +8,8 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
-#include "pipeline/run_plan.hpp"
 #include "tools/aloft/builtin_architectures.hpp"
+#include "tools/aloft/memory_size.hpp"
 
 namespace aloft {
 namespace {
@@ -200,7 +200,7 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->group(group);
   command
       .add_option(
-          "--recipe", c.compose.recipe,
+          "--recipe", o.recipe,
           "offset, spread, asymmetry, induction (experimental); to compare with: bigram-head, embedding, "
           "unigram, random, zero-proj, "
           "orthogonal, mimetic, invariants")
@@ -353,7 +353,17 @@ void add_offset_options(CLI::App& command, OffsetConfig& c) {
       ->group(group);
 }
 
-void settle(RunConfig& c, const CountOptions& count, const DesignOptions& o) {
+void settle(const CLI::App& command, RunConfig& c, const CountOptions& count, const DesignOptions& o) {
+  c.compose.recipe = o.recipe;
+  // The default would ignore these: whoever gives one has another recipe in mind.
+  if (command.count("--recipe") == 0)
+    for (const char* flag : {"--expand", "--pr-target", "--directions", "--layer-lags", "--stack-modes",
+                             "--stack-weights", "--sign", "--noise", "--strength", "--embedding",
+                             "--embedding-tensor", "--no-embedding", "--mimetic-key", "--mimetic-value"})
+      if (command.count(flag) > 0)
+        throw UsageError(fmt::format("{} is not for the default recipe, {}: say which one, --recipe {}", flag,
+                                     o.recipe,
+                                     std::string(flag).starts_with("--mimetic") ? "mimetic" : "spread"));
   c.lags = count.lags;
   c.strategy = count.strategy;
   c.backend = count.backend;
@@ -365,29 +375,6 @@ void settle(RunConfig& c, const CountOptions& count, const DesignOptions& o) {
   c.compose.sign = sign == "paper" ? Sign::paper : Sign::causal;
   if (c.embedding != "ppmi-svd" && c.embedding != "mobius" && !std::filesystem::exists(c.embedding))
     throw UsageError(fmt::format("--embedding {}: not ppmi-svd, not mobius, and no such file", c.embedding));
-}
-
-std::uint64_t parse_bytes(const std::string& text) {
-  std::size_t used = 0;
-  double value = -1;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  static const std::map<std::string, int> kShift{{"", 0},   {"B", 0},    {"K", 10}, {"KiB", 10},
-                                                 {"M", 20}, {"MiB", 20}, {"G", 30}, {"GiB", 30},
-                                                 {"T", 40}, {"TiB", 40}};
-  const auto unit = kShift.find(text.substr(used));
-  if (used == 0 || unit == kShift.end() || !(value > 0) || value > 1e18)
-    throw UsageError(fmt::format("'{}' is no size: write bytes, or a number with K, M, G or T", text));
-  return static_cast<std::uint64_t>(std::ldexp(value, unit->second));
-}
-
-std::uint64_t device_memory_asked(const std::string& text) { return text.empty() ? 0 : parse_bytes(text); }
-
-std::uint64_t memory_budget(const std::string& text) {
-  return text.empty() ? available_memory() / 10 * 9 : parse_bytes(text);
 }
 
 }  // namespace aloft

@@ -46,20 +46,16 @@ struct Model {
 
 /// Flags of what init designs: embedding, recipe, expansion, output file (init, plan).
 struct DesignOptions {
+  std::string recipe = "offset";
   std::string sign;  ///< "", "paper", "causal"
   std::string directions = "keep";
 };
 void add_design_options(CLI::App& command, RunConfig& config, DesignOptions& o);
 /// Flags of the offset family (init, plan).
 void add_offset_options(CLI::App& command, OffsetConfig& config);
-/// Fills in what was counted apart, and what depends on more than one flag. Throws UsageError.
-void settle(RunConfig& config, const CountOptions& count, const DesignOptions& design);
-
-/// "512M", "4G", "1.5GiB", plain bytes; powers of 1024. Throws UsageError.
-[[nodiscard]] std::uint64_t parse_bytes(const std::string& text);
-/// What --device-memory says; 0 without it.
-[[nodiscard]] std::uint64_t device_memory_asked(const std::string& text);
-/// What --memory says; without it nine tenths of what is available now.
-[[nodiscard]] std::uint64_t memory_budget(const std::string& text);
+/// Fills in what was counted apart, and what depends on more than one flag; `command` knows which were given.
+/// Throws UsageError.
+void settle(const CLI::App& command, RunConfig& config, const CountOptions& count,
+            const DesignOptions& design);
 
 }  // namespace aloft

@@ -39,7 +39,7 @@ class PlanCommand final : public Command {
 
   void run() override {
     if (config_.output.empty()) config_.output = ".";
-    settle(config_, count_, design_);
+    settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
     const Backend backend = make_backend(config_.backend, config_.threads);
     CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
