@@ -2,11 +2,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "pipeline/architecture.hpp"
 #include "pipeline/recipes/usual_init.hpp"
 
 // A wide or deep model's MLPs at their usual init add more to the residual stream than a designed embedding
-// and designed heads do (a width of 4096: a hundred times as much), and the head takes it for evidence.
+// and designed heads do (SwiGLU at a width of 4096: a hundred times their length, each layer), and the head
+// takes it for evidence.
 
 namespace aloft::recipes {
 
