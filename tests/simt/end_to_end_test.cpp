@@ -23,7 +23,8 @@ class CudaEndToEnd : public testing::Test {
     return run(Words{"init",     "--quiet", "--backend",     backend, "--output", folder_ / backend,
                      "--corpus", corpus_,   "--vocab-size",  "120",   "--arch",   "llama",
                      "--layers", "2",       "--d-model",     "32",    "--heads",  "2",
-                     "--lags",   "2",       "--null-tokens", "3000",  "--noise",  "0"} +
+                     "--lags",   "2",       "--null-tokens", "3000",  "--noise",  "0",
+                     "--recipe", "spread"} +
                flags);
   }
   [[nodiscard]] std::string path(const std::string& backend, const std::string& name) const {
