@@ -64,10 +64,18 @@ def test_what_is_no_trial_is_refused(tmp_path):
     spec["corpus"]["text"] = str(text)
     same_trial(spec, tmp_path)
     same_trial(spec, tmp_path)
-    for change in ({"model": spec["model"] | {"layers": 3}}, {"training": spec["training"] | {"batch": 9}}):
+    for change in ({"model": spec["model"] | {"layers": 3}}, {"training": spec["training"] | {"batch": 9}},
+                   {"training": spec["training"] | {"test_tokens": 64}}):
         with pytest.raises(SystemExit, match="another"):
             same_trial(spec | change, tmp_path)
-    same_trial(spec | {"training": spec["training"] | {"device": "cuda", "test_tokens": 64}}, tmp_path)
+    same_trial(spec | {"training": spec["training"] | {"device": "cuda"}}, tmp_path)
+    older = json.loads((tmp_path / "trial.json").read_text())
+    del older["test_tokens"]  # a folder from before there were test tokens goes on
+    (tmp_path / "trial.json").write_text(json.dumps(older))
+    same_trial(spec, tmp_path)
+    short = run("smoke", "--output", tmp_path / "short", "--text", text, "--program", PROGRAM)
+    assert short.returncode == 1 and "held-out tokens; there are 1: ask for fewer, or give a longer text" in short.stderr
+    assert "Traceback" not in short.stderr and len(short.stderr.splitlines()) == 1, short.stderr
     text.write_text("one two three four")
     with pytest.raises(SystemExit, match="text bytes"):
         same_trial(spec, tmp_path)

@@ -138,7 +138,7 @@ class Trial:
         model, _ = self.build(job.arm, job.seed)
         t = self.spec["training"]
         device = t.get("device", "cpu")
-        model, test = model.to(device), self.test_windows()  # before training: a text that is too short for them is told at once
+        model, test = model.to(device), self.test_windows()
         history = train(model, corpus.load(self.train_path), self.windows(), steps=job.steps, peak=job.peak, seed=job.seed,
                         batch=t["batch"], context=self.shape.context, warmup=t.get("warmup", 50),
                         every=t.get("every", 25), device=device, progress=progress)

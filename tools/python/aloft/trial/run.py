@@ -28,12 +28,13 @@ def same_trial(spec, folder):
     """Results of one folder are compared with each other: refuses one that holds those of another model, text or protocol."""
     mine = {"model": spec["model"], "training": {k: v for k, v in spec["training"].items() if k not in ("device", "test_tokens")},
             "vocabulary_from": spec["corpus"].get("vocabulary_from", "training"),
-            "text_bytes": os.path.getsize(spec["corpus"]["text"])}
+            "text_bytes": os.path.getsize(spec["corpus"]["text"]), "test_tokens": spec["training"].get("test_tokens", 0)}
     path = Path(folder) / "trial.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(mine, indent=1))
     theirs = json.loads(path.read_text())
+    theirs.setdefault("test_tokens", mine["test_tokens"])  # of a time before there were any: its results have no test loss
     for key, value in mine.items():
         if theirs.get(key) != value:
             raise SystemExit(f"trial: {folder} holds a trial of another {key.replace('_', ' ')} ({theirs.get(key)}, not {value}): "
@@ -57,6 +58,10 @@ def run_trial(spec, folder, program, workers=None, only_init=False, until=None):
     for limit in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[limit] = "1"
     trial = Trial(spec, folder, program)
+    try:
+        trial.windows(), trial.test_windows()
+    except ValueError as error:
+        raise SystemExit(f"trial: {error}")
     trial.counts_file()
     if only_init:
         return trial
