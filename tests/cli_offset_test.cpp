@@ -294,6 +294,16 @@ TEST_F(OffsetProgram, PlansItsStagesWithoutWork) {
   EXPECT_EQ(stages, (Words{"count", "factors", "compose and emit"}));
   EXPECT_EQ(
       run(Words{"plan", "--quiet", "--recipe", "offset", "--arch", "gpt2"} + kModel + from_corpus()).code, 0);
+
+  // the file with every tensor the recipe may write, MLP outputs among them
+  const Outcome disk = run(Words{"plan", "--json", "--quiet", "--recipe", "offset", "--arch", "gpt2"} +
+                           kModel + from_corpus());
+  ASSERT_EQ(disk.code, 0) << disk;
+  ASSERT_EQ(run(init("g", "offset", "gpt2") + from_corpus() + Words{"--zero-outputs", "--quiet"}).code, 0);
+  const double written = static_cast<double>(fs::file_size(folder_ / "g/init.safetensors"));
+  const double planned = json::parse(disk.out)["stages"].back()["disk_bytes"].get<double>();
+  EXPECT_GE(planned, written);
+  EXPECT_LE(planned, 1.5 * written);
 }
 
 TEST_F(OffsetProgram, WhatCannotBeHostedIsRefusedBeforeCounting) {
