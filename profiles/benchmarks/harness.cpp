@@ -55,9 +55,12 @@ void run_and_report(benchmark::State& state, Timer& timer, const std::function<v
   if (before) before();
   (void)timer.seconds(work);
   std::vector<double> seconds;
+  double spent = 0;
   for (auto _ : state) {
-    if (before) before();
-    seconds.push_back(timer.seconds(work));
+    if (spent < kMostSeconds) {
+      if (before) before();
+      spent += seconds.emplace_back(timer.seconds(work));
+    }
     state.SetIterationTime(seconds.back());
   }
   const double rate = work_items / median(std::move(seconds));
