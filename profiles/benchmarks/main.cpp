@@ -5,10 +5,12 @@
 #include <string_view>
 
 #include "host/error.hpp"
+#include "kernels/ops.hpp"
 #include "profiles/benchmarks/harness.hpp"
 
 // aloft_benchmarks [--text FILE] [--write-inputs FOLDER] [--write-results FOLDER] [--scale N]
 //   [Google Benchmark's flags]
+// aloft_benchmarks --backends    which backends it has, and whether they can be used here
 
 namespace {
 
@@ -48,6 +50,11 @@ profiles::Options take_options(int& argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
+    if (argc == 2 && std::string_view(argv[1]) == "--backends") {
+      for (const BackendInfo& b : backends())
+        fmt::print("backend {}: {}: {}\n", b.name, b.usable ? "ok" : "not usable", b.detail);
+      return 0;
+    }
     const profiles::Options options = take_options(argc, argv);
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

@@ -92,21 +92,23 @@ class Runs:
         print(f"{name} {backend}: {seconds:.2f} s, {tokens} tokens, " + ", ".join(f"{k} {v:.2f}" for k, v in stages.items()), flush=True)
         return {"wall": seconds, "stages": stages, "tokens": tokens}
 
-    def pair(self, name, command, compare):
-        """One run a backend, then their results compared. compare(cpu, gpu) -> (figures, complaint or "")."""
-        row = {"name": name, "command": " ".join(["aloft", *command])}
-        self.rows.append(row)
-        outputs = {}
+    def compare(self, cases, compare):
+        """cases: {name: command}. Every case on the GPU, then every case on the CPU, which may be too slow for some, then each pair of
+        results compared. compare(cpu, gpu) -> (figures, complaint or "")."""
+        output = lambda name, backend: os.path.join(self.flags.scratch, f"{name.replace(' ', '_')}_{backend}")
+        rows = {name: {"name": name, "command": " ".join(["aloft", *command])} for name, command in cases.items()}
+        self.rows += rows.values()
         for backend in ("cuda", "cpu"):
-            outputs[backend] = os.path.join(self.flags.scratch, f"{name.replace(' ', '_')}_{backend}")
-            shutil.rmtree(outputs[backend], ignore_errors=True)
-            row[backend] = self.run(name, backend, command, outputs[backend])
-            self.write()
-        if all(row[b] and "wall" in row[b] for b in outputs):
-            row["figures"], complaint = compare(outputs["cpu"], outputs["cuda"])
-            if complaint:
-                self.failures.append(f"{name}: {complaint}")
-            print(f"{name}: {row['figures']} {complaint}", flush=True)
+            for name, command in cases.items():
+                shutil.rmtree(output(name, backend), ignore_errors=True)
+                rows[name][backend] = self.run(name, backend, command, output(name, backend))
+                self.write()
+        for name, row in rows.items():
+            if all(row[b] and "wall" in row[b] for b in ("cuda", "cpu")):
+                row["figures"], complaint = compare(output(name, "cpu"), output(name, "cuda"))
+                if complaint:
+                    self.failures.append(f"{name}: {complaint}")
+                print(f"{name}: {row['figures']} {complaint}", flush=True)
         self.write()
 
 
@@ -142,13 +144,12 @@ def main():
     small = ["--arch", "llama", "--layers", "8", "--heads", "8", "--d-model", "256", "--context", "256", "--seed", "0"]
     large = ["--arch", "llama", "--layers", "12", "--heads", "12", "--d-model", "768", "--context", "256", "--seed", "0"]
     words = ["--tokenizer", "words", "--vocab-size", "8192"]
-    runs.pair("count zipf", ["count", *zipf], same_counts)
-    runs.pair("count bytes", ["count", *text, "--tokenizer", "bytes"], same_counts)
-    runs.pair("spread text", ["init", *text, *words, *small, "--recipe", "spread", "--noise", "0"], same_run)
-    runs.pair("offset text", ["init", *text, *words, *small, "--recipe", "offset", "--mlp-width", "688"], same_run)
-    runs.pair("spread zipf", ["init", *zipf, *large, "--recipe", "spread", "--noise", "0"], same_run)
-    runs.pair("offset zipf", ["init", *zipf, *large, "--recipe", "offset", "--mlp-width", "2048"], same_run)
-    print(runs.failures[0] if runs.failures else f"{len(runs.rows)} pairs of runs agree where both ended")
+    spread, offset = ["--recipe", "spread", "--noise", "0"], ["--recipe", "offset"]
+    runs.compare({"count zipf": ["count", *zipf], "count bytes": ["count", *text, "--tokenizer", "bytes"]}, same_counts)
+    runs.compare({"spread text": ["init", *text, *words, *small, *spread], "offset text": ["init", *text, *words, *small, *offset, "--mlp-width", "688"]}, same_run)
+    runs.compare({"spread zipf": ["init", *zipf, *large, *spread], "offset zipf": ["init", *zipf, *large, *offset, "--mlp-width", "2048"]}, same_run)
+    both = sum("figures" in row for row in runs.rows)
+    print(runs.failures[0] if runs.failures else f"{both} of {len(runs.rows)} pairs of runs ended on both, and agree")
     return 1 if runs.failures else 0
 
 

@@ -11,7 +11,7 @@ import cuda_libraries
 QUERIES = "name,uuid,driver_version,compute_cap,memory.total,memory.free,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu,ecc.mode.current"
 
 
-def ask(command, seconds=15, variables=None):
+def ask(command, seconds=5, variables=None):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=variables)
         return (done.stdout + done.stderr).strip()
@@ -44,10 +44,10 @@ def main():
         "python": versions(),
         "doctor": ask([os.path.join(flags.programs, "aloft"), "doctor"]).splitlines(),
     }
-    limits = [os.path.join(flags.programs, "aloft_benchmarks"), "--benchmark_filter=^limits/cuda", "--benchmark_format=json"]
+    limits = [os.path.join(flags.programs, "aloft_benchmarks"), "--benchmark_filter=^limit_.*/cuda", "--benchmark_format=json"]
     try:
-        told = json.loads(subprocess.run(limits, capture_output=True, text=True, timeout=15).stdout)["benchmarks"]
-        report["limits"] = {k: v for entry in told for k, v in entry.items() if "/s" in k}
+        told = json.loads(subprocess.run(limits, capture_output=True, text=True, timeout=12).stdout)["benchmarks"]
+        report["limits"] = {f"{entry['name'].split('/')[0]}, {k}": v for entry in told for k, v in entry.items() if k.endswith("/s")}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
         report["limits"] = {}
         print(f"no limits: {error}")
