@@ -26,7 +26,7 @@ CONFORMANCE = "*/cuda:Backends.*:-*ThreadCount*"
 SANITIZED_SUITES = ("*Ops*", "CountEdges*", "CsrAdd*", "FillNormal*", "SkewSpectrum*", "ChunkFeed*")
 SANITIZED = ":".join(f"Each/{suite}/cuda" for suite in SANITIZED_SUITES) + ":-*ThreadCount*:*Largest*"
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
-HOT_KERNELS = "regex:count_pairs|increment_indexed"  # the counting kernels, and the plain random increments they are measured against
+HOT_KERNELS = "regex:count_pairs|increment_random"  # the counting kernels, and the plain random increments they are measured against
 METRICS = ",".join(gpu_check_report.METRICS)
 
 
