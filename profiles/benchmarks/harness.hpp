@@ -63,9 +63,9 @@ struct Limit {
 };
 
 /// Runs `work` once to warm up, then as often as `state` asks, timed by `timer`; after kMostSeconds of that
-/// no further run starts, and what is left of `state` repeats the last time. Counters: `unit` (work_items
-/// divided by the median time of this repetition), every limit under its name, and "of:NAME" = the ratio to
-/// it. `before`: untimed, ahead of each run; may be empty.
+/// no further run starts, and what is left of `state` repeats the last time (where the warm-up alone takes so
+/// long, its own). Counters: `unit` (work_items divided by the median time of this repetition), every limit
+/// under its name, and "of:NAME" = the ratio to it. `before`: untimed, ahead of each run; may be empty.
 inline constexpr double kMostSeconds = 5;
 void run_and_report(benchmark::State& state, Timer& timer, const std::function<void()>& work,
                     double work_items, const std::string& unit, const std::vector<Limit>& limits,

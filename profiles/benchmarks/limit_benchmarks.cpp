@@ -13,9 +13,10 @@ struct Rate {
 };
 
 std::vector<Rate> rates() {
-  const auto increments_in = [](std::size_t table_bytes) {
+  const auto increments_in = [](std::int64_t table_bytes) {
     return [=](const Backend& b, Timer& timer, Scale scale) {
-      return random_increments_per_second(*b.device, timer, table_bytes, scale);
+      const auto bytes = static_cast<std::size_t>(scale.length(table_bytes));
+      return random_increments_per_second(*b.device, timer, bytes, scale);
     };
   };
   const auto of_device = [](double (*measure)(Device&, Timer&, Scale)) {
@@ -25,7 +26,7 @@ std::vector<Rate> rates() {
           {"limit_upload", "bytes/s", of_device(upload_bytes_per_second)},
           {"limit_increments_shared", "increments/s", of_device(shared_increments_per_second)},
           {"limit_increments_L2", "increments/s", increments_in(kCachedTable)},
-          {"limit_increments_1GiB", "increments/s", increments_in(std::size_t{1} << 30)},
+          {"limit_increments_DRAM", "increments/s", increments_in(std::int64_t{1} << 30)},
           {"limit_gemm", "flop/s", gemm_flops_per_second}};
 }
 

@@ -19,6 +19,7 @@ inline constexpr std::size_t kCachedTable = std::size_t{16} << 20;
                                                   Scale scale);
 
 /// CUDA: the same in shared memory, a table a block, in blocks and tables as large as those that count bytes.
+/// Plain increments, the fastest there are; the counting kernel's also return what the counter held.
 /// @pre device is a CudaDevice
 [[nodiscard]] double shared_increments_per_second(Device& device, Timer& timer, Scale scale);
 
