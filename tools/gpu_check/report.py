@@ -143,7 +143,7 @@ def benchmark_report(data):
     benchmarks = [p for p in sorted(glob.glob(f"{data}/benchmark_*.json")) if "benchmarks" in (json_of(p) or {})]
     if not benchmarks:
         return None, ["No benchmark finished."]
-    peers = [p for p in [f"{data}/peers.json"] if json_of(p)]
+    peers = [p for p in sorted(glob.glob(f"{data}/peers_*.json")) if json_of(p)]
     markdown, merged = f"{data}/table.md", f"{data}/table.json"
     command = [sys.executable, f"{ROOT}/profiles/benchmark_table.py", "--benchmarks", *benchmarks, "--markdown", markdown, "--json", merged]
     try:
@@ -178,7 +178,8 @@ def end_to_end_lines(told):
 def kernel_lines(kernels):
     if not any(kernels.values()):
         return ["None was profiled."]
-    names = {m: label for group in METRICS.values() for m, label in group.items()}
+    seen = {metric for rows in kernels.values() for row in rows for metric in row}
+    names = {m: label for group in METRICS.values() for m, label in group.items() if m in seen}
     lines = ["| case | kernel | launches | " + " | ".join(names.values()) + " |", "|---" * (3 + len(names)) + "|"]
     for case, rows in kernels.items():
         lines += [f"| {case} | {r['kernel']} | {r['launches']} | " + " | ".join(figure(r.get(m)) for m in names) + " |" for r in rows]

@@ -18,7 +18,7 @@ SHARDS = 8
 OWN_SUITES = ("CountOpsConformance", "CountEdges", "CsrAdd", "ElementwiseOps", "FillNormal", "ChunkFeedOn")
 VENDOR_SUITES = ("DenseOps", "SparseOps", "SpectrumOps", "SkewSpectrum", "FourierOps")  # these call cuBLAS, cuSPARSE, cuSOLVER, cuFFT
 TOO_LARGE = "-*ThreadCount*:*Largest*"
-SANITIZERS = {"memcheck": 120, "racecheck": 120, "synccheck": 60, "initcheck": 50}
+SANITIZERS = {"memcheck": 60, "racecheck": 90, "synccheck": 40, "initcheck": 30}
 
 BENCHMARKS = {
     "counting": (50, ["B1_zipf_V256", "B1_text_V256", "B2_zipf_V16384", "B2_text_V16384", "B3_zipf_V131072", "B3_text_V131072"]),
@@ -26,8 +26,9 @@ BENCHMARKS = {
     "spectra": (50, [f"B5_{kind}_d{d}_batch{batch}{vectors}" for kind in ("antisymmetric", "general") for batch in (8, 64)
                      for d in (256, 512, 1024) for vectors in ("", "_vectors") if kind == "antisymmetric" or batch * d <= 8 * 512]),
 }
+COMPARED_SPECTRA = "^B5_antisymmetric_d(256_batch64|512_batch8)|^B5_general_d512_batch8"  # a peer takes a second a batch
 PROFILED = ("B1_zipf_V256", "B2_zipf_V16384")
-HOT_KERNELS = "regex:count_pairs|increment_"  # the counting kernels, and the plain random increments they are measured against
+HOT_KERNELS = "regex:count_pairs|increment_random"  # the counting kernels, and the plain random increments they are measured against
 
 
 @dataclass
@@ -124,17 +125,20 @@ def steps(places):
     probe = [sys.executable, f"{HERE}/probe.py", "--programs", places.programs, "--output", f"{places.data}/probe.json"]
     whole = [sys.executable, f"{HERE}/end_to_end.py", "--aloft", places.program("aloft"), "--text", places.text, "--scratch", places.scratch]
     whole += ["--output", f"{places.data}/end_to_end.json"]
-    peers = [sys.executable, f"{ROOT}/profiles/peers.py", "--folder", f"{places.scratch}/peers", "--output", f"{places.data}/peers.json", "--device", "gpu"]
-    peers += ["--seconds", "0.2", "--deadline", "38", "--lags", "2"]
+    peers = []
+    for name, cases, deadline in (("tables and products", "^B[1-4]", 25), ("spectra", COMPARED_SPECTRA, 25)):
+        made = f"{places.data}/peers_{name.split()[0]}.json"
+        command = [sys.executable, f"{ROOT}/profiles/peers.py", "--folder", f"{places.scratch}/peers", "--output", made, "--device", "gpu", "--seconds", "0.2"]
+        peers.append(Job(name, [*command, "--deadline", str(deadline), "--lags", "2", "--cases", cases], limit=40, made=made))
     trial = [sys.executable, f"{HERE}/trial.py", "--aloft", places.program("aloft"), "--text", places.text, "--scratch", places.scratch]
     trial += ["--output", f"{places.data}/trial.json"]
     flag = kernel_filter()
     return [
         Step("probe", 20, [Job("probe", probe, made=f"{places.data}/probe.json")]),
         conformance(places),
-        Step("end to end", 90, [Job("end to end", whole, made=f"{places.data}/end_to_end.json")], gate=True, needs=places.program("aloft")),
+        Step("end to end", 120, [Job("end to end", whole, made=f"{places.data}/end_to_end.json")], gate=True, needs=places.program("aloft")),
         *(benchmarks(places, name) for name in BENCHMARKS),
-        Step("peers", 50, [Job("peers", peers, made=f"{places.data}/peers.json")], needs=f"{places.scratch}/peers", python=True),
+        Step("peers", 65, peers, needs=f"{places.scratch}/peers", python=True),
         nsight_compute(places),
         *(sanitizer(places, tool, limit, flag) for tool, limit in SANITIZERS.items()),
         Step("trial", 60, [Job("trial", trial, made=f"{places.data}/trial.json")], needs=places.program("aloft"), python=True),
