@@ -5,6 +5,7 @@
 #   tools/gpu_check.sh DIR --bundle FOLDER    compiles nothing: programs, libraries and text from tools/gpu_bundle.sh
 #   tools/gpu_check.sh DIR --text FILE        builds for the GPU at hand first; needs the CUDA toolkit and tools/install_dependencies.sh's packages
 #   --budget SECONDS   for all steps (default 420); what does not fit is left out from the end
+#   --quick            end to end without the runs on a large vocabulary
 #   --only STEP,...    these alone; what an earlier call left in DIR stays in the report. Two calls of 420 s cover everything
 #   --dry-run          prints steps, calls and limits, runs nothing
 # Exit: 0 conformance, end to end and sanitizers clean, 1 not (or not all run yet), 2 no GPU here, or wrong usage.

@@ -4,13 +4,14 @@ import os
 import shutil
 import sys
 
+SYSTEM = "/usr/local/cuda"
 NEEDED = ("libcublas.so.13", "libcublasLt.so.13", "libcusolver.so.12", "libcusparse.so.12", "libcufft.so.12", "libnvJitLink.so.13")
 
 
 def folders():
     """Candidates that exist, the toolkit's first."""
     nvcc = shutil.which("nvcc")
-    tops = [os.environ.get("CUDA_HOME", ""), os.path.dirname(os.path.dirname(os.path.realpath(nvcc))) if nvcc else "", "/usr/local/cuda"]
+    tops = [os.environ.get("CUDA_HOME", ""), os.path.dirname(os.path.dirname(os.path.realpath(nvcc))) if nvcc else "", SYSTEM]
     out = [os.path.join(top, lib) for top in tops if top for lib in ("lib64", "targets/x86_64-linux/lib", "lib")]
     for path in [*sys.path, *glob.glob("/opt/*/.venv/lib/python3*/site-packages")]:
         out += [os.path.join(path, "nvidia/cu13/lib"), *sorted(glob.glob(os.path.join(path, "nvidia/*/lib")))]

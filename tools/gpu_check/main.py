@@ -73,20 +73,21 @@ def main():
     flags.add_argument("--budget", type=int, default=BUDGET, help="seconds for all steps; those at the end are left out (default: %(default)s)")
     flags.add_argument("--only", default="", help="STEP,...: these alone; the results of others stay in the report")
     flags.add_argument("--text", default="", help="real text (default: the bundle's)")
+    flags.add_argument("--quick", action="store_true", help="end to end: without the runs on a large vocabulary")
+    flags.add_argument("--rehearse", action="store_true", help="every step as it is, but small: for the tests, on stand-ins without a GPU")
     flags.add_argument("--dry-run", action="store_true", help="prints the steps, the call each belongs to and its limit; runs nothing")
     flags = flags.parse_args()
 
     data, logs = (os.path.join(flags.folder, part) for part in ("data", "logs"))
-    scratch = os.path.join(ROOT, "build/gpu_check")
+    scratch = os.path.join(ROOT, "build/gpu_check" + ("_rehearsal" if flags.rehearse else ""))
     if flags.dry_run:
         here = flags.bundle or scratch
-        places = Places(os.path.join(here, "bin"), data, flags.text or os.path.join(here, "text.txt"), scratch)
+        places = Places(os.path.join(here, "bin"), data, flags.text or os.path.join(here, "text.txt"), scratch, flags.rehearse)
         before = [] if flags.bundle else build_steps("<this GPU's>", scratch)
-        print("\n".join(plan(before + steps(places), flags.budget)))
+        print("\n".join(plan(before + steps(places, flags.quick), flags.budget)))
         return 0
 
     clock = running.Clock(flags.budget)
-    os.makedirs(scratch, exist_ok=True)
     commit = ask(["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=12"])
     if flags.bundle:
         top = unpacked(flags.bundle, os.path.join(scratch, "bundle"))
@@ -99,8 +100,9 @@ def main():
         refuse(f"the text {text or '(none given)'} is not there: give --text FILE")
     about = machine(commit or "unknown")
     os.environ["PATH"] = environment([])["PATH"]
-    places = Places(programs, data, os.path.abspath(text), scratch)
-    every = steps(places) if flags.bundle else build_steps(about["architecture"], scratch) + steps(places)
+    os.makedirs(scratch, exist_ok=True)
+    places = Places(programs, data, os.path.abspath(text), scratch, flags.rehearse)
+    every = steps(places, flags.quick) if flags.bundle else build_steps(about["architecture"], scratch) + steps(places, flags.quick)
     names = [step.name for step in every]
     wanted = [name.strip() for name in flags.only.split(",")] if flags.only else names
     for name in wanted:

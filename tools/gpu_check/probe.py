@@ -8,7 +8,7 @@ import sys
 
 import cuda_libraries
 
-QUERIES = "name,uuid,driver_version,compute_cap,memory.total,memory.free,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu,ecc.mode.current"
+QUERIES = "name,driver_version,compute_cap,memory.total,memory.free,clocks.sm,clocks.max.sm,clocks.mem,power.limit,temperature.gpu,ecc.mode.current"
 
 
 def ask(command, seconds=5, variables=None):
@@ -32,10 +32,11 @@ def main():
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument("--programs", required=True)
     flags.add_argument("--output", required=True)
+    flags.add_argument("--scale", default="0", help="of the limits: aloft_benchmarks --scale")
     flags = flags.parse_args()
     found, missing = cuda_libraries.find()
     report = {
-        "system": f"{platform.platform()}, {os.cpu_count()} processors",
+        "system": f"{platform.system()}, {' '.join(platform.libc_ver())}, {os.cpu_count()} processors",
         "gpu": dict(zip(QUERIES.split(","), [x.strip() for x in ask(["nvidia-smi", f"--query-gpu={QUERIES}", "--format=csv,noheader"]).split(",")])),
         "cuda_libraries": found,
         "cuda_libraries_missing": missing,
@@ -44,7 +45,7 @@ def main():
         "python": versions(),
         "doctor": ask([os.path.join(flags.programs, "aloft"), "doctor"]).splitlines(),
     }
-    limits = [os.path.join(flags.programs, "aloft_benchmarks"), "--benchmark_filter=^limit_.*/cuda", "--benchmark_format=json"]
+    limits = [os.path.join(flags.programs, "aloft_benchmarks"), "--benchmark_filter=^limit_.*/cuda", "--benchmark_format=json", "--scale", flags.scale]
     try:
         told = json.loads(subprocess.run(limits, capture_output=True, text=True, timeout=12).stdout)["benchmarks"]
         report["limits"] = {f"{entry['name'].split('/')[0]}, {k}": v for entry in told for k, v in entry.items() if k.endswith("/s")}

@@ -128,7 +128,8 @@ def kernel_rows(paths):
     for path in paths:
         records = list(csv.DictReader(line for line in text_of(path).splitlines() if line.startswith('"')))[1:]
         for record in records:
-            values = kernels.setdefault(record["Kernel Name"], {})
+            name = re.sub(r"\(.*|<unnamed>::", "", record["Kernel Name"].replace("(anonymous namespace)::", ""))
+            values = kernels.setdefault(name, {})
             for group in METRICS.values():
                 for metric in group:
                     text = (record.get(metric) or "").replace(",", "")
@@ -197,6 +198,11 @@ def trial_lines(told):
             *(f"| {r['arm']} | {r['steps']} | {r['initial']:.3f} | {r['final']:.4f} | {r['seconds']:.0f} |" for r in told["jobs"]), "", told["about"]]
 
 
+def without_paths(text, folder):
+    """The report is for others: where this checkout and its results lay says nothing to them."""
+    return text.replace(ROOT + "/", "").replace(os.path.abspath(folder), "DIR").replace(folder + "/", "DIR/")
+
+
 def join_logs(folder):
     with open(os.path.join(folder, "log.txt"), "w") as out:
         for path in sorted(glob.glob(os.path.join(folder, "logs", "*.log")), key=os.path.getmtime):
@@ -240,7 +246,7 @@ def write(folder, about, record, names):
     for name, text in (("gpu_check.md", "\n".join(lines)), ("gpu_check.json", json.dumps(whole, indent=1) + "\n")):
         path = os.path.join(folder, name)
         with open(path + ".part", "w") as out:
-            out.write(text)
+            out.write(without_paths(text, folder))
         os.replace(path + ".part", path)
     join_logs(folder)
     return clean

@@ -1,5 +1,6 @@
 """What tools/gpu_check.sh does, as data: its steps in order, each a list of jobs, and which programs and folders they use."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,8 +27,10 @@ BENCHMARKS = {
     "spectra": (50, [f"B5_{kind}_d{d}_batch{batch}{vectors}" for kind in ("antisymmetric", "general") for batch in (8, 64)
                      for d in (256, 512, 1024) for vectors in ("", "_vectors") if kind == "antisymmetric" or batch * d <= 8 * 512]),
 }
-COMPARED_SPECTRA = "^B5_antisymmetric_d(256_batch64|512_batch8)|^B5_general_d512_batch8"  # a peer takes a second a batch
+TOO_SLOW = {"B5_general_d1024_batch8", "B5_general_d1024_batch8_vectors"}  # seconds a matrix: not worth the GPU's time
+COMPARED_SPECTRA = "^B5_antisymmetric_(d256_batch64|d512_batch8)|^B5_general_d512_batch8"  # a peer takes a second a batch
 PROFILED = ("B1_zipf_V256", "B2_zipf_V16384")
+REHEARSAL_SCALE = 14
 HOT_KERNELS = "regex:count_pairs|increment_random"  # the counting kernels, and the plain random increments they are measured against
 
 
@@ -59,6 +62,10 @@ class Places:
     data: str
     text: str
     scratch: str  # inputs of the peers, runs, token files: gigabytes, not kept
+    rehearsal: bool = False  # everything as it will be, but small: for stand-ins that have no GPU
+
+    def scale(self):
+        return ["--scale", str(REHEARSAL_SCALE)] if self.rehearsal else []
 
     def program(self, name):
         return os.path.join(self.programs, name)
@@ -96,14 +103,19 @@ def sanitizer(places, tool, limit, flag):
     return Step(f"sanitizer {tool}", limit, jobs, side_by_side=SHARDS, gate=True, needs="compute-sanitizer")
 
 
+def scaled(case):
+    """The name that aloft_benchmarks --scale REHEARSAL_SCALE gives a case: narrower, but bytes stay bytes."""
+    return case if case.startswith("B1") else re.sub(r"([Vd])(\d+)", lambda m: m[1] + str(int(m[2]) >> 5), case)
+
+
 def benchmarks(places, name):
     """One case a process, so that one that hangs or crashes costs itself alone. The limits inside a case are measured in the same run."""
     limit, cases = BENCHMARKS[name]
     jobs = []
-    for case in cases:
+    for case in map(scaled, cases) if places.rehearsal else cases:
         made = os.path.join(places.data, f"benchmark_{case}.json")
         command = [places.program("aloft_benchmarks"), f"--benchmark_filter=^{case}/cuda", f"--benchmark_out={made}", "--benchmark_out_format=json"]
-        command += ["--text", places.text, "--write-inputs", f"{places.scratch}/peers", "--write-results", f"{places.scratch}/peers"]
+        command += ["--text", places.text, "--write-inputs", f"{places.scratch}/peers", "--write-results", f"{places.scratch}/peers", *places.scale()]
         jobs.append(Job(case, command, limit=max(limit // 2, 20), made=made))
     return Step(f"benchmarks {name}", limit, jobs, needs=places.program("aloft_benchmarks"))
 
@@ -111,27 +123,28 @@ def benchmarks(places, name):
 def nsight_compute(places):
     """A group of metrics at a time: a name that this version does not know loses its group alone."""
     jobs = []
-    for case in PROFILED:
+    for case in map(scaled, PROFILED) if places.rehearsal else PROFILED:
         for group, metrics in report.METRICS.items():
             made = os.path.join(places.data, f"ncu_{case}_{group}.csv")
             command = ["ncu", "--csv", "--page", "raw", "--print-units", "base", "--clock-control", "none", "--kernel-name-base", "function"]
             command += ["--kernel-name", HOT_KERNELS, "--launch-count", "40", "--kill", "on", "--metrics", ",".join(metrics), "--log-file", made]
-            command += [places.program("aloft_benchmarks"), f"--benchmark_filter=^{case}/cuda"]
+            command += [places.program("aloft_benchmarks"), f"--benchmark_filter=^{case}/cuda", *places.scale()]
             jobs.append(Job(f"{case} {group}", command, limit=20, made=made))
     return Step("ncu", 65, jobs, needs="ncu")
 
 
-def steps(places):
-    probe = [sys.executable, f"{HERE}/probe.py", "--programs", places.programs, "--output", f"{places.data}/probe.json"]
+def steps(places, quick=False):
+    rehearse = ["--rehearse"] if places.rehearsal else []
+    probe = [sys.executable, f"{HERE}/probe.py", "--programs", places.programs, "--output", f"{places.data}/probe.json", *places.scale()]
     whole = [sys.executable, f"{HERE}/end_to_end.py", "--aloft", places.program("aloft"), "--text", places.text, "--scratch", places.scratch]
-    whole += ["--output", f"{places.data}/end_to_end.json"]
+    whole += ["--output", f"{places.data}/end_to_end.json", *(["--quick"] if quick else []), *rehearse]
     peers = []
     for name, cases, deadline in (("tables and products", "^B[1-4]", 25), ("spectra", COMPARED_SPECTRA, 25)):
         made = f"{places.data}/peers_{name.split()[0]}.json"
         command = [sys.executable, f"{ROOT}/profiles/peers.py", "--folder", f"{places.scratch}/peers", "--output", made, "--device", "gpu", "--seconds", "0.2"]
-        peers.append(Job(name, [*command, "--deadline", str(deadline), "--lags", "2", "--cases", cases], limit=40, made=made))
+        peers.append(Job(name, [*command, "--deadline", str(deadline), "--lags", "2", "--cases", scaled(cases) if places.rehearsal else cases], limit=40, made=made))
     trial = [sys.executable, f"{HERE}/trial.py", "--aloft", places.program("aloft"), "--text", places.text, "--scratch", places.scratch]
-    trial += ["--output", f"{places.data}/trial.json"]
+    trial += ["--output", f"{places.data}/trial.json", *rehearse]
     flag = kernel_filter()
     return [
         Step("probe", 20, [Job("probe", probe, made=f"{places.data}/probe.json")]),

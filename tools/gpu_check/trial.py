@@ -32,6 +32,7 @@ def main():
     flags.add_argument("--seconds", type=float, default=45, help="no arm is started later")
     flags.add_argument("--arms", default="random,offset,bigram-head")
     flags.add_argument("--peak", type=float, default=0.002)
+    flags.add_argument("--rehearse", action="store_true", help="a tiny model, two steps, on the CPU")
     flags = flags.parse_args()
     start = time.monotonic()
     from aloft.trial.jobs import Job, Trial
@@ -40,6 +41,10 @@ def main():
     spec = load_spec("full")
     spec["corpus"]["text"] = flags.text
     spec["training"].update(warmup=min(spec["training"]["warmup"], flags.steps // 5), validation_tokens=32768, test_tokens=0)
+    if flags.rehearse:
+        flags.steps = 2
+        spec["model"] = {**spec["model"], "layers": 2, "heads": 2, "width": 32, "context": 16, "vocab": 60}
+        spec["training"].update(batch=2, warmup=1, validation_tokens=64, device="cpu")
     trial = Trial(spec, os.path.join(flags.scratch, "trial"), with_libraries(flags.aloft, flags.scratch))
     jobs = []
     model = spec["model"]
