@@ -69,6 +69,29 @@ TEST_F(CudaEndToEnd, InitGivesTheCountsOfTheCpuToTheBitAndItsSpectra) {
   EXPECT_NE(content(path("cuda", "manifest.json")).find("cuda"), std::string::npos);
 }
 
+// The shim's solver gives eigenvectors other signs than LAPACK's, as cuSOLVER does: they must not reach the
+// file, where they would turn the designed part against the random heads beside it.
+TEST_F(CudaEndToEnd, OffsetWritesTheTensorsOfTheCpu) {
+  for (const char* estimator : {"discriminant", "tucker"}) {
+    for (const std::string backend : {"cpu", "cuda"}) {
+      const Outcome outcome =
+          run({"init",     "--quiet",  "--backend",     backend,       "--output", folder_ / backend,
+               "--corpus", corpus_,    "--vocab-size",  "120",         "--arch",   "llama",
+               "--layers", "2",        "--d-model",     "32",          "--heads",  "2",
+               "--lags",   "2",        "--null-tokens", "3000",        "--force",  "--mlp-width",
+               "64",       "--recipe", "offset",        "--estimator", estimator});
+      ASSERT_EQ(outcome.code, 0) << outcome;
+    }
+    const SafetensorsReader cpu(path("cpu", "init.safetensors")), cuda(path("cuda", "init.safetensors"));
+    for (const TensorInfo& t : cpu.tensors()) {
+      const std::vector<double> want = cpu.read_real(t.name, t.shape), got = cuda.read_real(t.name, t.shape);
+      std::vector<double> difference;
+      for (std::size_t i = 0; i < want.size(); ++i) difference.push_back(got[i] - want[i]);
+      EXPECT_LE(norm(difference), 1e-5 * norm(want)) << estimator << ": " << t.name;
+    }
+  }
+}
+
 TEST_F(CudaEndToEnd, TheSameRunGivesTheSameBytesAgain) {
   ASSERT_EQ(init("cuda").code, 0);
   const std::string first = content(path("cuda", "init.safetensors"));
