@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <map>
 
 namespace simt {
 namespace {
@@ -77,16 +78,32 @@ std::vector<Range> find_static_shared() {
   return out;
 }
 
+const std::string& mangled_name(const void* address) {
+  static const std::string none;
+  for (const Symbol& s : symbols())
+    if (s.function && s.address == reinterpret_cast<std::uintptr_t>(address)) return s.name;
+  return none;
+}
+
 std::string function_name(const void* address) {
-  for (const Symbol& s : symbols()) {
-    if (!s.function || s.address != reinterpret_cast<std::uintptr_t>(address)) continue;
-    int status = 0;
-    char* plain = abi::__cxa_demangle(s.name.c_str(), nullptr, nullptr, &status);
-    std::string out = status == 0 ? plain : s.name.c_str();
-    std::free(plain);
-    return out;
-  }
-  return "?";
+  const std::string& name = mangled_name(address);
+  if (name.empty()) return "?";
+  int status = 0;
+  char* plain = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
+  std::string out = status == 0 ? plain : name;
+  std::free(plain);
+  return out;
+}
+
+std::size_t static_shared_bytes(const void* kernel) {
+  static std::map<const void*, std::size_t> known;
+  const auto [entry, first_time] = known.try_emplace(kernel, 0);
+  const std::string& name = mangled_name(kernel);
+  if (!first_time || !name.starts_with("_Z")) return entry->second;
+  const std::string scope = "_ZZ" + name.substr(2) + "E";  // as the names of its statics begin
+  for (const Symbol& s : symbols())
+    if (s.object && s.zero_initialised && s.name.starts_with(scope)) entry->second += s.bytes;
+  return entry->second;
 }
 
 }  // namespace simt

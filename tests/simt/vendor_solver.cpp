@@ -35,6 +35,7 @@ void solve(CudaDevice& device, const char* routine, std::int64_t batch, const Wo
 }  // namespace
 
 void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values) {
+  handles_->solver();
   solve(device_, "eigh (dsyevd)", batch, [=](std::int64_t item) {
     wrote(values + item * n, n);
     return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size_of(n), a + item * n * n, size_of(n),
@@ -43,6 +44,7 @@ void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values)
 }
 
 void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors) {
+  handles_->solver();
   solve(device_, "eigh (zheevd)", batch, [=](std::int64_t item) {
     auto* at = reinterpret_cast<lapack_complex_double*>(a + 2 * item * n * n);
     wrote(values + item * n, n);
@@ -54,6 +56,7 @@ void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double*
 void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, double* u, double* sigma,
                  double* vt) {
   expects(m <= n && (u == nullptr) == (vt == nullptr), "Vendor::svd: m <= n, u and vt or neither");
+  handles_->solver();
   solve(device_, "svd (dgesvd)", batch, [=](std::int64_t item) {
     const char job = u != nullptr ? 'S' : 'N';
     double* left = vt == nullptr ? nullptr : vt + item * m * n;  // column-major aᵀ = v·diag(sigma)·uᵀ
@@ -70,6 +73,7 @@ void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, 
 }
 
 void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, double* diagonal_r) {
+  handles_->solver();
   queue_call(device_, [=] {
     std::vector<double> tau(static_cast<std::size_t>(k));
     for (std::int64_t item = 0; item < batch; ++item) {
