@@ -38,6 +38,7 @@ class Seeds final : public testing::EmptyTestEventListener {
     simt::runtime.capacity = simt::Runtime{}.capacity;
     simt::runtime.devices = simt::Runtime{}.devices;
     simt::runtime.busy = simt::Runtime{}.busy;
+    (void)cudaSetDevice(0);
     simt::runtime.reset(seed_);
   }
 
