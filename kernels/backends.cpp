@@ -51,10 +51,10 @@ std::optional<std::uint64_t> gpu_free_memory([[maybe_unused]] int index) {
 AutoChoice choose_backend(const BackendInfo& cuda, bool measured) {
   if (!cuda.usable) return {"cpu", ""};
   if (measured) return {"cuda", ""};
-  return {"cpu",
-          fmt::format("note: running on the CPU: there is a GPU ({}), but this program has not been measured "
-                      "on one yet; --backend cuda asks for it",
-                      cuda.gpus.front().name)};
+  return {"cpu", fmt::format(
+                     "there is a GPU ({}), but this program has not been measured on one yet; --backend cuda "
+                     "asks for it",
+                     cuda.gpus.front().name)};
 }
 
 Backend make_backend(std::string_view name, int threads, std::string_view gpu) {
@@ -71,7 +71,7 @@ Backend make_backend(std::string_view name, int threads, std::string_view gpu) {
     return make_cuda_backend(choose_gpu(cuda.gpus, gpu).index);
   }
   Backend out = cpu::make_backend(threads);
-  out.note = choice.note;
+  if (!choice.note.empty()) out.note = "note: running on the CPU: " + choice.note;
   return out;
 }
 

@@ -8,9 +8,6 @@
 
 #include "tests/simt/scheduler.hpp"
 #include "tests/simt/symbols.hpp"
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
 
 // One grid from launch to its end.
 
@@ -41,11 +38,6 @@ void find_shared_once() {
   static bool found = false;
   if (!found) scheduler.shared = find_static_shared();
   found = true;
-#ifdef __SANITIZE_ADDRESS__
-  for (Range& r : scheduler.shared)  // clang counts the red zone into the symbol's size
-    if (void* zone = __asan_region_is_poisoned(r.begin, r.bytes); zone != nullptr)
-      r.bytes = static_cast<std::size_t>(static_cast<char*>(zone) - r.begin);
-#endif
 }
 
 void fill_slots(std::size_t slots) {

@@ -9,6 +9,9 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace simt {
 namespace {
@@ -58,6 +61,15 @@ const std::vector<Symbol>& symbols() {
   return all;
 }
 
+Range variable(const Symbol& s) {
+  Range out{reinterpret_cast<char*>(s.address), s.bytes};
+#ifdef __SANITIZE_ADDRESS__  // clang counts the red zone into the symbol's size
+  if (void* zone = __asan_region_is_poisoned(out.begin, out.bytes); zone != nullptr)
+    out.bytes = static_cast<std::size_t>(static_cast<char*>(zone) - out.begin);
+#endif
+  return out;
+}
+
 }  // namespace
 
 std::vector<Range> find_static_shared() {
@@ -72,8 +84,7 @@ std::vector<Range> find_static_shared() {
   for (const Symbol& s : symbols()) {
     if (!s.object || !s.zero_initialised) continue;
     const auto after = scopes.upper_bound(s.name);
-    if (after != scopes.begin() && s.name.starts_with(*std::prev(after)))
-      out.push_back({reinterpret_cast<char*>(s.address), s.bytes});
+    if (after != scopes.begin() && s.name.starts_with(*std::prev(after))) out.push_back(variable(s));
   }
   return out;
 }
@@ -102,7 +113,7 @@ std::size_t static_shared_bytes(const void* kernel) {
   if (!first_time || !name.starts_with("_Z")) return entry->second;
   const std::string scope = "_ZZ" + name.substr(2) + "E";  // as the names of its statics begin
   for (const Symbol& s : symbols())
-    if (s.object && s.zero_initialised && s.name.starts_with(scope)) entry->second += s.bytes;
+    if (s.object && s.zero_initialised && s.name.starts_with(scope)) entry->second += variable(s).bytes;
   return entry->second;
 }
 
