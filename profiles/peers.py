@@ -112,16 +112,15 @@ def main():
     flags.add_argument("--device", choices=("cpu", "gpu", "all"), default="all")
     flags.add_argument("--seconds", type=float, default=1.0, help="time to spend on one peer of one case, about")
     flags.add_argument("--lags", type=int, default=0, help="compare the counts of this many lags only (default: all that were written)")
-    flags.add_argument("--deadline", type=float, default=float("inf"), help="after this many seconds start no further peer")
+    flags.add_argument("--deadline", type=float, default=float("inf"), help="this many seconds after the imports start no further peer")
     flags = flags.parse_args()
 
-    start = time.monotonic()
     available = []
     if flags.device != "gpu":
         available += peers_cpu.peers()
     if flags.device != "cpu":
         available += peers_gpu.peers()
-    rows = []
+    rows, start = [], time.monotonic()  # importing and finding a GPU took their time already
     write(flags.output, rows)
     for case in cases_in(flags.folder, flags.cases, flags.lags):
         for peer in available:

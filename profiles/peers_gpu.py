@@ -181,8 +181,8 @@ def cupy_projection(cupy):
     return prepare
 
 
-def some_of(case, svd, put, seconds_of, seconds=4.0):
-    """As many matrices of the batch as a run of a few seconds allows, in one call."""
+def some_of(case, svd, put, seconds_of, seconds=0.5):
+    """As many matrices of the batch as a run of half a second allows, in one call: device time is scarce."""
     one = put(case.matrices[:1])
     seconds_of(lambda: svd(one))
     took = seconds_of(lambda: svd(one))

@@ -132,8 +132,10 @@ TEST_P(Whiten, BatchesOfLagsAndGammasGiveWhatEachGivesAlone) {
     const Matrix together = all.skew(lag, gammas);
     const auto ratios = all.participation_ratios(lag, gammas);
     for (std::size_t i = 0; i < gammas.size(); ++i) {
-      EXPECT_EQ(dense_of(together, std::int64_t(i)), dense_of(one.skew(lag, {&gammas[i], 1})));
-      EXPECT_EQ(ratios[i], one.participation_ratio(lag, gammas[i]));
+      const Dense alone = dense_of(one.skew(lag, {&gammas[i], 1}));
+      // A library may sum a batch of products in another order than one of them (cuBLAS does).
+      EXPECT_LE((dense_of(together, std::int64_t(i)) - alone).norm(), 1e-11 * alone.norm());
+      EXPECT_NEAR(ratios[i] / one.participation_ratio(lag, gammas[i]), 1, 1e-11);
     }
   }
   EXPECT_THROW((void)Whitening(c.ctx, c.projections, {1}, 1e-3).participation_ratio(2, 0), Error);
@@ -154,8 +156,8 @@ TEST_P(Whiten, SmallestGammaThatReachesTheTarget) {
     EXPECT_LT(w.participation_ratio(1, gamma), target);
   const WhitenedTarget beyond = find_gamma(c.ctx, w, 1, best + 1);
   EXPECT_FALSE(beyond.reached);
-  EXPECT_EQ(beyond.max_pr, best);
-  EXPECT_EQ(w.participation_ratio(1, beyond.gamma), best);
+  EXPECT_NEAR(beyond.max_pr / best, 1, 1e-12);
+  EXPECT_NEAR(w.participation_ratio(1, beyond.gamma) / best, 1, 1e-12);
   EXPECT_EQ(find_gamma(c.ctx, w, 1, raw).gamma, 0);
 }
 

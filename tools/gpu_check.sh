@@ -1,23 +1,28 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA GPU and the CUDA toolkit: builds for that GPU, runs every conformance test with the CUDA backend
-# required, compute-sanitizer over the kernel tests, the benchmarks beside other libraries, and Nsight Compute on the hot
-# kernels, in under 9 minutes. Writes gpu_check.md, gpu_check.json and log.txt into a folder.
-#   tools/gpu_check.sh DIR                  everything
-#   tools/gpu_check.sh --dry-run DIR        prints the steps and their time limits, runs nothing
-#   tools/gpu_check.sh DIR --text FILE      real text for the benchmarks beside the seeded Zipf streams
-#   tools/gpu_check.sh DIR --debs FOLDER    libraries from Debian packages in FOLDER (tools/gpu_packages.sh), for a bare machine
-# Exit: 0 conformance and sanitizers clean, 1 not, 2 no GPU or no toolkit here, or wrong usage.
+# On a machine with an NVIDIA GPU: conformance of every kernel, runs from end to end beside the CPU's, benchmarks beside other libraries
+# and the hardware's limits, Nsight Compute, compute-sanitizer. Each step is a process of its own with its own time limit, and
+# the report (gpu_check.md, gpu_check.json, log.txt in DIR) is written anew after each.
+#   tools/gpu_check.sh DIR --bundle FOLDER    compiles nothing: programs, libraries and text from tools/gpu_bundle.sh
+#   tools/gpu_check.sh DIR --text FILE        builds for the GPU at hand first; needs the CUDA toolkit and tools/install_dependencies.sh's packages
+#   --budget SECONDS   for all steps (default 420); what does not fit is left out from the end
+#   --only STEP,...    these alone; what an earlier call left in DIR stays in the report. Two calls of 420 s cover everything
+#   --dry-run          prints steps, calls and limits, runs nothing
+# Exit: 0 conformance, end to end and sanitizers clean, 1 not (or not all run yet), 2 no GPU here, or wrong usage.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 refuse() { echo "gpu_check: $1" >&2; exit 2; }
 
-[ $# -gt 0 ] || refuse "a folder for the results is missing: tools/gpu_check.sh DIR"
+check=$(dirname "$0")/gpu_check/main.py
+[ $# -gt 0 ] || refuse "a folder for the results is missing: tools/gpu_check.sh DIR --bundle FOLDER"
 command -v python3 >/dev/null || refuse "no python3 here"
+bundle=false
 for argument in "$@"; do
-  if [ "$argument" = --dry-run ]; then exec python3 tools/gpu_check.py "$@"; fi
+  case "$argument" in
+    --dry-run) exec python3 "$check" "$@" ;;
+    --bundle | --bundle=*) bundle=true ;;
+  esac
 done
 command -v nvidia-smi >/dev/null || refuse "no NVIDIA GPU here (nvidia-smi is not installed): nothing was checked"
 nvidia-smi --query-gpu=name --format=csv,noheader >/dev/null 2>&1 || refuse "no NVIDIA GPU here (nvidia-smi finds none): nothing was checked"
 PATH="$PATH:/usr/local/cuda/bin"
-command -v nvcc >/dev/null || refuse "a GPU but no CUDA toolkit here (nvcc is neither on PATH nor in /usr/local/cuda/bin): nothing was checked"
-exec python3 tools/gpu_check.py "$@"
+$bundle || command -v nvcc >/dev/null || refuse "a GPU but no CUDA toolkit here (nvcc is neither on PATH nor in /usr/local/cuda/bin), and no --bundle: nothing was checked"
+exec python3 "$check" "$@"

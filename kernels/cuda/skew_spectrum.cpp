@@ -1,6 +1,7 @@
 #include "kernels/cuda/skew_spectrum.cuh"
 
 #include "host/error.hpp"
+#include "kernels/cuda/eigenvalue_order.cuh"
 #include "kernels/cuda/linear_ops.hpp"
 #include "kernels/cuda/magnitude.cuh"
 
@@ -36,6 +37,7 @@ void CudaLinearOps::skew_spectrum(ConstMatrixView a, double* sigma, MatrixView l
   Buffer<double> values(device_, static_cast<std::size_t>(a.batch * n));
   hermitian_of_skew(a, largest.data(), h.data.data(), stream);
   vendor_.eigh_complex(h.data.data(), n, a.batch, values.data(), vectors);
+  settle_ascending(values.data(), n, a.batch, stream);
   fold_pairs(values.data(), n, a.batch, sigma, stream);
   restore_magnitude(sigma, m, a.batch, largest.data(), stream);
   if (!vectors) return;

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "host/error.hpp"
+#include "kernels/cuda/eigenvalue_order.cuh"
 #include "kernels/cuda/linear_ops.hpp"
 #include "kernels/cuda/magnitude.cuh"
 #include "kernels/cuda/transpose.cuh"
@@ -17,6 +18,7 @@ void CudaLinearOps::eigh(ConstMatrixView a, double* values, MatrixView v) {
   Matrix work(device_, n, n, a.batch);
   normalised(a, largest.data(), work.data.data(), stream);
   vendor_.eigh(work.data.data(), n, a.batch, values);
+  settle_ascending(values, n, a.batch, stream);
   restore_magnitude(values, n, a.batch, largest.data(), stream);
   transpose_dense(work.cview(), nullptr, v.data, stream);  // eigenvectors came as rows
 }

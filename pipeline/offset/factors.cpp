@@ -32,6 +32,29 @@ void check(const Counts& counts, const FactorParams& p) {
     throw InputError("the counts hold no pair of neighbours: there is nothing to design");
 }
 
+/// Of a column of a [rows, columns] matrix: that of its entry of largest magnitude (the first of equals).
+double sign_of_column(const std::vector<double>& matrix, std::int64_t columns, std::int64_t column) {
+  double largest = 0;
+  for (std::size_t i = static_cast<std::size_t>(column); i < matrix.size();
+       i += static_cast<std::size_t>(columns))
+    if (std::abs(matrix[i]) > std::abs(largest)) largest = matrix[i];
+  return largest < 0 ? -1 : 1;
+}
+
+/// Directions come out of eigenvectors, whose signs are the library's. Settled here, so that every backend
+/// designs the same tensors beside the same random heads: the largest entry of each column of S and U is
+/// positive. No product S G_n Uᵀ changes.
+void settle_signs(LagFactors& f) {
+  std::vector<double> source_signs, target_signs;
+  for (std::int64_t c = 0; c < f.d_s; ++c) source_signs.push_back(sign_of_column(f.source, f.d_s, c));
+  for (std::int64_t c = 0; c < f.d_o; ++c) target_signs.push_back(sign_of_column(f.target, f.d_o, c));
+  for (std::size_t i = 0; i < f.source.size(); ++i) f.source[i] *= source_signs[i % source_signs.size()];
+  for (std::size_t i = 0; i < f.target.size(); ++i) f.target[i] *= target_signs[i % target_signs.size()];
+  for (std::size_t i = 0; i < f.cores.size(); ++i)
+    f.cores[i] *=
+        source_signs[i / target_signs.size() % source_signs.size()] * target_signs[i % target_signs.size()];
+}
+
 }  // namespace
 
 std::vector<double> offset::centred_log_p(const Counts& counts) {
@@ -71,6 +94,7 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   out.holdout_positions = at.size();
   out.holdout_loss = scalars.loss;
   out.holdout_unigram_loss = unigram_loss;
+  settle_signs(out);
   out.log_p = offset::centred_log_p(counts);
   const std::vector<double> share = offset::smoothed_unigram(counts);
   double mean = 0;

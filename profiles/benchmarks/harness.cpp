@@ -53,11 +53,14 @@ void run_and_report(benchmark::State& state, Timer& timer, const std::function<v
                     double work_items, const std::string& unit, const std::vector<Limit>& limits,
                     const std::function<void()>& before) {
   if (before) before();
-  (void)timer.seconds(work);
+  const double warm_up = timer.seconds(work);
   std::vector<double> seconds;
+  double spent = warm_up >= kMostSeconds ? seconds.emplace_back(warm_up) : 0;
   for (auto _ : state) {
-    if (before) before();
-    seconds.push_back(timer.seconds(work));
+    if (spent < kMostSeconds) {
+      if (before) before();
+      spent += seconds.emplace_back(timer.seconds(work));
+    }
     state.SetIterationTime(seconds.back());
   }
   const double rate = work_items / median(std::move(seconds));

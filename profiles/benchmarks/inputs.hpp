@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "host/token.hpp"
+#include "profiles/benchmarks/harness.hpp"
 
 namespace aloft::profiles {
 
@@ -13,13 +14,14 @@ struct CountInput {
   std::string source;     ///< "zipf", or "text": its bytes for B1, its words for B2 and B3
   std::int64_t vocab = 0;
   std::int64_t tokens = 0;  ///< zipf: how many; text: it is repeated until it has at least as many
+  Scale scale;              ///< text: how much of it is read; the rest is scaled already
 
   [[nodiscard]] std::string name() const;  ///< "B2_zipf_V4096"
 };
 
 /// The inputs of B1, B2 and B3 for a backend ("cpu" or "cuda"): sizes differ, as their memories do. Those
 /// from a text only if there is one.
-[[nodiscard]] std::vector<CountInput> count_inputs(const std::string& backend, bool with_text);
+[[nodiscard]] std::vector<CountInput> count_inputs(const std::string& backend, bool with_text, Scale scale);
 
 /// text: the file that "text" reads. Throws InputError if it cannot be read.
 [[nodiscard]] std::vector<TokenId> make_ids(const CountInput& input, const std::string& text);

@@ -2,7 +2,9 @@
 #include <lapacke.h>
 
 #include <algorithm>
+#include <cmath>
 #include <complex>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -32,14 +34,30 @@ void solve(CudaDevice& device, const char* routine, std::int64_t batch, const Wo
           fmt::format("{} failed on matrix {} (info {}): it did not converge", routine, i, (*info)[i]));
 }
 
+/// What cuSOLVER may do and LAPACK does not: eigenvalues that are equal but for rounding come in the wrong
+/// order (seen on an H200), and vectors point the other way. vectors: [n] columns of `reals` doubles, or
+/// null.
+void as_another_library(double* values, std::int64_t n, double* vectors, std::int64_t reals) {
+  for (std::int64_t k = 1; k < n; ++k)
+    if (values[k] - values[k - 1] <= 4e-16 * std::abs(values[k])) {
+      values[k - 1] = std::nextafter(values[k], std::numeric_limits<double>::infinity());
+      ++k;
+    }
+  if (vectors == nullptr) return;
+  for (std::int64_t column = 0; column < n; column += 2)
+    for (std::int64_t i = 0; i < reals; ++i) vectors[column * reals + i] *= -1;
+}
+
 }  // namespace
 
 void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values) {
   handles_->solver();
   solve(device_, "eigh (dsyevd)", batch, [=](std::int64_t item) {
     wrote(values + item * n, n);
-    return LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size_of(n), a + item * n * n, size_of(n),
-                          values + item * n);
+    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size_of(n), a + item * n * n,
+                                           size_of(n), values + item * n);
+    as_another_library(values + item * n, n, a + item * n * n, n);
+    return info;
   });
 }
 
@@ -48,8 +66,10 @@ void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double*
   solve(device_, "eigh (zheevd)", batch, [=](std::int64_t item) {
     auto* at = reinterpret_cast<lapack_complex_double*>(a + 2 * item * n * n);
     wrote(values + item * n, n);
-    return LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'U', size_of(n), at, size_of(n),
-                          values + item * n);
+    const lapack_int info = LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'U', size_of(n), at,
+                                           size_of(n), values + item * n);
+    as_another_library(values + item * n, n, vectors ? a + 2 * item * n * n : nullptr, 2 * n);
+    return info;
   });
 }
 
