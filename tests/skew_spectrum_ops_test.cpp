@@ -72,7 +72,8 @@ TEST_P(SkewSpectrum, RandomBatchesAcrossBlockEdges) {
     check({antisymmetric(random_dense(n, n, 50)), 1e5 * antisymmetric(random_dense(n, n, 51))});
 }
 
-TEST_P(SkewSpectrum, ABatchOfAWideModel) {  // cuSOLVER's batched solver takes 16 MiB of complex numbers each
+TEST_P(SkewSpectrum,
+       BatchOfTheLargestModels) {  // cuSOLVER's batched solver takes 16 MiB of complex numbers each
   const int n = on_a_gpu(GetParam()) ? 1024 : 130;
   std::vector<Dense> items;
   std::vector<std::vector<double>> known;
