@@ -7,7 +7,7 @@
 
 #include "host/cuda_check.hpp"
 
-namespace aloft::cuda {
+namespace aloft {
 
 std::string kernel_name(const void* kernel) {
   const char* mangled = nullptr;
@@ -23,4 +23,4 @@ std::string kernel_name(const void* kernel) {
   return name;
 }
 
-}  // namespace aloft::cuda
+}  // namespace aloft

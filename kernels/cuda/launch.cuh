@@ -32,10 +32,10 @@ cudaError_t queue_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t sha
 }
 #endif
 
-namespace aloft::cuda {
+namespace aloft {
 /// A kernel's name, without namespaces and arguments.
 [[nodiscard]] std::string kernel_name(const void* kernel);
-}  // namespace aloft::cuda
+}  // namespace aloft
 
 /// Throws where ALOFT_CUDA_SYNC asks to wait and the kernel failed; otherwise returns what CUDA says of the
 /// launch.
@@ -45,7 +45,7 @@ cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_by
   if (!aloft::cuda_sync)
     return queue_kernel(kernel, grid, block, shared_bytes, stream, std::forward<A>(args)...);
   // Asked for before the launch: a kernel that fails takes every later answer with it.
-  const std::string name = aloft::cuda::kernel_name(reinterpret_cast<const void*>(kernel));
+  const std::string name = aloft::kernel_name(reinterpret_cast<const void*>(kernel));
   aloft::wait_for(name, queue_kernel(kernel, grid, block, shared_bytes, stream, std::forward<A>(args)...),
                   stream);
   return cudaSuccess;
