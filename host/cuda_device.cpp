@@ -4,7 +4,6 @@
 #include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
-#include <limits>
 #include <unordered_map>
 #include <vector>
 
@@ -18,6 +17,11 @@ namespace {
 class Stream {
  public:
   Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  /// Of GPU `index`, which becomes the thread's current one.
+  explicit Stream(int index) {
+    check(cudaSetDevice(index));
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  }
   ~Stream() { (void)cudaStreamDestroy(stream_); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -76,14 +80,24 @@ class StreamLanes final : public UploadLanes {
   unsigned under_way_ = 0;  // a bit for each lane whose upload nobody has waited for
 };
 
+GpuInfo describe(int index) {
+  cudaDeviceProp p{};
+  check(cudaGetDeviceProperties(&p, index));
+  std::string uuid = "GPU";
+  for (int byte = 0; byte < 16; ++byte)
+    uuid += fmt::format("{}{:02x}", byte == 0 || (byte % 2 == 0 && byte >= 4 && byte <= 10) ? "-" : "",
+                        static_cast<unsigned char>(p.uuid.bytes[byte]));
+  return {index, uuid, p.name, p.major, p.minor, p.totalGlobalMem};
+}
+
 class StreamDevice final : public CudaDevice {
  public:
-  StreamDevice() {
-    // Freed memory stays in the pool, so that the steady state asks the driver for nothing.
-    int device = 0;
-    check(cudaGetDevice(&device));
-    check(cudaDeviceGetDefaultMemPool(&pool_, device));
-    std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
+  explicit StreamDevice(int index) : stream_(index) {
+    // Freed memory stays in the pool, so that the steady state asks the driver for nothing. But not all of
+    // it: NVIDIA's libraries have a cudaMalloc of their own, which cannot take what the pool keeps.
+    check(cudaDeviceGetDefaultMemPool(&pool_, index));
+    const DeviceMemory now = memory();
+    std::uint64_t keep = now.free - std::min(now.free, device_reserve(now.total));
     check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep));
   }
 
@@ -160,23 +174,36 @@ class StreamDevice final : public CudaDevice {
 
 }  // namespace
 
-std::unique_ptr<CudaDevice> make_cuda_device() { return std::make_unique<StreamDevice>(); }
+std::unique_ptr<CudaDevice> make_cuda_device(int index) { return std::make_unique<StreamDevice>(index); }
+
+std::optional<std::uint64_t> cuda_free_memory(int index) {
+  int before = 0;
+  check(cudaGetDevice(&before));
+  std::size_t free = 0, total = 0;
+  const bool known = cudaSetDevice(index) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess;
+  (void)cudaGetLastError();
+  (void)cudaSetDevice(before);
+  (void)cudaGetLastError();
+  return known ? std::optional<std::uint64_t>(free) : std::nullopt;
+}
 
 CudaStatus cuda_status() {
   int devices = 0;
   if (const cudaError_t code = cudaGetDeviceCount(&devices); code != cudaSuccess || devices == 0) {
     (void)cudaGetLastError();
-    return {false, fmt::format("compiled in, but no CUDA device was found ({})", cudaGetErrorString(code))};
+    return {{}, fmt::format("compiled in, but no CUDA device was found ({})", cudaGetErrorString(code))};
   }
-  int device = 0, driver = 0, runtime = 0;
-  cudaDeviceProp properties{};
-  check(cudaGetDevice(&device));
-  check(cudaGetDeviceProperties(&properties, device));
+  CudaStatus out;
+  for (int index = 0; index < devices; ++index) out.gpus.push_back(describe(index));
+  int driver = 0, runtime = 0;
   check(cudaDriverGetVersion(&driver));
   check(cudaRuntimeGetVersion(&runtime));
-  return {true, fmt::format("{}, sm_{}{}, {} GiB, driver CUDA {}.{}, runtime CUDA {}.{}", properties.name,
-                            properties.major, properties.minor, properties.totalGlobalMem >> 30,
-                            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10)};
+  const GpuInfo& first = out.gpus.front();
+  out.detail = fmt::format("{}, sm_{}{}, {} GiB{}, driver CUDA {}.{}, runtime CUDA {}.{}", first.name,
+                           first.major, first.minor, first.memory >> 30,
+                           devices > 1 ? fmt::format(" (the first of {} GPUs)", devices) : "", driver / 1000,
+                           driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+  return out;
 }
 
 }  // namespace aloft

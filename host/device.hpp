@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,13 @@ struct DeviceMemory {
   std::uint64_t free = 0;
   std::uint64_t total = 0;
 };
+
+/// Bytes of a GPU with `total` that are left to what does not go through Device::allocate(): the CUDA
+/// context, the code of kernels, and what NVIDIA's libraries allocate for themselves.
+[[nodiscard]] constexpr std::uint64_t device_reserve(std::uint64_t total) {
+  constexpr std::uint64_t usual = std::uint64_t{512} << 20;
+  return std::max(total / 20, std::min(usual, total / 4));
+}
 
 /// Memory plus one ordered work queue. Every call is asynchronous on that queue except synchronize().
 class Device {

@@ -1,24 +1,37 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "host/error.hpp"
 #include "kernels/cpu/backend.hpp"
 #include "kernels/ops.hpp"
 #ifdef ALOFT_CUDA
+#include "host/cuda_device.hpp"
 #include "kernels/cuda/backend.hpp"
 #endif
 
 namespace aloft {
+namespace {
 
-std::vector<BackendInfo> backends() {
-  std::vector<BackendInfo> out{{"cpu", true, true, cpu::describe()}};
+BackendInfo cuda_info() {
 #ifdef ALOFT_CUDA
-  out.push_back(cuda::info());
+  return cuda::info();
 #else
-  out.push_back(
-      {"cuda", false, false, "not compiled in: no CUDA toolkit was found when this program was built"});
+  return {"cuda", false, false, "not compiled in: no CUDA toolkit was found when this program was built", {}};
 #endif
-  return out;
 }
+
+Backend make_cuda_backend([[maybe_unused]] int index) {
+#ifdef ALOFT_CUDA
+  return cuda::make_backend(index);
+#else
+  throw Error("the CUDA backend is not compiled in");
+#endif
+}
+
+}  // namespace
+
+std::vector<BackendInfo> backends() { return {{"cpu", true, true, cpu::describe(), {}}, cuda_info()}; }
 
 std::vector<std::string> available_backends() {
   std::vector<std::string> out;
@@ -27,18 +40,39 @@ std::vector<std::string> available_backends() {
   return out;
 }
 
-Backend make_backend(std::string_view name, int threads) {
-  const auto all = backends();
-  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& b) { return b.name == name; });
-  if (name != "auto" && found == all.end())
-    throw UsageError("no backend is called '" + std::string(name) + "': use auto, cpu or cuda");
-  if (name != "auto" && !found->usable)
-    throw UsageError("backend " + found->name + " cannot be used: " + found->detail);
+std::optional<std::uint64_t> gpu_free_memory([[maybe_unused]] int index) {
 #ifdef ALOFT_CUDA
-  if (name == "cuda") return cuda::make_backend();
+  return cuda_free_memory(index);
+#else
+  return std::nullopt;
 #endif
-  // `auto` stays the CPU, GPU or not, until a run on a GPU has been measured.
-  return cpu::make_backend(threads);
+}
+
+AutoChoice choose_backend(const BackendInfo& cuda, bool measured) {
+  if (!cuda.usable) return {"cpu", ""};
+  if (measured) return {"cuda", ""};
+  return {"cpu", fmt::format(
+                     "there is a GPU ({}), but this program has not been measured on one yet; --backend cuda "
+                     "asks for it",
+                     cuda.gpus.front().name)};
+}
+
+Backend make_backend(std::string_view name, int threads, std::string_view gpu) {
+  if (name != "auto" && name != "cpu" && name != "cuda")
+    throw UsageError(fmt::format("no backend is called '{}': use auto, cpu or cuda", name));
+  if (name == "cpu" && !gpu.empty())
+    throw UsageError(
+        fmt::format("--device {} names a GPU, --backend cpu uses none: leave one of them out", gpu));
+  if (name == "cpu") return cpu::make_backend(threads);
+  const BackendInfo cuda = cuda_info();
+  const AutoChoice choice = name == "auto" && gpu.empty() ? choose_backend(cuda) : AutoChoice{"cuda", ""};
+  if (choice.name == "cuda") {
+    if (!cuda.usable) throw UsageError("backend cuda cannot be used: " + cuda.detail);
+    return make_cuda_backend(choose_gpu(cuda.gpus, gpu).index);
+  }
+  Backend out = cpu::make_backend(threads);
+  if (!choice.note.empty()) out.note = "note: running on the CPU: " + choice.note;
+  return out;
 }
 
 }  // namespace aloft

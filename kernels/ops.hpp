@@ -1,11 +1,13 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "host/device.hpp"
+#include "host/gpu_info.hpp"
 #include "host/token.hpp"
 #include "kernels/matrix.hpp"
 #include "kernels/sparse.hpp"
@@ -160,19 +162,37 @@ struct Backend {
   std::unique_ptr<Device> device;
   std::unique_ptr<CountOps> count;
   std::unique_ptr<LinearOps> linear;
+  std::string note;  ///< what the user should know of how it was chosen; mostly ""
 };
 
 struct BackendInfo {
   std::string name;  ///< "cpu", "cuda"
   bool compiled = false;
   bool usable = false;
-  std::string detail;  ///< processor and BLAS; GPU, driver and runtime; or why it is not usable
+  std::string detail;         ///< processor and BLAS; GPU, driver and runtime; or why it is not usable
+  std::vector<GpuInfo> gpus;  ///< cuda: those that this process sees
 };
 
 [[nodiscard]] std::vector<BackendInfo> backends();            ///< every one this source knows
 [[nodiscard]] std::vector<std::string> available_backends();  ///< compiled in and usable now
+/// Bytes free on a GPU, which this starts; nothing where that fails.
+[[nodiscard]] std::optional<std::uint64_t> gpu_free_memory(int index);
+
+/// A report of a run on a GPU with "clean": true lies in profiles/gpu/ (tests/backends_test.cpp compares).
+inline constexpr bool kMeasuredOnGpu = false;
+/// What "auto" is where the CUDA backend is as `cuda` says: "cuda" when it is usable and has been measured,
+/// otherwise "cpu"; and, where there is a GPU that it leaves alone, a line that says so and how to ask for
+/// it.
+struct AutoChoice {
+  std::string_view name;
+  std::string note;
+};
+[[nodiscard]] AutoChoice choose_backend(const BackendInfo& cuda, bool measured = kMeasuredOnGpu);
+
 /// name: "auto", "cpu" or "cuda". Throws UsageError if it is not compiled in or finds no device.
 /// threads: CPU worker threads, 0 = all processors this process may use.
-[[nodiscard]] Backend make_backend(std::string_view name, int threads = 0);
+/// gpu: which one, as choose_gpu() takes it. Naming one asks for "cuda" when name is "auto"; UsageError with
+/// "cpu".
+[[nodiscard]] Backend make_backend(std::string_view name, int threads = 0, std::string_view gpu = {});
 
 }  // namespace aloft

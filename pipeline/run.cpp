@@ -36,12 +36,13 @@ class Run {
         settings_(settings),
         progress_(progress),
         note_(note),
-        backend_(make_backend(c_.backend, c_.threads)),
+        backend_(make_backend(c_.backend, c_.threads, c_.gpu)),
         ctx_(backend_, progress),
         folder_(c_.output, hash_of(settings), c_.force) {}
 
   RunOutcome go() {
     out_.resumed = folder_.resuming();
+    if (!backend_.note.empty()) note_(backend_.note);
     if (arch_.qk_norm)
       note_("warning: " + arch_.name +
             " normalises queries and keys, so its scores are not those of the designed kernel");

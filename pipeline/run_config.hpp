@@ -41,6 +41,7 @@ struct RunConfig {
 
   std::uint64_t seed = 0;
   std::string backend = "auto";
+  std::string gpu;  ///< as make_backend() takes it
   int threads = 0;
   std::uint64_t memory_bytes = 0;  ///< 0: no limit
   std::uint64_t device_bytes = 0;  ///< of a GPU's memory; 0: what it has free, less a reserve

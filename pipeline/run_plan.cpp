@@ -13,8 +13,6 @@ namespace aloft {
 namespace {
 
 constexpr std::uint64_t kReal = sizeof(double);
-// What the CUDA context and the libraries' own workspaces take beside what goes through the device's pool.
-constexpr std::uint64_t kDeviceReserve = std::uint64_t{512} << 20;
 constexpr std::uint64_t kProgram = std::uint64_t{64} << 20;  // code, libraries, thread stacks
 
 std::uint64_t embed_bytes(const RunConfig& config, std::uint64_t v, std::uint64_t d,
@@ -149,7 +147,7 @@ std::uint64_t device_budget(const Device& device, std::uint64_t asked) {
   const DeviceMemory memory = device.memory();
   if (memory.total == 0) return 0;
   if (asked > 0) return asked;
-  const std::uint64_t reserve = std::max(memory.total / 20, std::min(kDeviceReserve, memory.total / 4));
+  const std::uint64_t reserve = device_reserve(memory.total);
   return std::max<std::uint64_t>(memory.free - std::min(memory.free, reserve), 1);
 }
 

@@ -4,6 +4,7 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -128,6 +129,14 @@ void expect_same_bits_for_any_worker_count(const Run& run) {
     EXPECT_EQ(std::memcmp(got.data(), want.data(), sizeof(got[0]) * got.size()), 0) << workers << " workers";
   }
   omp_set_num_threads(before);
+}
+
+/// Not under the shim, for which some sizes are too slow.
+inline bool on_a_gpu(const std::string& backend) {
+  for (const BackendInfo& b : backends())
+    if (b.name == backend)
+      return !b.gpus.empty() && b.gpus.front().name.find("SIMT shim") == std::string::npos;
+  return false;
 }
 
 inline std::string backend_name(const ::testing::TestParamInfo<std::string>& info) { return info.param; }

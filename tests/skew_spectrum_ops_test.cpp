@@ -72,6 +72,19 @@ TEST_P(SkewSpectrum, RandomBatchesAcrossBlockEdges) {
     check({antisymmetric(random_dense(n, n, 50)), 1e5 * antisymmetric(random_dense(n, n, 51))});
 }
 
+TEST_P(SkewSpectrum,
+       BatchOfTheLargestModels) {  // cuSOLVER's batched solver takes 16 MiB of complex numbers each
+  const int n = on_a_gpu(GetParam()) ? 1024 : 130;
+  std::vector<Dense> items;
+  std::vector<std::vector<double>> known;
+  for (unsigned b = 0; b < 2; ++b) {
+    known.emplace_back();
+    for (int k = 0; k < n / 2; ++k) known.back().push_back((1 + b) / (1.0 + 0.01 * k));
+    items.push_back(with_planes(known.back(), n, 80 + b));
+  }
+  check(items, known);
+}
+
 TEST_P(SkewSpectrum, TwoByTwoByHand) {
   Dense a(2, 2);
   a << 0, 3, -3, 0;

@@ -1,6 +1,7 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "host/error.hpp"
 #include "tests/conformance.hpp"
@@ -256,6 +257,34 @@ TEST_P(SparseOps, ProductsOfUnevenRows) {
   EXPECT_NEAR(got.norm2, m.squaredNorm(), 1e-12 * m.squaredNorm());
   EXPECT_NEAR(got.inner, m.cwiseProduct(m.transpose()).sum(), 1e-12 * m.squaredNorm());
   EXPECT_GT(std::abs(got.inner), 1e-3);  // the rows do meet their mirror images
+}
+
+// Sparse enough for cuSPARSE's own product, with the widths at which its kernels change; empty rows first,
+// last and in between, a full one, and one that is all there is.
+TEST_P(SparseOps, ThinProductsOfVerySparseMatrices) {
+  HostCsr<double> a = random_real(700, 1300, 6, 24);
+  for (std::uint64_t& offset : a.row_offsets) offset += 1300;
+  a.row_offsets.insert(a.row_offsets.begin(), {0, 0});  // rows 0 (empty) and 1 (full) in front
+  a.row_offsets.insert(a.row_offsets.end(), 3, a.row_offsets.back());
+  a.rows += 5;
+  std::vector<std::uint32_t> every(1300);
+  std::iota(every.begin(), every.end(), 0u);
+  a.columns.insert(a.columns.begin(), every.begin(), every.end());
+  a.values.insert(a.values.begin(), 1300, 0.5);
+  HostCsr<double> single{700, 1300, std::vector<std::uint64_t>(701, 1), {1299}, {-2.0}};
+  std::fill_n(single.row_offsets.begin(), 350, 0u);
+  for (const HostCsr<double>& m : {a, single}) {
+    const auto on_device = m.on(*backend.device);
+    const Dense dense = m.dense();
+    for (const int k : {1, 2, 3, 4, 5, 7, 8, 15, 17, 31, 33}) {
+      const Dense x = random_dense(1300, k, unsigned(k));
+      const Matrix x_on = upload(x);
+      Matrix y = unwritten(m.rows, k);
+      ops.spmm(on_device.view(), x_on.cview(), y.view());
+      const Dense want = dense * x;
+      EXPECT_LE((download(y) - want).norm(), 1e-13 * want.norm()) << m.values.size() << " entries, x " << k;
+    }
+  }
 }
 
 TEST_P(SparseOps, NothingStoredIsNothingEverywhere) {

@@ -7,13 +7,14 @@
 namespace aloft::cuda {
 
 BackendInfo info() {
-  const CudaStatus status = cuda_status();
-  return {"cuda", true, status.usable, status.detail};
+  CudaStatus status = cuda_status();
+  const bool usable = !status.gpus.empty();
+  return {"cuda", true, usable, std::move(status.detail), std::move(status.gpus)};
 }
 
-Backend make_backend() {
+Backend make_backend(int index) {
   Backend out;
-  auto device = make_cuda_device();
+  auto device = make_cuda_device(index);
   out.count = std::make_unique<CudaCountOps>(*device);
   out.linear = make_linear_ops(*device);
   out.device = std::move(device);

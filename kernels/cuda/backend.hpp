@@ -4,7 +4,7 @@
 namespace aloft::cuda {
 
 [[nodiscard]] BackendInfo info();
-/// Throws DeviceError without a device.
-[[nodiscard]] Backend make_backend();
+/// On GPU `index`. Throws DeviceError if it cannot be used.
+[[nodiscard]] Backend make_backend(int index);
 
 }  // namespace aloft::cuda

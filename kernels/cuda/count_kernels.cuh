@@ -16,8 +16,10 @@ void count_tokens(TokenChunk chunk, std::uint64_t* unigram, std::int64_t vocab, 
 void remap(TokenChunk chunk, const TokenId* rank, TokenId* out, cudaStream_t stream);
 
 // ---- count_bytes.cu
-/// Ids and document ends fit a byte each, and one lag's counters fit a block's shared memory.
+/// Ids and document ends fit a byte each, and one lag's counters fit the shared memory of one block or a few.
 inline constexpr std::int64_t kByteVocab = 256;
+/// Blocks that one lag's rows are dealt to, for the shared memory that a block of the current GPU may have.
+[[nodiscard]] std::int64_t byte_bands(std::int64_t vocab);
 /// packed: workspace [n_from + halo]. @pre counts.vocab <= kByteVocab, all rows
 void count_pairs_bytes(TokenChunk chunk, DenseCounts counts, std::uint16_t* packed, cudaStream_t stream);
 

@@ -47,8 +47,11 @@ void CudaCountOps::count_pairs_dense(TokenChunk chunk, DenseCounts counts) {
 }
 
 std::string CudaCountOps::dense_kernel(std::int64_t vocab, std::int32_t) const {
-  return counts_as_bytes(vocab) ? "shared-memory counters, one lag a block (V <= 256)"
-                                : "global-memory counters, frequent pairs in shared memory (V > 256)";
+  if (!counts_as_bytes(vocab)) return "global-memory counters, frequent pairs in shared memory (V > 256)";
+  const std::int64_t bands = byte_bands(vocab);
+  if (bands == 1) return "shared-memory counters, one lag a block (V <= 256)";
+  return "shared-memory counters, the rows of one lag over " + std::to_string(bands) +
+         " blocks (V <= 256, but a block of this GPU cannot hold a lag)";
 }
 
 CountCsr CudaCountOps::compact(DenseCounts counts, std::int32_t lag, const TokenId* rank) {

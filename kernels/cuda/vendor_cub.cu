@@ -13,11 +13,13 @@ namespace aloft::cuda {
 namespace {
 
 template <class Call>
-void with_workspace(CudaDevice& device, const Call& call) {
+void with_workspace(CudaDevice& device, const char* name, const Call& call) {
   std::size_t bytes = 0;
   check(call(nullptr, bytes));
   Buffer<unsigned char> workspace(device, bytes == 0 ? 1 : bytes);  // null would ask for the size again
-  check(call(static_cast<void*>(workspace.data()), bytes));
+  const cudaError_t code = call(static_cast<void*>(workspace.data()), bytes);
+  if (cuda_sync) wait_for(name, code, device.stream());
+  check(code);
 }
 
 template <class Values>
@@ -25,7 +27,7 @@ std::int64_t reduce_runs(CudaDevice& device, const std::uint64_t* keys, Values v
                          std::uint64_t* unique, std::uint64_t* sums) {
   if (n == 0) return 0;
   Buffer<std::int64_t> runs(device, 1);
-  with_workspace(device, [&](void* workspace, std::size_t& bytes) {
+  with_workspace(device, "cub::DeviceReduce::ReduceByKey", [&](void* workspace, std::size_t& bytes) {
     return cub::DeviceReduce::ReduceByKey(workspace, bytes, keys, unique, values, sums, runs.data(),
                                           ::cuda::std::plus<>{}, n, device.stream());
   });
@@ -38,7 +40,7 @@ std::uint64_t* Vendor::sort_keys(std::uint64_t* keys, std::uint64_t* alternate, 
                                  int end_bit) {
   if (n == 0) return keys;
   cub::DoubleBuffer<std::uint64_t> buffers(keys, alternate);
-  with_workspace(device_, [&](void* workspace, std::size_t& bytes) {
+  with_workspace(device_, "cub::DeviceRadixSort::SortKeys", [&](void* workspace, std::size_t& bytes) {
     return cub::DeviceRadixSort::SortKeys(workspace, bytes, buffers, n, begin_bit, end_bit, device_.stream());
   });
   return buffers.Current();
@@ -47,7 +49,7 @@ std::uint64_t* Vendor::sort_keys(std::uint64_t* keys, std::uint64_t* alternate, 
 void Vendor::sort_pairs(const std::uint64_t* keys, std::uint64_t* keys_out, const std::uint64_t* values,
                         std::uint64_t* values_out, std::int64_t n, int begin_bit, int end_bit) {
   if (n == 0) return;
-  with_workspace(device_, [&](void* workspace, std::size_t& bytes) {
+  with_workspace(device_, "cub::DeviceRadixSort::SortPairs", [&](void* workspace, std::size_t& bytes) {
     return cub::DeviceRadixSort::SortPairs(workspace, bytes, keys, keys_out, values, values_out, n, begin_bit,
                                            end_bit, device_.stream());
   });
@@ -55,7 +57,7 @@ void Vendor::sort_pairs(const std::uint64_t* keys, std::uint64_t* keys_out, cons
 
 void Vendor::exclusive_sum(const std::uint64_t* in, std::uint64_t* out, std::int64_t n) {
   if (n == 0) return;
-  with_workspace(device_, [&](void* workspace, std::size_t& bytes) {
+  with_workspace(device_, "cub::DeviceScan::ExclusiveSum", [&](void* workspace, std::size_t& bytes) {
     return cub::DeviceScan::ExclusiveSum(workspace, bytes, in, out, n, device_.stream());
   });
 }

@@ -19,6 +19,12 @@ void check(cusparseStatus_t status, const char* file = __builtin_FILE(), int lin
 void check(cusolverStatus_t status, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 void check(cufftResult status, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 
+/// After each call of a library: with ALOFT_CUDA_SYNC=1, waits for it; throws DeviceError naming it if it
+/// failed.
+inline void queued(const char* call, cudaStream_t stream) {
+  if (cuda_sync) wait_for(call, cudaSuccess, stream);
+}
+
 namespace cuda {
 
 /// Made when first asked for, since each costs device memory and start-up time, and bound to the device's

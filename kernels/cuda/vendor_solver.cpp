@@ -63,6 +63,7 @@ void eigh_of(CudaDevice& device, cusolverDnHandle_t solver, cusolverDnParams_t p
       check(cusolverDnXsyevd(solver, params, problem.mode, uplo, n, problem.type, matrices, n, CUDA_R_64F, at,
                              problem.type, work.device.data(), device_bytes, work.host.data(), host_bytes,
                              info.data()));
+      queued("cusolverDnXsyevd", device.stream());
       require_success("eigh (Xsyevd)", info, item);
     } else {
       check(cusolverDnXsyevBatched_bufferSize(solver, params, problem.mode, uplo, n, problem.type, matrices,
@@ -72,6 +73,7 @@ void eigh_of(CudaDevice& device, cusolverDnHandle_t solver, cusolverDnParams_t p
       check(cusolverDnXsyevBatched(solver, params, problem.mode, uplo, n, problem.type, matrices, n,
                                    CUDA_R_64F, at, problem.type, work.device.data(), device_bytes,
                                    work.host.data(), host_bytes, info.data(), count));
+      queued("cusolverDnXsyevBatched", device.stream());
       require_success("eigh (XsyevBatched)", info, item);
     }
   }
@@ -114,6 +116,7 @@ void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, 
                            sigma + item * m, CUDA_R_64F, left, n, CUDA_R_64F, right, m, CUDA_R_64F,
                            work.device.data(), device_bytes, work.host.data(), host_bytes,
                            info.data() + item));
+    queued("cusolverDnXgesvd", handles_->stream);
   }
   require_success("svd (Xgesvd)", info, 0);
 }
@@ -135,9 +138,11 @@ void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, d
   for (std::int64_t item = 0; item < batch; ++item) {
     double* at = y + item * m * k;
     check(cusolverDnDgeqrf(solver, rows, cols, at, rows, tau.data(), work.data(), size, info.data()));
+    queued("cusolverDnDgeqrf", handles_->stream);
     check(cudaMemcpy2DAsync(diagonal_r + item * k, bytes, at, static_cast<std::size_t>(m + 1) * bytes, bytes,
                             static_cast<std::size_t>(k), cudaMemcpyDeviceToDevice, handles_->stream));
     check(cusolverDnDorgqr(solver, rows, cols, cols, at, rows, tau.data(), work.data(), size, info.data()));
+    queued("cusolverDnDorgqr", handles_->stream);
   }
 }
 

@@ -50,6 +50,7 @@ void Vendor::spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const 
   Buffer<std::byte> workspace(device_, bytes);
   check(cusparseSpMM(handle, as_it_is, as_it_is, &one, a.get(), from.get(), &zero, to.get(), CUDA_R_64F,
                      kAlgorithm, workspace.data()));
+  queued("cusparseSpMM", handles_->stream);
 }
 
 }  // namespace aloft::cuda

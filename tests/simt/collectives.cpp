@@ -154,7 +154,7 @@ void grid_sync(const char* file, int line) {
   const InEngine here_only;
   Fiber& self = *scheduler.current;
   if (scheduler.blocks.size() != scheduler.n_blocks)
-    fail("grid sync at %s:%d without launch_cooperative", file, line);
+    fail("grid sync at %s:%d without a cooperative launch", file, line);
   self.state = State::at_grid_barrier;
   self.file = file, self.line = line;
   if (++scheduler.waiting_for_grid < scheduler.n_blocks * scheduler.n_threads) return scheduler.run_next();

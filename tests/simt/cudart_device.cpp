@@ -3,20 +3,35 @@
 #include <cstring>
 
 #include "tests/simt/cudart_state.hpp"
+#include "tests/simt/symbols.hpp"
 
-// The made-up device: the limits of compute capability 9.0, but few multiprocessors and little cache, so that
-// grids sized by them stay small and every path that depends on them is taken.
+// The made-up devices: the limits of compute capability 9.0, but few multiprocessors and little cache, so
+// that grids sized by them stay small and every path that depends on them is taken.
 
 namespace {
 
-constexpr int kMultiprocessors = 4;
-constexpr int kThreadsPerMultiprocessor = 2048;
-constexpr int kSharedPerMultiprocessor = 233472;
-constexpr int kSharedReserved = 1024;  // per block, by the system
 constexpr int kL2Bytes = 1 << 20;
 constexpr int kVersion = CUDART_VERSION;
+thread_local int current = 0;
 
 }  // namespace
+
+namespace simt {
+namespace {
+
+int shared_per_multiprocessor() { return static_cast<int>(config.max_shared_opt_in + kSharedReserved); }
+bool exists(int device) { return device >= 0 && device < runtime.devices; }
+
+}  // namespace
+
+int current_device() { return current; }
+
+cudaError_t context() {
+  if (!exists(current)) return done(cudaErrorNoDevice);
+  return (runtime.busy >> current & 1u) != 0 ? done(cudaErrorDevicesUnavailable) : cudaSuccess;
+}
+
+}  // namespace simt
 
 using namespace simt;
 
@@ -24,17 +39,20 @@ extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
   const auto lock = lock_runtime();
-  *count = 1;
-  return gate(cudaErrorNoDevice);
+  *count = runtime.devices;
+  return runtime.devices == 0 ? done(cudaErrorNoDevice) : gate(cudaErrorNoDevice);
 }
 cudaError_t cudaGetDevice(int* device) {
   const auto lock = lock_runtime();
-  *device = 0;
+  *device = current;
   return gate();
 }
 cudaError_t cudaSetDevice(int device) {
   const auto lock = lock_runtime();
-  return device == 0 ? gate() : done(cudaErrorInvalidDevice);
+  if (!exists(device)) return done(cudaErrorInvalidDevice);
+  if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  current = device;
+  return context();  // it starts the device, since CUDA 12
 }
 cudaError_t cudaDriverGetVersion(int* version) {
   const auto lock = lock_runtime();
@@ -49,15 +67,17 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
   const auto lock = lock_runtime();
-  if (device != 0) return done(cudaErrorInvalidDevice);
+  if (!exists(device)) return done(cudaErrorInvalidDevice);
   cudaDeviceProp p{};
   std::snprintf(p.name, sizeof p.name, "SIMT shim (kernels executed on the CPU)");
+  for (int byte = 0; byte < 16; ++byte) p.uuid.bytes[byte] = static_cast<char>(0xa0 + byte);
+  p.uuid.bytes[1] = static_cast<char>(0x10 + device);
   p.major = 9;
   p.minor = 0;
   p.totalGlobalMem = runtime.capacity;
   p.sharedMemPerBlock = config.max_shared_default;
   p.sharedMemPerBlockOptin = config.max_shared_opt_in;
-  p.sharedMemPerMultiprocessor = kSharedPerMultiprocessor;
+  p.sharedMemPerMultiprocessor = static_cast<std::size_t>(shared_per_multiprocessor());
   p.reservedSharedMemPerBlock = kSharedReserved;
   p.regsPerBlock = p.regsPerMultiprocessor = 65536;
   p.warpSize = 32;
@@ -67,7 +87,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
   p.maxGridSize[1] = p.maxGridSize[2] = 65535;
   p.totalConstMem = 65536;
   p.multiProcessorCount = kMultiprocessors;
-  p.maxThreadsPerMultiProcessor = kThreadsPerMultiprocessor;
+  p.maxThreadsPerMultiProcessor = static_cast<int>(kThreadsPerMultiprocessor);
   p.maxBlocksPerMultiProcessor = 32;
   p.l2CacheSize = kL2Bytes;
   p.memoryBusWidth = 5120;
@@ -80,13 +100,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   const auto lock = lock_runtime();
-  if (device != 0) return done(cudaErrorInvalidDevice);
+  if (!exists(device)) return done(cudaErrorInvalidDevice);
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
       *value = kMultiprocessors;
       break;
     case cudaDevAttrMaxThreadsPerMultiProcessor:
-      *value = kThreadsPerMultiprocessor;
+      *value = static_cast<int>(kThreadsPerMultiprocessor);
       break;
     case cudaDevAttrMaxThreadsPerBlock:
       *value = 1024;
@@ -98,7 +118,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = static_cast<int>(config.max_shared_opt_in);
       break;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
-      *value = kSharedPerMultiprocessor;
+      *value = shared_per_multiprocessor();
       break;
     case cudaDevAttrL2CacheSize:
       *value = kL2Bytes;
@@ -129,13 +149,18 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   return done(value < 0 ? cudaErrorInvalidValue : allow_shared(kernel, static_cast<std::size_t>(value)));
 }
 
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*, int threads,
-                                                                   std::size_t shared_bytes, unsigned) {
+cudaError_t cudaFuncGetName(const char** name, const void* kernel) {
+  const auto lock = lock_runtime();
+  *name = mangled_name(kernel).c_str();
+  return gate();
+}
+
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* kernel,
+                                                                   int threads, std::size_t shared_bytes,
+                                                                   unsigned) {
   const auto lock = lock_runtime();
   if (threads <= 0 || threads > 1024) return done(cudaErrorInvalidValue);
-  const int by_threads = kThreadsPerMultiprocessor / ((threads + 31) / 32 * 32);
-  const auto by_shared = static_cast<int>(kSharedPerMultiprocessor / (shared_bytes + kSharedReserved));
-  *blocks = std::min({by_threads, by_shared, 32});
+  *blocks = static_cast<int>(blocks_at_once(kernel, static_cast<std::size_t>(threads), shared_bytes));
   return gate();
 }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* kernel, int threads,
@@ -157,6 +182,10 @@ const char* cudaGetErrorName(cudaError_t code) {
       return "cudaErrorLaunchFailure";
     case cudaErrorLaunchTimeout:
       return "cudaErrorLaunchTimeout (streams wait for each other)";
+    case cudaErrorDevicesUnavailable:
+      return "cudaErrorDevicesUnavailable (another process keeps the device)";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle (another device is current)";
     case cudaErrorNoDevice:
       return "cudaErrorNoDevice";
     default:

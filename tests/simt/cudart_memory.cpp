@@ -1,3 +1,4 @@
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -14,7 +15,22 @@ namespace {
 struct Allocation {
   std::size_t bytes = 0;
   bool freeing = false;  ///< cudaFreeAsync was called; its stream has not got there yet
+  int device = 0;
+  bool pooled = false;
 };
+/// Where a device's memory is.
+struct Board {
+  std::size_t used = 0;         ///< allocations, of both kinds
+  std::size_t pooled = 0;       ///< of these, the pool's
+  std::size_t kept = 0;         ///< freed, but still the pool's
+  std::uint64_t threshold = 0;  ///< what the pool may hold after a synchronisation, if less is in use
+};
+std::array<Board, kMaxDevices> boards;
+Board& board() {
+  Board& b = boards[static_cast<std::size_t>(current_device())];
+  b.kept = std::min(b.kept, runtime.capacity - std::min(runtime.capacity, b.used));  // a test may shrink it
+  return b;
+}
 std::map<const char*, Allocation> device_memory, pinned_memory;
 constexpr int kGarbage = 0xdb;
 constexpr std::size_t kAlignment = 256;
@@ -37,12 +53,17 @@ void make_garbage(void* p, std::size_t bytes) {
   hooks->fresh(p, bytes);
 }
 
-cudaError_t take(void** p, std::size_t bytes) {
+cudaError_t take(void** p, std::size_t bytes, bool from_pool) {
   *p = nullptr;
-  if (runtime.bytes + bytes > runtime.capacity) run_all();  // memory may be on its way back
-  if (runtime.bytes + bytes > runtime.capacity || posix_memalign(p, kAlignment, bytes == 0 ? 1 : bytes) != 0)
+  Board& b = board();
+  const auto fits = [&] { return b.used + (from_pool ? 0 : b.kept) + bytes <= runtime.capacity; };
+  if (!fits()) run_all();  // memory may be on its way back
+  if (!fits() || posix_memalign(p, kAlignment, bytes == 0 ? 1 : bytes) != 0)
     return done(cudaErrorMemoryAllocation);
-  device_memory[static_cast<char*>(*p)] = {bytes, false};
+  device_memory[static_cast<char*>(*p)] = {bytes, false, current_device(), from_pool};
+  if (from_pool) b.kept -= std::min(b.kept, bytes);
+  b.used += bytes;
+  b.pooled += from_pool ? bytes : 0;
   runtime.bytes += bytes;
   runtime.peak_bytes = std::max(runtime.peak_bytes, runtime.bytes);
   ++runtime.allocations;
@@ -51,6 +72,9 @@ cudaError_t take(void** p, std::size_t bytes) {
 
 void give_back(void* p) {
   const auto it = device_memory.find(static_cast<char*>(p));
+  Board& b = boards[static_cast<std::size_t>(it->second.device)];
+  b.used -= it->second.bytes;
+  if (it->second.pooled) b.pooled -= it->second.bytes, b.kept += it->second.bytes;
   runtime.bytes -= it->second.bytes;
   --runtime.allocations;
   std::memset(p, kGarbage, it->second.bytes);
@@ -96,6 +120,17 @@ cudaError_t copy(void* to, const void* from, Shape shape, cudaMemcpyKind kind, c
 }
 
 }  // namespace
+
+void release_kept() {
+  for (Board& b : boards) {
+    const std::size_t allowed = b.threshold > b.pooled ? b.threshold - b.pooled : 0;
+    b.kept = std::min(b.kept, allowed);
+  }
+}
+void forget_pools() {
+  for (Board& b : boards) b.kept = 0;
+}
+
 }  // namespace simt
 
 using namespace simt;
@@ -104,15 +139,17 @@ extern "C" {
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   const auto lock = lock_runtime();
+  if (const cudaError_t code = context(); code != cudaSuccess) return code;
   if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
-  const cudaError_t code = take(p, bytes);
+  const cudaError_t code = take(p, bytes, false);
   if (code == cudaSuccess) make_garbage(*p, bytes);
   return code;
 }
 cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t stream) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
-  if (const cudaError_t code = take(p, bytes); code != cudaSuccess) return code;
+  if (const cudaError_t code = on_its_device(stream); code != cudaSuccess) return code;
+  if (const cudaError_t code = take(p, bytes, true); code != cudaSuccess) return code;
   void* const address = *p;
   return enqueue_step(stream, [=] {  // whoever wrote there before this point in the stream was too early
     make_garbage(address, bytes);
@@ -145,6 +182,7 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
 cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned) {
   const auto lock = lock_runtime();
   *p = nullptr;
+  if (const cudaError_t code = context(); code != cudaSuccess) return code;
   if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
   if (posix_memalign(p, kAlignment, bytes == 0 ? 1 : bytes) != 0) return done(cudaErrorMemoryAllocation);
   pinned_memory[static_cast<char*>(*p)] = {bytes, false};
@@ -191,32 +229,34 @@ cudaError_t cudaMemset(void* p, int value, std::size_t bytes) {
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   const auto lock = lock_runtime();
+  if (const cudaError_t code = context(); code != cudaSuccess) return code;
   if (const cudaError_t code = gate(); code != cudaSuccess) return code;
   *total = runtime.capacity;
-  *free = runtime.capacity - std::min(runtime.capacity, runtime.bytes);
+  const Board& b = board();
+  *free = runtime.capacity - std::min(runtime.capacity, b.used + b.kept);
   return cudaSuccess;
 }
 
-// The pool is the allocator above; what would tune it has nothing to tune.
-cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+// A device's pool is its board.
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
   const auto lock = lock_runtime();
-  static int the_pool = 0;
-  *pool = reinterpret_cast<cudaMemPool_t>(&the_pool);
+  if (device < 0 || device >= runtime.devices) return done(cudaErrorInvalidDevice);
+  *pool = reinterpret_cast<cudaMemPool_t>(&boards[static_cast<std::size_t>(device)]);
   return gate();
 }
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   const auto lock = lock_runtime();
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return done(cudaErrorInvalidValue);
+  reinterpret_cast<Board*>(pool)->threshold = *static_cast<std::uint64_t*>(value);
   return gate();
 }
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   const auto lock = lock_runtime();
+  const Board& b = *reinterpret_cast<const Board*>(pool);
   if (attribute != cudaMemPoolAttrReservedMemCurrent && attribute != cudaMemPoolAttrUsedMemCurrent)
     return done(cudaErrorInvalidValue);
-  *static_cast<std::uint64_t*>(value) = runtime.bytes;  // it keeps nothing that is not in use
-  return gate();
-}
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t) {
-  const auto lock = lock_runtime();
+  *static_cast<std::uint64_t*>(value) =
+      b.pooled + (attribute == cudaMemPoolAttrReservedMemCurrent ? b.kept : 0);
   return gate();
 }
 

@@ -12,8 +12,10 @@
 struct CUstream_st {
   std::deque<std::function<bool()>> queue;
   bool blocking = true;  ///< synchronises with the legacy default stream
+  int device = 0;
 };
 struct CUevent_st {
+  int device = 0;
   std::uint64_t recorded = 0, done = 0;
 };
 
@@ -27,6 +29,16 @@ cudaError_t done(cudaError_t code);
 cudaError_t gate(cudaError_t injected = cudaErrorUnknown);
 /// For calls that wait: what fails there is earlier work, and the error stays.
 cudaError_t gate_of_wait();
+/// The calling thread's.
+[[nodiscard]] int current_device();
+/// An error where the current device cannot be used.
+[[nodiscard]] cudaError_t context();
+/// An error where a stream is another device's than the current one.
+[[nodiscard]] cudaError_t on_its_device(cudaStream_t stream);
+/// What a pool keeps above its release threshold goes back; when the host has waited for the device.
+void release_kept();
+/// Forgets what the pools keep, for reset().
+void forget_pools();
 /// Appends to a stream.
 cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> step);
 /// Runs one operation of a random stream that can proceed; false when none can.

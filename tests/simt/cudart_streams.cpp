@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 #include <utility>
 
@@ -8,7 +9,21 @@
 
 namespace simt {
 
-Runtime runtime;
+namespace {
+
+long from_environment(const char* name, long otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtol(text, nullptr, 0) : otherwise;
+}
+
+}  // namespace
+
+Runtime runtime = [] {
+  Runtime out;
+  out.devices = std::clamp(static_cast<int>(from_environment("SIMT_DEVICES", 1)), 0, kMaxDevices);
+  out.busy = static_cast<unsigned>(from_environment("SIMT_BUSY_DEVICES", 0));
+  return out;
+}();
 
 namespace {
 
@@ -19,6 +34,7 @@ cudaError_t sticky = cudaSuccess, last = cudaSuccess;
 
 cudaError_t queue_kernel(cudaStream_t stream, std::function<cudaError_t()> kernel) {
   const auto lock = lock_runtime();
+  if (const cudaError_t code = on_its_device(stream); code != cudaSuccess) return code;
   if (const cudaError_t code = gate(cudaErrorLaunchOutOfResources); code != cudaSuccess) return code;
   return enqueue_step(stream, [kernel = std::move(kernel)] {
     if (sticky == cudaSuccess) sticky = kernel();
@@ -37,6 +53,11 @@ bool blocking_streams_are_empty() {
 
 std::unique_lock<std::recursive_mutex> lock_runtime() { return std::unique_lock(mutex); }
 CUstream_st& stream_of(cudaStream_t stream) { return stream != nullptr ? *stream : legacy_stream; }
+cudaError_t on_its_device(cudaStream_t stream) {
+  if (const cudaError_t code = context(); code != cudaSuccess) return code;
+  const bool its_own = stream == nullptr || stream->device == current_device();
+  return its_own ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
+}
 void forget_errors() { sticky = last = cudaSuccess; }
 
 cudaError_t done(cudaError_t code) {
@@ -87,6 +108,7 @@ void run_all() {
 }
 
 cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> operation) {
+  if (const cudaError_t code = on_its_device(stream); code != cudaSuccess) return code;
   // The legacy default stream waits for all blocking streams, and they for it.
   if (stream == nullptr) (void)run_until(blocking_streams_are_empty);
   stream_of(stream).queue.push_back(std::move(operation));
@@ -112,6 +134,7 @@ void Runtime::reset(std::uint64_t new_seed) {
   const auto lock = lock_runtime();
   run_all();
   forget_errors();
+  forget_pools();
   calls = fail_call = 0;
   peak_bytes = bytes;
   seed = new_seed;
@@ -125,8 +148,10 @@ extern "C" {
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
   const auto lock = lock_runtime();
+  if (const cudaError_t code = context(); code != cudaSuccess) return code;
   if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
   *stream = new CUstream_st;
+  (*stream)->device = current_device();
   (*stream)->blocking = (flags & cudaStreamNonBlocking) == 0;
   streams.insert(*stream);
   ++runtime.streams;
@@ -155,7 +180,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
-  return run_until([&] { return stream_of(stream).queue.empty(); });
+  const cudaError_t code = run_until([&] { return stream_of(stream).queue.empty(); });
+  release_kept();
+  return code;
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const auto lock = lock_runtime();
@@ -167,6 +194,7 @@ cudaError_t cudaDeviceSynchronize() {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   run_all();
+  release_kept();
   return done(sticky);
 }
 
@@ -174,6 +202,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
   *event = new CUevent_st;
+  (*event)->device = current_device();
   ++runtime.events;
   return cudaSuccess;
 }
@@ -189,6 +218,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate(); code != cudaSuccess) return code;
+  if (stream != nullptr && event->device != stream->device) return done(cudaErrorInvalidResourceHandle);
   const std::uint64_t turn = ++event->recorded;
   return enqueue_step(stream, [=] {
     event->done = std::max(event->done, turn);
@@ -205,7 +235,9 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   const std::uint64_t turn = event->recorded;
-  return run_until([=] { return event->done >= turn; });
+  const cudaError_t code = run_until([=] { return event->done >= turn; });
+  release_kept();
+  return code;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const auto lock = lock_runtime();

@@ -25,8 +25,9 @@ struct Config {
   unsigned resident = 1;   ///< blocks in flight at once (a cooperative launch: the whole grid)
   bool strict = true;      ///< a thread that exits while others wait in __syncthreads is an error
   std::size_t stack_bytes = 128 << 10;
-  std::size_t max_shared_opt_in = 232448;     ///< of an sm_90 block; static shared memory is not counted
+  std::size_t max_shared_opt_in = 232448;     ///< of a block, static shared memory counted; here sm_90's
   std::size_t max_shared_default = 48 << 10;  ///< more needs cudaFuncSetAttribute, as on a GPU
+  std::string fail_kernel;                    ///< kernels of this name fail when they run; "": none
   std::uint64_t max_switches = 1ull << 36;    ///< more is a livelock
 };
 extern Config config;
@@ -48,6 +49,10 @@ cudaError_t run(bool cooperative, const void* kernel, dim3 grid, dim3 block, std
 extern cudaError_t (*defer)(cudaStream_t, std::function<cudaError_t()>);
 /// cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes).
 cudaError_t allow_shared(const void* kernel, std::size_t bytes);
+/// Blocks of this shape that a multiprocessor of the made-up GPU runs at once; 0: it cannot run any.
+std::size_t blocks_at_once(const void* kernel, std::size_t threads, std::size_t dynamic_shared);
+inline constexpr int kMultiprocessors = 4;
+inline constexpr std::size_t kThreadsPerMultiprocessor = 2048, kSharedReserved = 1024;  // the latter a block
 /// Every kernel that was launched by this process; names come from kernel_name() in symbols.hpp.
 const std::set<const void*>& launched();
 

@@ -8,15 +8,16 @@
 
 #include "tests/simt/scheduler.hpp"
 #include "tests/simt/symbols.hpp"
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
 
 // One grid from launch to its end.
 
 namespace simt {
 
-Config config;
+Config config = [] {
+  Config out;
+  if (const char* kernel = std::getenv("SIMT_FAIL_KERNEL"); kernel != nullptr) out.fail_kernel = kernel;
+  return out;
+}();
 std::string last_error;
 cudaError_t (*defer)(cudaStream_t, std::function<cudaError_t()>) = nullptr;
 
@@ -37,11 +38,6 @@ void find_shared_once() {
   static bool found = false;
   if (!found) scheduler.shared = find_static_shared();
   found = true;
-#ifdef __SANITIZE_ADDRESS__
-  for (Range& r : scheduler.shared)  // clang counts the red zone into the symbol's size
-    if (void* zone = __asan_region_is_poisoned(r.begin, r.bytes); zone != nullptr)
-      r.bytes = static_cast<std::size_t>(static_cast<char*>(zone) - r.begin);
-#endif
 }
 
 void fill_slots(std::size_t slots) {
@@ -111,8 +107,17 @@ Hooks* hooks = &no_hooks;
 
 const std::set<const void*>& launched() { return launched_kernels; }
 
+std::size_t blocks_at_once(const void* kernel, std::size_t threads, std::size_t dynamic_shared) {
+  const std::size_t shared = dynamic_shared + static_shared_bytes(kernel);
+  if (threads == 0 || threads > 1024 || shared > config.max_shared_opt_in) return 0;
+  const std::size_t by_threads = kThreadsPerMultiprocessor / ((threads + 31) / 32 * 32);
+  // A multiprocessor has what one block may have at most and its reserve: so on 8.0, 8.6, 8.9, 9.0 and 12.0.
+  const std::size_t by_shared = (config.max_shared_opt_in + kSharedReserved) / (shared + kSharedReserved);
+  return std::min({by_threads, by_shared, std::size_t{32}});
+}
+
 cudaError_t allow_shared(const void* kernel, std::size_t bytes) {
-  if (bytes > config.max_shared_opt_in)
+  if (bytes + static_shared_bytes(kernel) > config.max_shared_opt_in)
     return refuse(cudaErrorInvalidValue, "more dynamic shared memory than the device has");
   shared_allowed[kernel] = bytes;
   return cudaSuccess;
@@ -126,12 +131,17 @@ cudaError_t run(bool cooperative, const void* kernel, dim3 grid, dim3 block, std
   if (threads == 0 || threads_of(grid) == 0 || threads > 1024 || block.x > 1024 || block.y > 1024 ||
       block.z > 64 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     return refuse(cudaErrorInvalidConfiguration, "invalid launch configuration");
+  const std::size_t shared = shared_bytes + static_shared_bytes(kernel);
+  if (shared > config.max_shared_opt_in)
+    return refuse(cudaErrorInvalidValue, "more shared memory than a block has");
   const auto allowed = shared_allowed.find(kernel);
-  if (shared_bytes > (allowed != shared_allowed.end() ? std::max(allowed->second, config.max_shared_default)
-                                                      : config.max_shared_default))
+  if (shared > config.max_shared_default &&
+      (allowed == shared_allowed.end() || shared_bytes > allowed->second))
     return refuse(cudaErrorInvalidValue, "more dynamic shared memory than was asked for");
-  if (cooperative && threads_of(grid) * threads > kMaxFibers)
+  if (cooperative && threads_of(grid) > kMultiprocessors * blocks_at_once(kernel, threads, shared_bytes))
     return refuse(cudaErrorCooperativeLaunchTooLarge, "cooperative grid does not fit");
+  if (!config.fail_kernel.empty() && function_name(kernel).find(config.fail_kernel) != std::string::npos)
+    body = [] { fail("made to fail"); };
   auto work = [cooperative, grid, block, shared_bytes, body = std::move(body)] {
     return execute(cooperative, grid, block, shared_bytes, body);
   };

@@ -36,6 +36,9 @@ class Seeds final : public testing::EmptyTestEventListener {
     simt::config.seed = seed_;
     simt::config.resident = 1 + static_cast<unsigned>(seed_ % 3);
     simt::runtime.capacity = simt::Runtime{}.capacity;
+    simt::runtime.devices = simt::Runtime{}.devices;
+    simt::runtime.busy = simt::Runtime{}.busy;
+    (void)cudaSetDevice(0);
     simt::runtime.reset(seed_);
   }
 

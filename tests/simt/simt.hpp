@@ -44,14 +44,9 @@ inline constexpr int warpSize = 32;
 
 #define DYN_SHARED(T, name) T* name = static_cast<T*>(simt::dynamic_shared())
 
-// The same two functions as in kernels/cuda/launch.cuh.
+// What `launch` of kernels/cuda/launch.cuh rests on.
 template <class... P, class... A>
-cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                   A&&... args) {
+cudaError_t queue_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+                         cudaStream_t stream, A&&... args) {
   return simt::launch_with(false, kernel, grid, block, shared_bytes, stream, std::forward<A>(args)...);
-}
-template <class... P, class... A>
-cudaError_t launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
-                               cudaStream_t stream, A&&... args) {
-  return simt::launch_with(true, kernel, grid, block, shared_bytes, stream, std::forward<A>(args)...);
 }

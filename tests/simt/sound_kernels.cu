@@ -151,8 +151,8 @@ cudaError_t tiled_product(const float* a, const float* e, float* p, int m, int k
                 d);
 }
 cudaError_t normalise(float* x, int n, float* partial) {
-  return launch_cooperative(normalise_kernel, blocks_of((n + 255) / 256), dim3(256), 0, nullptr, x, n,
-                            partial);
+  return launch_with(true, normalise_kernel, blocks_of((n + 255) / 256), dim3(256), 0, nullptr, x, n,
+                     partial);
 }
 cudaError_t spin_lock(int* lock, unsigned* out, int blocks) {
   return launch(spin_lock_kernel, blocks_of(blocks), dim3(64), 0, nullptr, lock, out);

@@ -164,9 +164,43 @@ TEST(SimtSound, LaunchShapesAreChecked) {
   EXPECT_EQ(shape(1, 1025, 0), cudaErrorInvalidConfiguration);
   EXPECT_EQ(shape(0, 64, 0), cudaErrorInvalidConfiguration);
   EXPECT_EQ(shape(1, 0, 0), cudaErrorInvalidConfiguration);
-  EXPECT_EQ(shape(1, 64, 49153), cudaErrorInvalidValue);  // needs cudaFuncSetAttribute
-  EXPECT_EQ(shape(1, 64, 49152), cudaSuccess);
+  EXPECT_EQ(shape(1, 64, 48129), cudaErrorInvalidValue);  // with its static KiB: needs cudaFuncSetAttribute
+  EXPECT_EQ(shape(1, 64, 48128), cudaSuccess);
   EXPECT_EQ(shape(1, 96, 0), cudaSuccess);
+}
+
+TEST(SimtSound, SharedMemoryBeyondWhatTheGpuHasIsRefused) {
+  config.max_shared_opt_in = 99 << 10;
+  std::vector<unsigned> g(64);
+  ASSERT_EQ(wrong(Defect::none, g.data(), 0, 1, 64, 0), cudaSuccess);
+  const void* kernel = nullptr;
+  for (const void* known : launched())
+    if (function_name(known).find("wrong_kernel(") != std::string::npos) kernel = known;
+  ASSERT_NE(kernel, nullptr);
+  EXPECT_EQ(static_shared_bytes(kernel), 1024u);
+  const int most = (99 << 10) - 1024;
+  EXPECT_EQ(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most + 1),
+            cudaErrorInvalidValue);
+  ASSERT_EQ(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), cudaSuccess);
+  const auto launch_with_shared = [&](int bytes) {
+    return wrong(Defect::none, g.data(), 0, 1, 64, std::size_t(bytes));
+  };
+  EXPECT_EQ(launch_with_shared(most), cudaSuccess);
+  EXPECT_EQ(launch_with_shared(most + 1), cudaErrorInvalidValue);
+  config.max_shared_opt_in = 98 << 10;  // another GPU: what was asked of the first does not help
+  EXPECT_EQ(launch_with_shared(most), cudaErrorInvalidValue);
+  int blocks = -1;
+  EXPECT_EQ(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, 64, std::size_t(most)),
+            cudaSuccess);
+  EXPECT_EQ(blocks, 0);
+  ASSERT_EQ(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 0), cudaSuccess);
+}
+
+TEST(SimtSound, ACooperativeGridMustFitAtOnce) {
+  constexpr int kFits = 4 * 8 * 256;  // multiprocessors, blocks of 256 threads on one, elements of a block
+  std::vector<float> x(kFits + 1, 1), partial(64);
+  EXPECT_EQ(normalise(x.data(), kFits, partial.data()), cudaSuccess) << last_error;
+  EXPECT_EQ(normalise(x.data(), kFits + 1, partial.data()), cudaErrorCooperativeLaunchTooLarge);
 }
 
 TEST(SimtSound, LaunchedKernelsAreKnownByName) {

@@ -8,6 +8,10 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <map>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace simt {
 namespace {
@@ -57,6 +61,15 @@ const std::vector<Symbol>& symbols() {
   return all;
 }
 
+Range variable(const Symbol& s) {
+  Range out{reinterpret_cast<char*>(s.address), s.bytes};
+#ifdef __SANITIZE_ADDRESS__  // clang counts the red zone into the symbol's size
+  if (void* zone = __asan_region_is_poisoned(out.begin, out.bytes); zone != nullptr)
+    out.bytes = static_cast<std::size_t>(static_cast<char*>(zone) - out.begin);
+#endif
+  return out;
+}
+
 }  // namespace
 
 std::vector<Range> find_static_shared() {
@@ -71,22 +84,37 @@ std::vector<Range> find_static_shared() {
   for (const Symbol& s : symbols()) {
     if (!s.object || !s.zero_initialised) continue;
     const auto after = scopes.upper_bound(s.name);
-    if (after != scopes.begin() && s.name.starts_with(*std::prev(after)))
-      out.push_back({reinterpret_cast<char*>(s.address), s.bytes});
+    if (after != scopes.begin() && s.name.starts_with(*std::prev(after))) out.push_back(variable(s));
   }
   return out;
 }
 
+const std::string& mangled_name(const void* address) {
+  static const std::string none;
+  for (const Symbol& s : symbols())
+    if (s.function && s.address == reinterpret_cast<std::uintptr_t>(address)) return s.name;
+  return none;
+}
+
 std::string function_name(const void* address) {
-  for (const Symbol& s : symbols()) {
-    if (!s.function || s.address != reinterpret_cast<std::uintptr_t>(address)) continue;
-    int status = 0;
-    char* plain = abi::__cxa_demangle(s.name.c_str(), nullptr, nullptr, &status);
-    std::string out = status == 0 ? plain : s.name.c_str();
-    std::free(plain);
-    return out;
-  }
-  return "?";
+  const std::string& name = mangled_name(address);
+  if (name.empty()) return "?";
+  int status = 0;
+  char* plain = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
+  std::string out = status == 0 ? plain : name;
+  std::free(plain);
+  return out;
+}
+
+std::size_t static_shared_bytes(const void* kernel) {
+  static std::map<const void*, std::size_t> known;
+  const auto [entry, first_time] = known.try_emplace(kernel, 0);
+  const std::string& name = mangled_name(kernel);
+  if (!first_time || !name.starts_with("_Z")) return entry->second;
+  const std::string scope = "_ZZ" + name.substr(2) + "E";  // as the names of its statics begin
+  for (const Symbol& s : symbols())
+    if (s.object && s.zero_initialised && s.name.starts_with(scope)) entry->second += variable(s).bytes;
+  return entry->second;
 }
 
 }  // namespace simt

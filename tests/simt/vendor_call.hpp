@@ -9,9 +9,25 @@
 
 #include "host/cuda_check.hpp"
 #include "host/cuda_device.hpp"
+#include "kernels/cuda/vendor.hpp"
 #include "tests/simt/engine.hpp"
 
 namespace aloft::cuda {
+
+/// The stand-ins need no handle; this one only takes memory as NVIDIA's solver does, when first used and with
+/// cudaMalloc.
+struct Vendor::Handles {
+  Handles() = default;
+  ~Handles() { (void)cudaFree(own_); }
+  Handles(const Handles&) = delete;
+  Handles& operator=(const Handles&) = delete;
+  void solver() {
+    if (own_ == nullptr) check(cudaMalloc(&own_, 4096));
+  }
+
+ private:
+  void* own_ = nullptr;
+};
 
 /// A library's call as the stand-in runtime sees it: work() waits on the device's stream for its turn, like a
 /// kernel, and is refused like one when the runtime is told to fail. What it captures must outlive it.

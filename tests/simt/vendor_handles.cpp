@@ -1,12 +1,9 @@
 #include "kernels/cuda/vendor.hpp"
-
-// The stand-ins for NVIDIA's libraries keep no handles: each call queues its work on the device's stream.
+#include "tests/simt/vendor_call.hpp"
 
 namespace aloft::cuda {
 
-struct Vendor::Handles {};
-
-Vendor::Vendor(CudaDevice& device) : device_(device) {}
+Vendor::Vendor(CudaDevice& device) : device_(device), handles_(std::make_unique<Handles>()) {}
 Vendor::~Vendor() = default;
 
 }  // namespace aloft::cuda

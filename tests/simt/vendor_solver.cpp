@@ -51,6 +51,7 @@ void as_another_library(double* values, std::int64_t n, double* vectors, std::in
 }  // namespace
 
 void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values) {
+  handles_->solver();
   solve(device_, "eigh (dsyevd)", batch, [=](std::int64_t item) {
     wrote(values + item * n, n);
     const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size_of(n), a + item * n * n,
@@ -61,6 +62,7 @@ void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values)
 }
 
 void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors) {
+  handles_->solver();
   solve(device_, "eigh (zheevd)", batch, [=](std::int64_t item) {
     auto* at = reinterpret_cast<lapack_complex_double*>(a + 2 * item * n * n);
     wrote(values + item * n, n);
@@ -74,6 +76,7 @@ void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double*
 void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, double* u, double* sigma,
                  double* vt) {
   expects(m <= n && (u == nullptr) == (vt == nullptr), "Vendor::svd: m <= n, u and vt or neither");
+  handles_->solver();
   solve(device_, "svd (dgesvd)", batch, [=](std::int64_t item) {
     const char job = u != nullptr ? 'S' : 'N';
     double* left = vt == nullptr ? nullptr : vt + item * m * n;  // column-major aᵀ = v·diag(sigma)·uᵀ
@@ -90,6 +93,7 @@ void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, 
 }
 
 void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, double* diagonal_r) {
+  handles_->solver();
   queue_call(device_, [=] {
     std::vector<double> tau(static_cast<std::size_t>(k));
     for (std::int64_t item = 0; item < batch; ++item) {

@@ -39,7 +39,8 @@ class CountCommand final : public Command {
       if (!path.empty() && !force_ && std::filesystem::exists(path))
         throw UsageError(path + ": already exists; use --force to replace it");
     TerminalProgress progress(output_.quiet);
-    Backend backend = make_backend(count_.backend, count_.threads);
+    Backend backend = make_backend(count_.backend, count_.threads, count_.gpu);
+    if (!backend.note.empty()) progress.note(backend.note);
     Context ctx(backend, progress);
     CountParams p;
     p.memory_bytes = memory_budget(count_.memory);

@@ -15,9 +15,9 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// Not part of what a run is: they change no tensor, or name where it goes.
-const std::vector<std::string> kNotSettings{"config", "json",    "quiet",  "force",
-                                            "output", "threads", "memory", "device-memory"};
+// Not part of what a run is: they change no tensor, or name where it goes, or what only this machine has.
+const std::vector<std::string> kNotSettings{"config",  "json",   "quiet",  "force",        "output",
+                                            "threads", "memory", "device", "device-memory"};
 const std::vector<std::string> kPaths{"corpus",    "counts", "vocabulary",  "tokenizer",
                                       "embedding", "arch",   "model-config"};
 

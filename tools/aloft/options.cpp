@@ -8,6 +8,7 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "kernels/ops.hpp"
 #include "tools/aloft/builtin_architectures.hpp"
 #include "tools/aloft/memory_size.hpp"
 
@@ -112,10 +113,12 @@ void add_count_options(CLI::App& command, CountOptions& o) {
       ->group(group);
   command
       .add_option("--backend", o.backend,
-                  "auto, cpu or cuda (cuda counts on the GPU, the rest runs on the CPU)")
+                  kMeasuredOnGpu ? "auto (a GPU where there is one), cpu or cuda"
+                                 : "auto (cpu, until cuda has been measured on a GPU), cpu or cuda")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->group(group);
+  add_device_option(command, o.gpu)->group(group);
   command.add_option("--threads", o.threads, "CPU threads; 0: all processors")
       ->capture_default_str()
       ->check(CLI::Range(0, 4096))
@@ -129,6 +132,13 @@ void add_count_options(CLI::App& command, CountOptions& o) {
                   "The same for a GPU's own memory (default: what is free there, less a reserve)")
       ->type_name("SIZE")
       ->group(group);
+}
+
+CLI::Option* add_device_option(CLI::App& command, std::string& gpu) {
+  return command
+      .add_option("--device", gpu,
+                  "GPU to use: its index or UUID as `aloft doctor` lists them (default: the first)")
+      ->type_name("INDEX|UUID");
 }
 
 void add_model_options(CLI::App& command, ModelOptions& o) {
@@ -367,6 +377,7 @@ void settle(const CLI::App& command, RunConfig& c, const CountOptions& count, co
   c.lags = count.lags;
   c.strategy = count.strategy;
   c.backend = count.backend;
+  c.gpu = count.gpu;
   c.threads = count.threads;
   c.memory_bytes = memory_budget(count.memory);
   c.device_bytes = device_memory_asked(count.device_memory);

@@ -25,10 +25,13 @@ struct CountOptions {
   std::int32_t lags = 8;
   CountStrategy strategy = CountStrategy::automatic;
   std::string backend = "auto";
+  std::string gpu;
   int threads = 0;
   std::string memory, device_memory;  ///< as typed
 };
 void add_count_options(CLI::App& command, CountOptions& o);
+/// Which GPU (count, init, plan, doctor).
+CLI::Option* add_device_option(CLI::App& command, std::string& gpu);
 
 /// Flags of a model's architecture and sizes (init, plan).
 struct ModelOptions {

@@ -41,7 +41,8 @@ class PlanCommand final : public Command {
     if (config_.output.empty()) config_.output = ".";
     settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
-    const Backend backend = make_backend(config_.backend, config_.threads);
+    const Backend backend = make_backend(config_.backend, config_.threads, config_.gpu);
+    if (!backend.note.empty()) TerminalProgress(output_.quiet).note(backend.note);
     CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
     if (!is_offset_recipe(config_.compose.recipe) && !recipe_reads_corpus(config_.compose.recipe)) {
       corpus.vocab = 1;

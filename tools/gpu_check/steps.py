@@ -12,7 +12,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
 # Suites that run once a backend: their names end in the backend's.
-CONFORMANCE = "*/cuda:Backends.*"
+ALONE = "*FullMemory*"  # takes all of the GPU's memory: not beside other shards
+CONFORMANCE = f"*/cuda:Backends.*:-{ALONE}"
 SHARDS = 8
 # Sanitizers make a kernel 10 to 1000 times slower: only the suites of the contract itself and of the chunk feed, in which every kernel
 # and every copy occurs, without the tests whose point is a large input.
@@ -83,6 +84,10 @@ def conformance(places):
     return Step("conformance", 60, shards, side_by_side=SHARDS, gate=True, needs=places.program("aloft_tests"))
 
 
+def full_memory(places):
+    return Step("full memory", 30, [gtest(places, "full memory", f"{ALONE}/cuda")], gate=True, needs=places.program("aloft_tests"))
+
+
 def kernel_filter():
     """compute-sanitizer's flag for a substring of the kernels' mangled names: --kernel-regex became --kernel-name."""
     try:
@@ -149,6 +154,7 @@ def steps(places, quick=False):
     return [
         Step("probe", 20, [Job("probe", probe, made=f"{places.data}/probe.json")]),
         conformance(places),
+        full_memory(places),
         Step("end to end", 120, [Job("end to end", whole, made=f"{places.data}/end_to_end.json")], gate=True, needs=places.program("aloft")),
         *(benchmarks(places, name) for name in BENCHMARKS),
         Step("peers", 65, peers, needs=f"{places.scratch}/peers", python=True),
