@@ -4,7 +4,8 @@
 # toolkit or as Python's packages.
 #   tools/gpu_bundle.sh FOLDER [--text FILE] [--architecture 90] [--unproved]
 # FILE: text for the benchmarks and the runs from end to end (default: Perl's manual pages, 9 MB). --unproved leaves the proof out.
-# Afterwards FOLDER holds aloft-gpu.tar.xz and bundle.json. The proof: the three programs start in a bare Debian 13 that has
+# Afterwards FOLDER holds aloft-gpu.tar.xz and bundle.json; the archive has the scripts too, so that it is all that needs to travel
+# (unpacked, from its own top: tools/gpu_check.sh DIR --bundle .). The proof: the three programs start in a bare Debian 13 that has
 # nothing but the bundle and CUDA's libraries, and say which backends they find. It needs root and a network; its root is kept in build/bare-root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
