@@ -13,6 +13,8 @@ std::string manifest_text(const std::string& settings, RunOutcome& outcome, std:
                           const RunDirectory& folder) {
   ordered_json manifest = ordered_json::parse(settings);
   if (!outcome.corpus_hash.empty()) manifest["corpus-hash"] = outcome.corpus_hash;
+  if (manifest.contains("backend"))
+    manifest["backend"] = backend;  // not auto: a repetition asks for the same
   ordered_json& record = manifest["manifest"];
   record["backend"] = backend;
   if (!outcome.corpus_format.empty()) record["corpus_format"] = outcome.corpus_format;
