@@ -19,4 +19,12 @@ Spectra decompose(Context& ctx, const Projections& projections) {
   return out;
 }
 
+Peak decompose_memory(const LinearOps& ops, std::int64_t d, std::int64_t lags) {
+  const Footprint squares = on_device(matrix_bytes(d, d, lags));
+  Peak out;
+  out.reach(squares + squares + ops.skew_spectrum_scratch(d, lags));  // antisymmetric parts, planes
+  out.reach(squares + ops.svd_scratch(d, d, lags));
+  return out;
+}
+
 }  // namespace aloft

@@ -101,13 +101,15 @@ class LogRatios {
 };
 
 /// [k][n] eigenvectors to rows [n, k], each multiplied by 1/√p_i and, where asked, √value.
-std::vector<double> rows_of(const EigenPairs& pairs, const std::vector<double>& p, bool by_value) {
+std::vector<double> rows_of(Context& ctx, const EigenPairs& pairs, const std::vector<double>& p,
+                            bool by_value) {
   const std::size_t n = p.size(), k = pairs.values.size();
-  const std::vector<double> vectors = to_host(pairs.vectors);
-  std::vector<double> out(n * k);
+  std::vector<double> vector(n), out(n * k);
   for (std::size_t c = 0; c < k; ++c) {
+    ctx.device().download(vector.data(), pairs.vectors.data.data() + c * n, n * sizeof(double));
+    ctx.device().synchronize();
     const double scale = by_value ? std::sqrt(std::max(0.0, pairs.values[c])) : 1.0;
-    for (std::size_t i = 0; i < n; ++i) out[i * k + c] = scale * vectors[c * n + i] / std::sqrt(p[i]);
+    for (std::size_t i = 0; i < n; ++i) out[i * k + c] = scale * vector[i] / std::sqrt(p[i]);
   }
   return out;
 }
@@ -134,9 +136,9 @@ Bases bases_of(Context& ctx, const Counts& counts, const FactorParams& p, double
   const std::int64_t vocab = counts.vocab;
   Bases out;
   out.p = ratios.p();
-  out.source = rows_of(ratios.basis(Op::none, p.d_s, p.seed), out.p, true);
+  out.source = rows_of(ctx, ratios.basis(Op::none, p.d_s, p.seed), out.p, true);
   make_unit(out.source, static_cast<std::size_t>(p.d_s));
-  out.target = rows_of(ratios.basis(Op::transpose, p.d_o, p.seed + 1), out.p, false);
+  out.target = rows_of(ctx, ratios.basis(Op::transpose, p.d_o, p.seed + 1), out.p, false);
 
   // G_n = (SᵀDS)^-1 SᵀD M_n D U, D = diag(p).
   const Matrix source = matrix_from(ctx.device(), out.source, vocab, p.d_s);
@@ -190,7 +192,7 @@ Evidence evidence_of(Context& ctx, const Bases& b, const HoldoutPositions& at, c
     const Matrix all = matrix_from(ctx.device(), written, count * p.lags, p.d_o);
     Matrix out(ctx.device(), count * p.lags, vocab);
     ctx.linear().gemm(1, Op::none, all.cview(), Op::transpose, target.cview(), 0, out.view());
-    features = to_host(out);
+    download(out, features);
   };
 }
 
@@ -267,6 +269,44 @@ LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
   for (const double x : b.p) out.bias.push_back(std::log(x));
   out.alpha = 1;
   balance(ctx, counts, out, b.p);
+  return out;
+}
+
+Peak tucker_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
+                   std::int64_t chosen_on) {
+  const std::int64_t v = counts.vocab, n = p.lags * p.d_s, most = counts.most_entries();
+  const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
+  const auto host = [](std::int64_t rows, std::int64_t cols) { return on_host(matrix_bytes(rows, cols)); };
+  const Footprint vectors = real(v, 4) + host(v, 6), lag = on_device(csr_bytes(v, most)),
+                  bases = host(v, p.d_s + p.d_o);
+  Footprint ratios = vectors;
+  for (std::int32_t l = 0; l < p.lags; ++l) {
+    const Footprint one = on_device(csr_bytes(v, counts.entries[static_cast<std::size_t>(l)]));
+    ratios = ratios + one + one + real(v, 1);
+  }
+  const auto krylov = [&](std::int64_t k) {
+    return krylov_memory(ops, v, k, [&](std::int64_t columns) {
+      return real(v, 3 * columns) + ops.spmm_scratch(v, v, most, columns);
+    });
+  };
+  Peak out;
+  out.reach(ratios + ops.sparse_scratch(v, most));
+  out.reach(ratios, krylov(p.d_s));
+  out.reach(ratios + real(v, p.d_s) + host(v, p.d_s));
+  out.reach(ratios + host(v, p.d_s), krylov(p.d_o));
+  out.reach(ratios + bases + real(v, p.d_o));
+  out.reach(ratios + bases + real(v, 2 * p.d_s + 2 * p.d_o) + real(p.d_s, 2 * (p.d_s + p.d_o)) +
+            ops.spmm_scratch(v, v, most, p.d_o));
+  if (chosen_on > 0) {
+    const std::int64_t rows =
+        p.lags * std::min(chosen_on, positions_at_once(static_cast<std::size_t>(p.lags)));
+    out.reach(vectors + bases + real(v, p.d_o) + real(rows, v + p.d_s + 2 * p.d_o) +
+              host(rows, v + p.d_s + 2 * p.d_o));
+  } else {  // axes of what is written
+    out.reach(vectors + bases + real(v, 2 * p.d_s) + lag + host(n, n) + ops.spmm_scratch(v, v, most, p.d_s));
+    out.reach(vectors + bases + real(v, p.d_s + 2 * p.d_o) + host(v, 2 * p.d_o) + real(n, n + 2 * p.d_o) +
+              real(p.d_o, 2 * p.d_o) + ops.eigh_scratch(p.d_o, 1));
+  }
   return out;
 }
 
