@@ -279,8 +279,10 @@ class OffsetDesign {
 
   std::vector<float> embedding() {
     const std::int64_t d = s_.d_model;
-    const std::vector<double> usual =
-        normal(ctx_, s_.vocab, d, params_.seed, stream_of(recipes::Part::embedding, 0), params_.init_std);
+    std::vector<double> usual;
+    if (part_ == OffsetPart::unigram)
+      usual =
+          normal(ctx_, s_.vocab, d, params_.seed, stream_of(recipes::Part::embedding, 0), params_.init_std);
     std::vector<double> out(size(s_.vocab * d));
     for (std::int64_t i = 0; i < s_.vocab; ++i) {
       double* e = &out[size(i * d)];
