@@ -20,10 +20,11 @@ Spectra decompose(Context& ctx, const Projections& projections) {
 }
 
 Peak decompose_memory(const LinearOps& ops, std::int64_t d, std::int64_t lags) {
-  const Footprint squares = on_device(matrix_bytes(d, d, lags));
+  const Footprint squares = on_device(matrix_bytes(d, d, lags)),
+                  values = on_device(matrix_bytes(d + 1, lags));
   Peak out;
-  out.reach(squares + squares + ops.skew_spectrum_scratch(d, lags));  // antisymmetric parts, planes
-  out.reach(squares + ops.svd_scratch(d, d, lags));
+  out.reach(squares + squares + values + ops.skew_spectrum_scratch(d, lags));  // antisymmetric parts, planes
+  out.reach(squares + values + ops.svd_scratch(d, d, lags));
   return out;
 }
 

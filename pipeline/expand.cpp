@@ -268,7 +268,7 @@ ExpandedSpectra expand(Context& ctx, const Projections& projections, const Spect
 Peak expand_memory(const LinearOps& ops, std::int64_t d, const ExpandParams& p) {
   const auto squares = [d](std::int64_t n) { return on_device(matrix_bytes(d, d, n)); };
   const auto layers = static_cast<std::int64_t>(p.layer_lags.size());
-  const Footprint planes = squares(layers), targets = planes;
+  const Footprint planes = squares(layers) + on_device(matrix_bytes(d, layers)), targets = planes;
   const Footprint assembling = squares(3);  // from_planes, its result included
   Peak out;
   if (p.method == ExpandMethod::whiten) out.reach(targets, whiten_memory(ops, d, p.layer_lags));

@@ -226,10 +226,10 @@ double largest_residual(Context& ctx, std::int64_t n, const SymmetricProduct& x,
 
 Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, const ProductMemory& product) {
   const Sizes sizes(n, k);
-  const Footprint found = on_device(matrix_bytes(k, n));
+  const Footprint found = on_device(matrix_bytes(k, n + 1));
   Peak out;
   if (sizes.dense) {
-    const Footprint square = on_device(matrix_bytes(n, n));
+    const Footprint square = on_device(matrix_bytes(n, n + 1));
     out.reach(square + square + on_host(square.device));  // the identity, as it is sent
     out.reach(square + square + product(n));
     out.reach(square + ops.eigh_scratch(n, 1));
@@ -238,7 +238,8 @@ Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, const P
   }
   const Footprint block = on_device(matrix_bytes(n, kBlock));
   const Footprint projected = on_host(matrix_bytes(sizes.capacity, sizes.capacity));
-  const Footprint small = on_device(projected.host), chosen = on_device(matrix_bytes(k, sizes.capacity));
+  const Footprint small = on_device(matrix_bytes(sizes.capacity, sizes.capacity + 1)),
+                  chosen = on_device(matrix_bytes(k, sizes.capacity));
   const Footprint basis = on_device(matrix_bytes(sizes.capacity, n)) + block + block + projected;
   out.reach(basis + product(kBlock));
   out.reach(basis + chosen + ops.orthonormalize_scratch(n, kBlock, 1));

@@ -28,8 +28,9 @@ Peak whiten_memory(const LinearOps& ops, std::int64_t d, std::vector<std::int32_
   const auto squares = [d](std::int64_t n) { return on_device(matrix_bytes(d, d, n)); };
   const auto items = static_cast<std::int64_t>(distinct(std::move(lags)).size());
   Peak out;
-  out.reach(squares(3 * items) + ops.eigh_scratch(d, items));  // one side and the other's covariances
-  out.reach(squares(3 * items) + squares(3 * kGridBatch));     // K(γ), its half way, its antisymmetric part
+  const Footprint values = on_device(matrix_bytes(d, items + 2 * kGridBatch + 2));
+  out.reach(squares(3 * items) + values + ops.eigh_scratch(d, items));  // one side, the other's covariances
+  out.reach(squares(3 * items) + squares(3 * kGridBatch) + values);     // K(γ), half way, antisymmetric part
   return out;
 }
 
