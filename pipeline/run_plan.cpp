@@ -1,8 +1,10 @@
 #include "pipeline/run_plan.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -16,7 +18,18 @@ constexpr std::uint64_t kReal = sizeof(double);
 constexpr std::uint64_t kEntry = sizeof(std::uint32_t) + sizeof(std::uint64_t);  // of a CSR
 // What the CUDA context and the libraries' own workspaces take beside what goes through the device's pool.
 constexpr std::uint64_t kDeviceReserve = std::uint64_t{512} << 20;
-constexpr std::uint64_t kProgram = std::uint64_t{64} << 20;  // code, libraries, thread stacks
+constexpr std::uint64_t kAtWork = std::uint64_t{32} << 20;  // thread stacks, the libraries' own buffers
+
+std::uint64_t resident_memory() noexcept {
+  unsigned long pages = 0;
+  if (std::FILE* in = std::fopen("/proc/self/statm", "r"); in != nullptr) {
+    if (std::fscanf(in, "%*u %lu", &pages) != 1) pages = 0;
+    (void)std::fclose(in);
+  }
+  return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+// Code and libraries, before anything is done: 10 MB, with CUDA's libraries 280.
+const std::uint64_t kAtStart = resident_memory();
 
 std::string gib(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1u << 30));
@@ -87,7 +100,8 @@ class StagePlanner {
              const std::string& note) {
     const bool apart = plan_.device_budget > 0;
     plan_.stages.push_back(
-        {name, kProgram + (apart ? held.host + work.host() : held.host + held.device + work.together()),
+        {name,
+         kAtStart + kAtWork + (apart ? held.host + work.host() : held.host + held.device + work.together()),
          apart ? held.device + work.device() : 0, disk, note});
   }
   [[nodiscard]] Footprint squares(std::int64_t n) const { return on_device(matrix_bytes(d_, d_, n)); }
@@ -186,7 +200,7 @@ class StagePlanner {
       null.repeatable = true;
       null.expected_tokens =
           std::min(config_.null_tokens, std::max<std::uint64_t>(corpus_.expected_tokens, 1));
-      null.memory_bytes = rest(config_.memory_bytes, kProgram + held.host + held.device);
+      null.memory_bytes = rest(config_.memory_bytes, kAtStart + kAtWork + held.host + held.device);
       null.device_bytes = rest(plan_.device_budget, held.device);
       const CountPlan counting = plan_count(null, *backend_.count);
       const Footprint counts = on_device(counting.result_bytes), projections = squares(lags_);
