@@ -20,7 +20,8 @@ constexpr std::uint64_t kEntry = sizeof(std::uint32_t) + sizeof(std::uint64_t); 
 constexpr std::uint64_t kDeviceReserve = std::uint64_t{512} << 20;
 constexpr std::uint64_t kAtWork = std::uint64_t{32} << 20;  // thread stacks, the libraries' own buffers
 
-std::uint64_t resident_memory() noexcept {
+/// Of this program now: code and libraries (of the CPU backend 10 MB, with CUDA's 280) and what it holds.
+std::uint64_t resident_memory() {
   unsigned long pages = 0;
   if (std::FILE* in = std::fopen("/proc/self/statm", "r"); in != nullptr) {
     if (std::fscanf(in, "%*u %lu", &pages) != 1) pages = 0;
@@ -28,8 +29,6 @@ std::uint64_t resident_memory() noexcept {
   }
   return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
-// Code and libraries, before anything is done: 10 MB, with CUDA's libraries 280.
-const std::uint64_t kAtStart = resident_memory();
 
 std::string gib(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1u << 30));
@@ -84,6 +83,10 @@ class StagePlanner {
         offset_(is_offset_recipe(config.compose.recipe)),
         spectral_(!offset_ && recipe_reads_corpus(config.compose.recipe)) {
     plan_.device_budget = device_budget(*backend.device, config.device_bytes);
+    const std::uint64_t now = resident_memory();
+    const bool counted = !corpus.entries.empty() && plan_.device_budget == 0;  // and planned below
+    const std::uint64_t known = counted ? CountsShape{corpus.vocab, corpus.entries}.bytes() : 0;
+    program_ = now - std::min(now, known) + kAtWork;
   }
 
   RunPlan run() {
@@ -100,8 +103,7 @@ class StagePlanner {
              const std::string& note) {
     const bool apart = plan_.device_budget > 0;
     plan_.stages.push_back(
-        {name,
-         kAtStart + kAtWork + (apart ? held.host + work.host() : held.host + held.device + work.together()),
+        {name, program_ + (apart ? held.host + work.host() : held.host + held.device + work.together()),
          apart ? held.device + work.device() : 0, disk, note});
   }
   [[nodiscard]] Footprint squares(std::int64_t n) const { return on_device(matrix_bytes(d_, d_, n)); }
@@ -200,7 +202,7 @@ class StagePlanner {
       null.repeatable = true;
       null.expected_tokens =
           std::min(config_.null_tokens, std::max<std::uint64_t>(corpus_.expected_tokens, 1));
-      null.memory_bytes = rest(config_.memory_bytes, kAtStart + kAtWork + held.host + held.device);
+      null.memory_bytes = rest(config_.memory_bytes, program_ + held.host + held.device);
       null.device_bytes = rest(plan_.device_budget, held.device);
       const CountPlan counting = plan_count(null, *backend_.count);
       const Footprint counts = on_device(counting.result_bytes), projections = squares(lags_);
@@ -268,6 +270,7 @@ class StagePlanner {
   const std::int64_t d_, lags_;
   const bool offset_, spectral_;
   RunPlan plan_;
+  std::uint64_t program_ = 0;  ///< what the program takes whatever it does
   CountsShape counts_;
   Footprint held_;  ///< from the stage before compose on
   Peak composing_;

@@ -17,6 +17,14 @@ using namespace stages;
 
 constexpr double kHigh = 1.25;
 
+/// One worker: sizes do not depend on more, and tests run side by side.
+struct OneWorker {
+  explicit OneWorker(const std::string& name) : backend(make_backend(name, 1)) {}
+  Backend backend;
+  NoProgress progress;
+  Context ctx{backend, progress};
+};
+
 struct Measured : PerBackend {
   Measured() : b(GetParam()) {
     // What the libraries want however small the call.
@@ -29,7 +37,7 @@ struct Measured : PerBackend {
 
   /// Counted by the host, since that is not what is measured.
   Counts counts(std::int64_t vocab, std::int32_t lags, std::size_t tokens = 20'000) {
-    Bench host("cpu");
+    OneWorker host("cpu");
     Counts out = counted(host.ctx, grouped_text(tokens, static_cast<TokenId>(vocab), 100, 3), vocab, lags);
     for (CountCsr& lag : out.lags) lag = moved(lag, b.ctx.device());
     return out;
@@ -50,7 +58,7 @@ struct Measured : PerBackend {
     return out;
   }
 
-  Bench b;
+  OneWorker b;
   std::uint64_t floor = 0;
 };
 
@@ -74,7 +82,7 @@ TEST_P(Measured, CountingTakesWhatItSays) {
         {CountStrategy::striped, 600, 50'000, 1 << 30},
         {CountStrategy::sparse, 5000, 60'000, 1 << 30}}) {
     const auto ids = dependent_text(tokens, static_cast<TokenId>(vocab), 3);
-    Bench host("cpu");
+    OneWorker host("cpu");
     CountParams p;
     p.vocab = vocab;
     p.max_lag = 3;

@@ -30,6 +30,7 @@ class RunMemory : public PerBackend {
     config_.counts_file = folder_ / "counts.safetensors";
     config_.lags = kLags;
     config_.backend = GetParam();
+    config_.threads = 1;  // sizes do not depend on more, and tests run side by side
     config_.null_tokens = 5000;
     flags_.layers = 2;
     flags_.heads = 4;
