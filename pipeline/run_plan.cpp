@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "host/error.hpp"
+#include "pipeline/device_math.hpp"
 
 namespace aloft {
 namespace {
@@ -250,9 +251,12 @@ class StagePlanner {
     work.reach(weights() + on_host(2 * matrix * kReal));  // a tensor put together
     if (carries_table()) {
       const std::uint64_t rows = table() * kReal;
+      const Footprint single = on_host(table() * sizeof(float));  // the embedding, while a head is made
       const bool drawn = spectral_ || config_.compose.recipe == "unigram";  // the usual table first
-      if (drawn) work.reach(numbers + on_device(rows) + on_host(offset_ ? 2 * rows : rows));
-      work.reach(weights() + on_host(rows));
+      if (drawn) work.reach(numbers + (offset_ ? single : Footprint{}) + on_device(rows) + on_host(rows));
+      if (drawn && offset_) work.reach(numbers + on_host(2 * rows) + single);
+      const std::int64_t stripe = spectral_ ? longest_stripe(corpus_.vocab) : 0;
+      work.reach(weights() + on_host(rows + matrix_bytes(stripe, d_)));
     }
     // offset: an untied head as well, or a table of positions
     const std::uint64_t emitted = heads() + mlps() + (carries_table() ? table() : 0) +
