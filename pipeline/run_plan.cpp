@@ -1,12 +1,9 @@
 #include "pipeline/run_plan.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <numeric>
 
 #include "host/error.hpp"
@@ -17,19 +14,7 @@ namespace {
 
 constexpr std::uint64_t kReal = sizeof(double);
 constexpr std::uint64_t kEntry = sizeof(std::uint32_t) + sizeof(std::uint64_t);  // of a CSR
-// What the CUDA context and the libraries' own workspaces take beside what goes through the device's pool.
-constexpr std::uint64_t kDeviceReserve = std::uint64_t{512} << 20;
 constexpr std::uint64_t kAtWork = std::uint64_t{32} << 20;  // thread stacks, the libraries' own buffers
-
-/// Of this program now: code and libraries (of the CPU backend 10 MB, with CUDA's 280) and what it holds.
-std::uint64_t resident_memory() {
-  unsigned long pages = 0;
-  if (std::FILE* in = std::fopen("/proc/self/statm", "r"); in != nullptr) {
-    if (std::fscanf(in, "%*u %lu", &pages) != 1) pages = 0;
-    (void)std::fclose(in);
-  }
-  return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-}
 
 std::string gib(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1u << 30));
@@ -302,35 +287,6 @@ void check_plan(const RunPlan& plan, const RunConfig& config) {
   if (plan.disk() > free)
     throw ResourceError(fmt::format("this run needs about {} of disk at {}, {} are free", gib(plan.disk()),
                                     config.output, gib(free)));
-}
-
-std::uint64_t device_budget(const Device& device, std::uint64_t asked) {
-  const DeviceMemory memory = device.memory();
-  if (memory.total == 0) return 0;
-  if (asked > 0) return asked;
-  const std::uint64_t reserve = std::max(memory.total / 20, std::min(kDeviceReserve, memory.total / 4));
-  return std::max<std::uint64_t>(memory.free - std::min(memory.free, reserve), 1);
-}
-
-std::uint64_t available_memory() {
-  std::ifstream in("/proc/meminfo");
-  std::string key, unit;
-  std::uint64_t kib = 0;
-  while (in >> key >> kib) {
-    std::getline(in, unit);
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
-}
-
-std::uint64_t free_disk(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code failed;
-  fs::path at = fs::absolute(path, failed);
-  while (!at.empty() && !fs::exists(at, failed) && at.has_parent_path() && at != at.parent_path())
-    at = at.parent_path();
-  const auto space = fs::space(at, failed);
-  return failed ? ~std::uint64_t{0} : space.available;
 }
 
 }  // namespace aloft

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "pipeline/count_plan.hpp"
+#include "pipeline/machine_memory.hpp"
 #include "pipeline/run_config.hpp"
 
 namespace aloft {
@@ -46,13 +47,5 @@ struct CorpusFacts {
 /// Throws ResourceError when the plan exceeds config.memory_bytes, the device's budget, or the free space at
 /// config.output.
 void check_plan(const RunPlan& plan, const RunConfig& config);
-
-/// Bytes of the device's own memory that a run may use: `asked`, or what is free less a reserve for
-/// libraries and other programs. 0: it shares the host's memory.
-[[nodiscard]] std::uint64_t device_budget(const Device& device, std::uint64_t asked);
-/// Memory this machine could give now, in bytes (MemAvailable); 0 if it does not say.
-[[nodiscard]] std::uint64_t available_memory();
-/// Free bytes of the file system that `path` (or its nearest existing parent) is on.
-[[nodiscard]] std::uint64_t free_disk(const std::string& path);
 
 }  // namespace aloft

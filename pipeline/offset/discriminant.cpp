@@ -302,43 +302,4 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   return out;
 }
 
-Peak discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
-                         std::int64_t chosen_on) {
-  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, first = counts.entries.front(),
-                     most = counts.most_entries();
-  const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
-  const auto host = [](std::int64_t rows, std::int64_t cols) { return on_host(matrix_bytes(rows, cols)); };
-  const Footprint ppmi = on_device(csr_bytes(v, first)), lag = on_device(csr_bytes(v, most)),
-                  square = real(n, n), vectors = real(v, 4) + host(v, 4), source = real(v, d),
-                  fixed = vectors + source + square + square, means = real(v, n),
-                  stripe = real(longest_stripe(v), n);
-  Peak out;
-  // S
-  out.reach(vectors + ppmi + ppmi + ops.sparse_scratch(v, first));
-  out.reach(vectors + ppmi + ppmi, krylov_memory(ops, v, d, [&](std::int64_t columns) {
-              return real(v, columns) + ops.spmm_scratch(v, v, first, columns);
-            }));
-  out.reach(vectors + source + host(v, d));
-  // moments and their eigenvectors
-  out.reach(vectors + source + source + lag + host(n, n) + ops.spmm_scratch(v, v, most, d));
-  out.reach(fixed + ops.eigh_scratch(n, 1));
-  // class means
-  out.reach(fixed + means + source + lag + lag + ops.sparse_scratch(v, most));
-  out.reach(fixed + means + source + lag + real(d, n) + host(d, n) + ops.spmm_scratch(v, v, most, d));
-  // discriminants; where scalars are chosen also S and some positions' logits on the host
-  const Footprint both = fixed + means + means;
-  out.reach(both + stripe);
-  out.reach(both + on_host(2 * stripe.device) + (chosen_on > 0 ? host(v, d) : Footprint{}));
-  if (chosen_on > 0) {
-    const std::int64_t batch = std::min(chosen_on, positions_at_once(1));
-    out.reach(both + host(v, d) + real(batch, n + v) + host(batch, n + v));
-  }
-  // rank reduction: whitening and its inverse, the Gram matrix and its eigenvectors; the result
-  out.reach(fixed + means + stripe + square + square);
-  out.reach(fixed + means + square + square + square + square + host(n, n) + ops.eigh_scratch(n, 1));
-  out.reach(fixed + means + square + square + square + square + real(v + 3 * n, p.d_o) + host(v, d + p.d_o) +
-            host(n, n + 2 * p.d_o));
-  return out;
-}
-
 }  // namespace aloft::offset

@@ -97,20 +97,4 @@ void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, L
   }
 }
 
-Peak measure_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
-  const std::int64_t v = counts.vocab, n = p.lags * p.d_s, most = counts.most_entries(),
-                     widest = std::max(p.d_s, p.d_o);
-  const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
-  const Footprint held = real(v, p.d_s + p.d_o + 1) + real(n, p.d_o);
-  Peak out;
-  out.reach(held + real(v, p.d_s) + on_device(csr_bytes(v, most)) + on_host(matrix_bytes(n, n)) +
-            ops.spmm_scratch(v, v, most, p.d_s));
-  out.reach(held + real(n, n) + on_host(matrix_bytes(n, n)));
-  const Footprint moments = real(n, n + p.d_o), square = real(widest, widest);
-  out.reach(held + moments + real(v, widest) + square + square);
-  out.reach(held + moments + real(widest, 5 * widest) + ops.eigh_scratch(widest, 1));
-  out.reach(held + moments + real(widest, 4 * widest) + ops.svd_scratch(p.d_s, p.d_o, 1));
-  return out;
-}
-
 }  // namespace aloft::offset

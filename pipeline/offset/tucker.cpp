@@ -272,42 +272,4 @@ LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
   return out;
 }
 
-Peak tucker_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
-                   std::int64_t chosen_on) {
-  const std::int64_t v = counts.vocab, n = p.lags * p.d_s, most = counts.most_entries();
-  const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
-  const auto host = [](std::int64_t rows, std::int64_t cols) { return on_host(matrix_bytes(rows, cols)); };
-  const Footprint vectors = real(v, 4) + host(v, 6), lag = on_device(csr_bytes(v, most)),
-                  bases = host(v, p.d_s + p.d_o);
-  Footprint ratios = vectors;
-  for (std::int32_t l = 0; l < p.lags; ++l) {
-    const Footprint one = on_device(csr_bytes(v, counts.entries[static_cast<std::size_t>(l)]));
-    ratios = ratios + one + one + real(v, 1);
-  }
-  const auto krylov = [&](std::int64_t k) {
-    return krylov_memory(ops, v, k, [&](std::int64_t columns) {
-      return real(v, 3 * columns) + ops.spmm_scratch(v, v, most, columns);
-    });
-  };
-  Peak out;
-  out.reach(ratios + ops.sparse_scratch(v, most));
-  out.reach(ratios, krylov(p.d_s));
-  out.reach(ratios + real(v, p.d_s) + host(v, p.d_s));
-  out.reach(ratios + host(v, p.d_s), krylov(p.d_o));
-  out.reach(ratios + bases + real(v, p.d_o));
-  out.reach(ratios + bases + real(v, 2 * p.d_s + 2 * p.d_o) + real(p.d_s, 2 * (p.d_s + p.d_o)) +
-            ops.spmm_scratch(v, v, most, p.d_o));
-  if (chosen_on > 0) {
-    const std::int64_t rows =
-        p.lags * std::min(chosen_on, positions_at_once(static_cast<std::size_t>(p.lags)));
-    out.reach(vectors + bases + real(v, p.d_o) + real(rows, v + p.d_s + 2 * p.d_o) +
-              host(rows, v + p.d_s + 2 * p.d_o));
-  } else {  // axes of what is written
-    out.reach(vectors + bases + real(v, 2 * p.d_s) + lag + host(n, n) + ops.spmm_scratch(v, v, most, p.d_s));
-    out.reach(vectors + bases + real(v, p.d_s + 2 * p.d_o) + host(v, 2 * p.d_o) + real(n, n + 2 * p.d_o) +
-              real(p.d_o, 2 * p.d_o) + ops.eigh_scratch(p.d_o, 1));
-  }
-  return out;
-}
-
 }  // namespace aloft::offset
