@@ -159,8 +159,9 @@ Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::
 
 // At the peak: D and W, and the two complex [n, n] of the transform, wherever they lie.
 Peak embed_mobius_memory(std::int64_t vocab, std::int64_t d) {
+  const auto v = static_cast<std::uint64_t>(vocab);
   Peak out;
-  out.reach(on_device(matrix_bytes(vocab, vocab, 6)));
+  out.reach(on_device(6 * v * v * sizeof(double)));
   out.reach(on_device(matrix_bytes(vocab, d)) + on_host(matrix_bytes(vocab, d)));
   return out;
 }

@@ -50,7 +50,9 @@ Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d, std
 }
 
 Peak embed_ppmi_svd_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d) {
-  const std::int64_t v = counts.vocab, nnz = counts.entries.front(), both = std::min(2 * nnz, v * v);
+  const std::int64_t v = counts.vocab, nnz = counts.entries.front();
+  const auto cells = static_cast<double>(v) * static_cast<double>(v);
+  const std::int64_t both = 2 * static_cast<double>(nnz) <= cells ? 2 * nnz : v * v;
   const std::int64_t k = std::min(d, v);
   const Footprint one = on_device(csr_bytes(v, nnz)), sum = on_device(csr_bytes(v, both)),
                   rows = on_host(matrix_bytes(v, d + 1));

@@ -95,6 +95,13 @@ class StagePlanner {
   [[nodiscard]] Footprint squares(std::int64_t n) const { return on_device(matrix_bytes(d_, d_, n)); }
   [[nodiscard]] std::int64_t layers() const { return shape_.layers; }
 
+  /// Of counts that take so many bytes, the same at each lag.
+  [[nodiscard]] CountsShape shape_of_result(std::uint64_t bytes) const {
+    const std::uint64_t lag = bytes / static_cast<std::uint64_t>(lags_) - csr_bytes(corpus_.vocab, 0);
+    return {corpus_.vocab, std::vector<std::int64_t>(static_cast<std::size_t>(lags_),
+                                                     static_cast<std::int64_t>(lag / kEntry))};
+  }
+
   void count() {
     Peak work;
     if (!corpus_.entries.empty()) {
@@ -104,10 +111,8 @@ class StagePlanner {
       return stage("count", {}, work, counts_.bytes(), "counted already");
     }
     plan_.count = plan_count(count_params(config_, corpus_, plan_.device_budget), *backend_.count);
-    const std::uint64_t result = plan_.count.result_bytes, lag = result / static_cast<std::uint64_t>(lags_),
-                        offsets = csr_bytes(corpus_.vocab, 0);
-    counts_ = {corpus_.vocab, std::vector<std::int64_t>(static_cast<std::size_t>(lags_),
-                                                        static_cast<std::int64_t>((lag - offsets) / kEntry))};
+    const std::uint64_t result = plan_.count.result_bytes;
+    counts_ = shape_of_result(result);
     work.reach(on_device(plan_.count.total_bytes()) + on_host(plan_.count.staging_bytes));
     work.reach(on_device(result) + on_host(result));  // saved
     stage("count", {}, work, result, strategy_name(plan_.count.strategy));
@@ -137,7 +142,8 @@ class StagePlanner {
       const CountPlan control = plan_count(shuffled, *backend_.count);
       Peak counting;
       counting.reach(on_device(control.total_bytes()) + on_host(control.staging_bytes));
-      counting.reach(on_device(control.result_bytes), work);
+      counting.reach(on_device(control.result_bytes),
+                     fit_lag_factors_memory(ops_, shape_of_result(control.result_bytes), p));
       work = counting;
     }
     work.reach(held_ + held_);  // saved
@@ -192,10 +198,7 @@ class StagePlanner {
       null.device_bytes = rest(plan_.device_budget, held.device);
       const CountPlan counting = plan_count(null, *backend_.count);
       const Footprint counts = on_device(counting.result_bytes), projections = squares(lags_);
-      const auto lag =
-          (counting.result_bytes / static_cast<std::uint64_t>(lags_) - csr_bytes(corpus_.vocab, 0)) / kEntry;
-      const CountsShape shape{corpus_.vocab, std::vector<std::int64_t>(static_cast<std::size_t>(lags_),
-                                                                       static_cast<std::int64_t>(lag))};
+      const CountsShape shape = shape_of_result(counting.result_bytes);
       work.reach(on_device(counting.total_bytes()) + on_host(counting.staging_bytes));
       work.reach(counts, project_transitions_memory(ops_, shape, d_));
       work.reach(counts + projections, decompose_memory(ops_, d_, lags_));
