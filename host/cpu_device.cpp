@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
 
 #include "host/error.hpp"
 
@@ -24,12 +28,37 @@ class CpuDevice final : public Device {
     const bool huge = bytes >= kHugeFrom;
     const std::size_t alignment = huge ? kHugePage : kAlignment;
     const std::size_t rounded = bytes == 0 ? alignment : (bytes + alignment - 1) / alignment * alignment;
-    void* p = std::aligned_alloc(alignment, rounded);
+    struct Free {
+      void operator()(void* at) const noexcept { std::free(at); }
+    };
+    std::unique_ptr<void, Free> p(std::aligned_alloc(alignment, rounded));
     if (p == nullptr) throw ResourceError(fmt::format("out of memory: {} bytes were asked for", bytes));
-    if (huge) (void)madvise(p, rounded, MADV_HUGEPAGE);  // a wish: without it everything works, more slowly
-    return p;
+    if (huge)
+      (void)madvise(p.get(), rounded, MADV_HUGEPAGE);  // a wish: without it everything works, more slowly
+    const std::lock_guard lock(mutex_);
+    sizes_[p.get()] = bytes;
+    used_ += bytes;
+    peak_ = std::max(peak_, used_);
+    return p.release();
   }
-  void deallocate(void* p) noexcept override { std::free(p); }
+  void deallocate(void* p) noexcept override {
+    if (p == nullptr) return;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = sizes_.find(p);
+      used_ -= found->second;
+      sizes_.erase(found);
+    }
+    std::free(p);
+  }
+  std::uint64_t peak_bytes() const override {
+    const std::lock_guard lock(mutex_);
+    return peak_;
+  }
+  void reset_peak() override {
+    const std::lock_guard lock(mutex_);
+    peak_ = used_;
+  }
   void zero(void* dst, std::size_t bytes) override {
     if (bytes != 0) std::memset(dst, 0, bytes);
   }
@@ -41,6 +70,11 @@ class CpuDevice final : public Device {
   void synchronize() override {}
   void* allocate_staging(std::size_t bytes) override { return allocate(bytes); }
   void deallocate_staging(void* p) noexcept override { deallocate(p); }
+
+ private:
+  mutable std::mutex mutex_;  // readers ahead of the work have staging of their own
+  std::uint64_t used_ = 0, peak_ = 0;
+  std::unordered_map<void*, std::uint64_t> sizes_;  // of what is out
 };
 
 }  // namespace

@@ -117,6 +117,7 @@ class StreamDevice final : public CudaDevice {
     node.key() = p;
     sizes_.insert(std::move(node));
     used_ += bytes;
+    peak_ = std::max(peak_, used_);
     return p;
   }
   void deallocate(void* p) noexcept override {
@@ -149,6 +150,8 @@ class StreamDevice final : public CudaDevice {
     return {free + (reserved - used), total};
   }
   void limit_memory(std::uint64_t bytes) override { limit_ = bytes; }
+  std::uint64_t peak_bytes() const override { return peak_; }
+  void reset_peak() override { peak_ = used_; }
   void* allocate_staging(std::size_t bytes) override {
     void* p = nullptr;
     check(cudaMallocHost(&p, std::max<std::size_t>(bytes, 1)));
@@ -168,7 +171,7 @@ class StreamDevice final : public CudaDevice {
   }
   Stream stream_;
   cudaMemPool_t pool_ = nullptr;
-  std::uint64_t limit_ = 0, used_ = 0;
+  std::uint64_t limit_ = 0, used_ = 0, peak_ = 0;
   std::unordered_map<void*, std::uint64_t> sizes_;  ///< of what is out
 };
 

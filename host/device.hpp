@@ -50,6 +50,9 @@ class Device {
   /// From now on allocate() throws ResourceError before more than `bytes` are out at once; 0: no limit. A
   /// device that shares the host's memory has none to limit.
   virtual void limit_memory(std::uint64_t /*bytes*/) {}
+  /// The most bytes that allocate() had out at once since reset_peak().
+  [[nodiscard]] virtual std::uint64_t peak_bytes() const = 0;
+  virtual void reset_peak() = 0;  ///< to what is out now
   /// Host memory that uploads can read while the host goes on (page-locked where that exists); aligned to 64
   /// bytes. Throws ResourceError.
   [[nodiscard]] virtual void* allocate_staging(std::size_t bytes) = 0;

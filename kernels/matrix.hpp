@@ -49,6 +49,12 @@ struct Matrix {
   [[nodiscard]] ConstMatrixView cview() const { return {data.data(), rows, cols, batch}; }
 };
 
+/// Bytes of a Matrix of that shape.
+[[nodiscard]] constexpr std::uint64_t matrix_bytes(std::int64_t rows, std::int64_t cols,
+                                                   std::int64_t batch = 1) {
+  return static_cast<std::uint64_t>(batch * rows * cols) * sizeof(double);
+}
+
 /// Uploads host values [batch*rows*cols] (row-major); synchronises.
 [[nodiscard]] inline Matrix matrix_from(Device& device, const std::vector<double>& host, std::int64_t rows,
                                         std::int64_t cols, std::int64_t batch = 1) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "host/device.hpp"
+#include "host/footprint.hpp"
 #include "host/gpu_info.hpp"
 #include "host/token.hpp"
 #include "kernels/matrix.hpp"
@@ -155,6 +156,20 @@ class LinearOps {
   /// Standard normal numbers × stddev: element i of the stream (seed, stream) is the same on every backend to
   /// 1e-14 and does not depend on how many are asked for (Philox 4x32-10, Box-Muller).
   virtual void fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) = 0;
+
+  // ---- what calls take for as long as they run, beside arguments and result: upper bounds
+  // -------------------------------------------------------------------
+
+  /// transpose, to_real and positive_pmi of a sparse matrix.
+  [[nodiscard]] virtual Footprint sparse_scratch(std::int64_t cols, std::int64_t nnz) const = 0;
+  [[nodiscard]] virtual Footprint spmm_scratch(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                                               std::int64_t k) const = 0;
+  [[nodiscard]] virtual Footprint orthonormalize_scratch(std::int64_t m, std::int64_t k,
+                                                         std::int64_t batch) const = 0;
+  [[nodiscard]] virtual Footprint eigh_scratch(std::int64_t n, std::int64_t batch) const = 0;
+  /// Values only.
+  [[nodiscard]] virtual Footprint svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch) const = 0;
+  [[nodiscard]] virtual Footprint skew_spectrum_scratch(std::int64_t n, std::int64_t batch) const = 0;
 };
 
 /// A device with what it can do.

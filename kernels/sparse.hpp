@@ -30,6 +30,12 @@ struct Csr {
   }
 };
 
+/// Bytes of a Csr of 64-bit values.
+[[nodiscard]] constexpr std::uint64_t csr_bytes(std::int64_t rows, std::int64_t nnz) {
+  return static_cast<std::uint64_t>(rows + 1) * sizeof(std::uint64_t) +
+         static_cast<std::uint64_t>(nnz) * (sizeof(std::uint32_t) + sizeof(std::uint64_t));
+}
+
 /// A copy on another device. Synchronises.
 template <class T>
 [[nodiscard]] Csr<T> moved(const Csr<T>& from, Device& to) {

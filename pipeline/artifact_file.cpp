@@ -77,7 +77,7 @@ void ArtifactFile::write(const std::string& path) const {
   auto metadata = metadata_;
   metadata[kDigest] = digest.hex();
   SafetensorsWriter writer(path, std::move(metadata), infos_);
-  for (const auto& bytes : data_) writer.append(std::span<const std::byte>(bytes));
+  for (const auto bytes : data_) writer.append(bytes);
   writer.commit();
 }
 

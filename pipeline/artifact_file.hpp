@@ -1,6 +1,8 @@
 #pragma once
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,8 +26,9 @@ class ArtifactFile {
   void add(const std::string& name, const Matrix& m);  ///< F64 [batch, rows, cols], downloaded
   template <class T>
   void add(const std::string& name, DType dtype, std::vector<std::int64_t> shape, std::vector<T> values) {
-    const auto bytes = std::as_bytes(std::span<const T>(values));
-    data_.emplace_back(bytes.begin(), bytes.end());
+    const auto kept = std::make_shared<const std::vector<T>>(std::move(values));
+    kept_.push_back(kept);
+    data_.push_back(std::as_bytes(std::span<const T>(*kept)));
     infos_.push_back({name, dtype, std::move(shape)});
   }
   void write(const std::string& path) const;
@@ -33,7 +36,8 @@ class ArtifactFile {
  private:
   std::map<std::string, std::string> metadata_;
   std::vector<TensorInfo> infos_;
-  std::vector<std::vector<std::byte>> data_;
+  std::vector<std::shared_ptr<const void>> kept_;
+  std::vector<std::span<const std::byte>> data_;  // of what is kept
 };
 
 /// An F64 [batch, rows, cols] tensor with these extents (-1: any), uploaded.

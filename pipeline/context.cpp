@@ -17,12 +17,13 @@ Context::Scope::Scope(Context& context, std::string name)
     : context_(context), name_(std::move(name)), start_(now()) {
   context_.check_interrupt();
   context_.device().push_range(name_.c_str());
+  context_.device().reset_peak();
 }
 
 Context::Scope::~Scope() {
   context_.device().pop_range();
   const double seconds = now() - start_;
-  context_.times_.push_back({name_, seconds, false});
+  context_.times_.push_back({name_, seconds, false, context_.device().peak_bytes()});
   context_.progress_.finish(name_, seconds, false);
 }
 

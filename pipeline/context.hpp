@@ -17,6 +17,7 @@ struct StageTime {
   std::string name;
   double seconds = 0;
   bool resumed = false;
+  std::uint64_t peak_bytes = 0;  ///< the most of the device's memory that was in use
 };
 
 /// What every stage gets: the backend, a place to report to, and nothing else that is shared.

@@ -159,9 +159,14 @@ class Planner {
       while (plan.chunk_tokens > kLeastChunk && work(plan.chunk_tokens) > plan.budget_bytes / 3)
         plan.chunk_tokens = std::max(plan.chunk_tokens / 2, kLeastChunk);
     add_chunks(plan, 0);
-    plan.workspace_bytes += work(plan.chunk_tokens);
-    if (static_cast<std::uint64_t>(plan.chunk_tokens) < p_.expected_tokens)  // the parts that are added up
-      plan.workspace_bytes += plan.result_bytes + adding_bytes();
+    // A chunk's results are part of its work: those of the only chunk are the whole result.
+    const std::uint64_t counting = work(plan.chunk_tokens);
+    const bool only_chunk =
+        p_.expected_tokens > 0 && static_cast<std::uint64_t>(plan.chunk_tokens) >= p_.expected_tokens;
+    if (only_chunk)
+      plan.workspace_bytes += counting - std::min(counting, plan.result_bytes);
+    else  // the parts, and either one more or what adding them up takes
+      plan.workspace_bytes += plan.result_bytes + std::max(counting, adding_bytes());
     return plan;
   }
 
@@ -172,6 +177,8 @@ class Planner {
   // English text of 10^6 to 3·10^6 tokens shows at lag 8, the fullest; never more than all cells or all
   // tokens.
   [[nodiscard]] std::uint64_t result_bytes() const {
+    if (p_.expected_entries > 0)
+      return p_.expected_entries * kCsrEntry + lags_ * (v_ + 1) * sizeof(std::uint64_t);
     const auto v = static_cast<double>(p_.vocab);
     const double tokens = p_.expected_tokens == 0 ? v * 64 : static_cast<double>(p_.expected_tokens);
     const double pairs = std::min({v * v, tokens, 4 * std::pow(tokens, 0.83)});

@@ -2,6 +2,17 @@
 
 namespace aloft {
 
+void multiply_in_place(Context& ctx, MatrixView x, ConstMatrixView a) {
+  Matrix product(ctx.device(), longest_stripe(x.rows), x.cols);
+  for_each_stripe(x.rows, [&](std::int64_t first, std::int64_t count) {
+    const MatrixView stripe(x.data + first * x.cols, count, x.cols);
+    ctx.linear().gemm(1, Op::none, stripe, Op::none, a, 0, {product.data.data(), count, x.cols});
+    ctx.device().copy(stripe.data, product.data.data(),
+                      static_cast<std::size_t>(stripe.size()) * sizeof(double));
+  });
+  ctx.device().synchronize();
+}
+
 Matrix identity(Device& device, std::int64_t n) {
   std::vector<double> host(static_cast<std::size_t>(n * n), 0.0);
   for (std::int64_t i = 0; i < n; ++i) host[static_cast<std::size_t>(i * n + i)] = 1;

@@ -82,4 +82,10 @@ Embedding embed_from_file(Context& ctx, const std::string& path, const std::stri
   return {matrix_from(ctx.device(), m.values, vocab, d), "file", rank};
 }
 
+Peak embed_from_file_memory(std::int64_t vocab, std::int64_t d) {
+  Peak out;
+  out.reach(on_device(matrix_bytes(vocab, d)) + on_host(matrix_bytes(vocab, d)));
+  return out;
+}
+
 }  // namespace aloft

@@ -105,9 +105,7 @@ Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::
   const std::int64_t n = counts.vocab;
   if (d < 1) throw UsageError(fmt::format("an embedding of dimension {} makes no sense", d));
   expects(!counts.lags.empty(), "counts of lag 1");
-  // At the peak: D, W and its copy on the host, or D and the two complex [n, n] of the transform.
-  const std::uint64_t needed =
-      6 * sizeof(double) * static_cast<std::uint64_t>(n) * static_cast<std::uint64_t>(n);
+  const std::uint64_t needed = embed_mobius_memory(n, d).together();
   if (memory_bytes != 0 && needed > memory_bytes)
     throw ResourceError(fmt::format(
         "the mobius embedding is dense: {} token ids need {:.1f} GiB and {:.1f} GiB are "
@@ -157,6 +155,15 @@ Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::
     rank += width;
   }
   return {matrix_from(ctx.device(), rows, n, d), "mobius", rank};
+}
+
+// At the peak: D and W, and the two complex [n, n] of the transform, wherever they lie.
+Peak embed_mobius_memory(std::int64_t vocab, std::int64_t d) {
+  const auto v = static_cast<std::uint64_t>(vocab);
+  Peak out;
+  out.reach(on_device(6 * v * v * sizeof(double)));
+  out.reach(on_device(matrix_bytes(vocab, d)) + on_host(matrix_bytes(vocab, d)));
+  return out;
 }
 
 }  // namespace aloft

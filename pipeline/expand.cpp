@@ -265,4 +265,22 @@ ExpandedSpectra expand(Context& ctx, const Projections& projections, const Spect
   return Expander(ctx, projections, spectra, p).run();
 }
 
+Peak expand_memory(const LinearOps& ops, std::int64_t d, const ExpandParams& p) {
+  const auto squares = [d](std::int64_t n) { return on_device(matrix_bytes(d, d, n)); };
+  const auto layers = static_cast<std::int64_t>(p.layer_lags.size());
+  const Footprint planes = squares(layers) + on_device(matrix_bytes(d, layers)), targets = planes;
+  const Footprint assembling = squares(3);  // from_planes, its result included
+  Peak out;
+  if (p.method == ExpandMethod::whiten) out.reach(targets, whiten_memory(ops, d, p.layer_lags));
+  if (p.method == ExpandMethod::stack) out.reach(targets, stack_memory(ops, d));
+  if (p.method == ExpandMethod::whiten || p.method == ExpandMethod::stack)
+    out.reach(targets + planes + ops.skew_spectrum_scratch(d, layers));
+  if (p.directions == Directions::haar) {
+    out.reach(planes + planes + ops.orthonormalize_scratch(d, d / 2 * 2, layers));
+    out.reach(planes + planes + planes);
+  }
+  out.reach(planes + squares(1) + assembling);
+  return out;
+}
+
 }  // namespace aloft

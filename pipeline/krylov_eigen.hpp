@@ -22,13 +22,20 @@ using SymmetricProduct = std::function<void(ConstMatrixView x, MatrixView y)>;
 /// residual of 1e-6 |λ₁| (eigenvalues: its square over the gap). Small matrices go to the dense solver;
 /// larger ones to a randomized block Krylov space (Musco and Musco, 2015) with full orthogonalisation and
 /// Rayleigh-Ritz, which grows by A^power a step (odd, to keep signs apart: more is cheaper where products
-/// are). Spectra so flat that a space of 10 k directions (1536 at least) does not get there are accepted at
-/// 1e-3; throws NumericError above that.
+/// are). The space holds 3 k directions at most, then starts again from the best k; spectra so flat that 20 k
+/// directions (3072 at least) do not get there are accepted at 1e-3; throws NumericError above that.
 [[nodiscard]] EigenPairs largest_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& product,
                                             std::int64_t k, int power, std::uint64_t seed,
                                             std::string_view stage);
 /// The same of a sparse symmetric x.
 [[nodiscard]] EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
                                             std::string_view stage);
+
+/// What a product with that many columns takes beside them and its result.
+using ProductMemory = std::function<Footprint(std::int64_t columns)>;
+/// All that the first of these allocates, the pairs included; the second's, x given, of nnz entries.
+[[nodiscard]] Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k,
+                                 const ProductMemory& product);
+[[nodiscard]] Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t nnz, std::int64_t k);
 
 }  // namespace aloft

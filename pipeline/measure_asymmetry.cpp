@@ -18,4 +18,12 @@ std::vector<LagAsymmetry> measure_asymmetry(Context& ctx, const Counts& counts) 
   return out;
 }
 
+Peak measure_asymmetry_memory(const LinearOps& ops, const CountsShape& counts) {
+  const std::int64_t nnz = counts.most_entries();
+  const Footprint matrix = on_device(csr_bytes(counts.vocab, nnz));
+  Peak out;
+  out.reach(matrix + matrix + ops.sparse_scratch(counts.vocab, nnz));  // and its mirror image
+  return out;
+}
+
 }  // namespace aloft

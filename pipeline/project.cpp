@@ -121,4 +121,27 @@ Projections project_transitions(Context& ctx, const Counts& counts, const Embedd
   return project_lags(ctx, counts, embedding, true);
 }
 
+namespace {
+
+Peak projection_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d,
+                       std::int64_t squares) {
+  const auto lags = static_cast<std::int64_t>(counts.entries.size());
+  const std::int64_t v = counts.vocab, nnz = counts.most_entries();
+  const Footprint held = on_device(matrix_bytes(d, d, squares * lags) + matrix_bytes(v, d, 2)),
+                  vectors = on_device(matrix_bytes(v, 2)) + on_host(matrix_bytes(v, 4));
+  Peak out;
+  out.reach(held + vectors + on_device(csr_bytes(v, nnz)) + ops.spmm_scratch(v, v, nnz, d));
+  return out;
+}
+
+}  // namespace
+
+Peak project_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d) {
+  return projection_memory(ops, counts, d, 4);
+}
+
+Peak project_transitions_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d) {
+  return projection_memory(ops, counts, d, 1);
+}
+
 }  // namespace aloft

@@ -55,10 +55,12 @@ class Run {
     if (offset) {
       obtain_counts();
       fit_factors();
+      counts_.lags.clear();  // nothing reads them any more
     } else if (reads) {
       obtain_counts();
       embed_and_project();
       decompose_and_expand();
+      projections_ = {};  // nothing reads them any more
     } else {
       if (!c_.corpus.paths.empty())
         note_("note: recipe " + c_.compose.recipe + " reads no corpus; --corpus is not used");
@@ -77,7 +79,7 @@ class Run {
 
  private:
   void settle_plan(const CorpusFacts& corpus) {
-    plan_ = plan_run(c_, shape_, corpus, backend_);
+    plan_ = plan_run(c_, arch_, shape_, corpus, backend_);
     check_plan(plan_, c_);
     backend_.device->limit_memory(plan_.device_budget);
   }
@@ -103,7 +105,7 @@ class Run {
         counts_ = std::move(*loaded);
         resumed("count");
         check_counts();
-        settle_shape({counts_.vocab, counts_.tokens, true});
+        settle_shape({counts_.vocab, counts_.tokens, true, shape_of(counts_).entries});
         describe_counts();
         return;
       }
@@ -142,7 +144,7 @@ class Run {
         throw InputError(c_.counts_file + ": " + e.what());
       }
     }
-    settle_shape({counts_.vocab, counts_.tokens, true});
+    settle_shape({counts_.vocab, counts_.tokens, true, shape_of(counts_).entries});
   }
 
   void count_corpus() {

@@ -4,15 +4,16 @@
 #include <vector>
 
 #include "pipeline/count_plan.hpp"
+#include "pipeline/machine_memory.hpp"
 #include "pipeline/run_config.hpp"
 
 namespace aloft {
 
-/// What a run will take, estimated before any work. Bytes; memory is the peak of that stage with what it
-/// keeps.
+/// What a run will take, estimated before any work. Bytes; memory is the peak of that stage with what earlier
+/// ones keep.
 struct StagePlan {
   std::string stage;
-  std::uint64_t memory_bytes = 0;
+  std::uint64_t memory_bytes = 0;  ///< resident memory of the program; on the CPU backend all of it
   std::uint64_t device_bytes = 0;  ///< of a GPU's own memory, beside the host's
   std::uint64_t disk_bytes = 0;
   std::string note;
@@ -32,24 +33,19 @@ struct CorpusFacts {
   std::int64_t vocab = 0;
   std::uint64_t expected_tokens = 0;  ///< 0: unknown
   bool repeatable = true;             ///< false: a pipe
+  std::vector<std::int64_t> entries =
+      {};  ///< [lags] pairs that its counts store, where it is counted already
 };
-/// device_budget: see below.
+/// device_budget: machine_memory.hpp.
 [[nodiscard]] CountParams count_params(const RunConfig& config, const CorpusFacts& corpus,
                                        std::uint64_t device_budget);
 
-/// Throws ResourceError when counting cannot be done within config.memory_bytes, or device_budget.
-[[nodiscard]] RunPlan plan_run(const RunConfig& config, const ModelShape& shape, const CorpusFacts& corpus,
-                               const Backend& backend);
+/// Throws ResourceError when counting cannot be done within config.memory_bytes, or device_budget; UsageError
+/// when an offset recipe cannot be placed in the model.
+[[nodiscard]] RunPlan plan_run(const RunConfig& config, const Architecture& arch, const ModelShape& shape,
+                               const CorpusFacts& corpus, const Backend& backend);
 /// Throws ResourceError when the plan exceeds config.memory_bytes, the device's budget, or the free space at
 /// config.output.
 void check_plan(const RunPlan& plan, const RunConfig& config);
-
-/// Bytes of the device's own memory that a run may use: `asked`, or what is free less a reserve for
-/// libraries and other programs. 0: it shares the host's memory.
-[[nodiscard]] std::uint64_t device_budget(const Device& device, std::uint64_t asked);
-/// Memory this machine could give now, in bytes (MemAvailable); 0 if it does not say.
-[[nodiscard]] std::uint64_t available_memory();
-/// Free bytes of the file system that `path` (or its nearest existing parent) is on.
-[[nodiscard]] std::uint64_t free_disk(const std::string& path);
 
 }  // namespace aloft

@@ -82,4 +82,13 @@ Matrix stack_lags(Context& ctx, const SkewPlanes& planes, const std::vector<std:
   return from_planes(ctx, sigma, left.view(), right.view());
 }
 
+Peak stack_memory(const LinearOps& ops, std::int64_t d) {
+  const auto squares = [d](std::int64_t n) { return on_device(matrix_bytes(d, d, n)); };
+  Peak out;  // planes kept, their basis, a lag's planes; what these sum up to, or its planes
+  const Footprint values = on_device(matrix_bytes(d, 2));
+  out.reach(squares(3) + squares(3) + values);
+  out.reach(squares(3) + squares(2) + values + ops.skew_spectrum_scratch(d, 1));
+  return out;
+}
+
 }  // namespace aloft

@@ -17,5 +17,7 @@ namespace aloft {
 [[nodiscard]] Matrix stack_lags(Context& ctx, const SkewPlanes& planes,
                                 const std::vector<std::int32_t>& order, const std::vector<double>& weights,
                                 std::int64_t modes);
+/// All that it allocates, however many modes.
+[[nodiscard]] Peak stack_memory(const LinearOps& ops, std::int64_t d);
 
 }  // namespace aloft

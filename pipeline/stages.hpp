@@ -10,7 +10,9 @@
 #include "pipeline/values.hpp"
 
 // Every stage, one function each, in the order a run takes them. No stage keeps state; each result can be
-// saved and loaded (artifacts.hpp), so any stage can be run alone.
+// saved and loaded (artifacts.hpp), so any stage can be run alone. Where a stage takes memory worth planning,
+// NAME_memory says how much before any work: all that it allocates, its result included, its arguments not;
+// never less than it takes, and at most a quarter more where the counts' shape is exact.
 
 namespace aloft {
 
@@ -24,12 +26,13 @@ struct CountParams {
   std::int64_t vocab = 0;
   std::int32_t max_lag = 8;
   CountStrategy strategy = CountStrategy::automatic;
-  std::int64_t chunk_tokens = 0;      ///< 0: chosen from the plan
-  std::int64_t stripe_rows = 0;       ///< striped: source ids counted in a pass; 0: as many as fit
-  std::uint64_t memory_bytes = 0;     ///< host memory for all of it; 0: no limit
-  std::uint64_t device_bytes = 0;     ///< a device's own memory for all of it; 0: it shares the host's
-  bool repeatable = true;             ///< the corpus can be streamed more than once
-  std::uint64_t expected_tokens = 0;  ///< for the plan and for `automatic`; 0: unknown
+  std::int64_t chunk_tokens = 0;       ///< 0: chosen from the plan
+  std::int64_t stripe_rows = 0;        ///< striped: source ids counted in a pass; 0: as many as fit
+  std::uint64_t memory_bytes = 0;      ///< host memory for all of it; 0: no limit
+  std::uint64_t device_bytes = 0;      ///< a device's own memory for all of it; 0: it shares the host's
+  bool repeatable = true;              ///< the corpus can be streamed more than once
+  std::uint64_t expected_tokens = 0;   ///< for the plan and for `automatic`; 0: unknown
+  std::uint64_t expected_entries = 0;  ///< pairs stored at all lags together, for the plan; 0: estimated
   std::uint64_t flush_after =
       0xFFFF'FFFFu;  ///< positions a u32 table may take in before it is emptied into u64
 };
@@ -53,21 +56,29 @@ void require_pairs(const Counts& counts, const std::string& origin);
 /// method to convergence. Signs: the entry of largest magnitude in each column is positive.
 [[nodiscard]] Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d,
                                        std::uint64_t seed);
+[[nodiscard]] Peak embed_ppmi_svd_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d);
 /// The papers' K0 kernel; dense V×V. Throws ResourceError above memory_bytes, naming what it would need.
 [[nodiscard]] Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d,
                                      std::uint64_t memory_bytes);
+[[nodiscard]] Peak embed_mobius_memory(std::int64_t vocab, std::int64_t d);
 /// A [>= vocab, d] matrix from .npy or .safetensors (tensor: its name, may be empty if the file holds one
 /// that fits).
 [[nodiscard]] Embedding embed_from_file(Context& ctx, const std::string& path, const std::string& tensor,
                                         std::int64_t vocab, std::int64_t d);
+[[nodiscard]] Peak embed_from_file_memory(std::int64_t vocab, std::int64_t d);
 
 // ---- project, decompose (section 3) ----
 
 [[nodiscard]] Projections project(Context& ctx, const Counts& counts, const Embedding& embedding);
 /// The P_n alone (the other matrices stay empty): a quarter of the work, and all that decompose() reads.
 [[nodiscard]] Projections project_transitions(Context& ctx, const Counts& counts, const Embedding& embedding);
+[[nodiscard]] Peak project_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d);
+[[nodiscard]] Peak project_transitions_memory(const LinearOps& ops, const CountsShape& counts,
+                                              std::int64_t d);
 [[nodiscard]] std::vector<LagAsymmetry> measure_asymmetry(Context& ctx, const Counts& counts);
+[[nodiscard]] Peak measure_asymmetry_memory(const LinearOps& ops, const CountsShape& counts);
 [[nodiscard]] Spectra decompose(Context& ctx, const Projections& projections);
+[[nodiscard]] Peak decompose_memory(const LinearOps& ops, std::int64_t d, std::int64_t lags);
 
 // ---- expand (section 4) ----
 
@@ -87,6 +98,7 @@ struct ExpandParams {
 /// Throws UsageError when a target exceeds the rank.
 [[nodiscard]] ExpandedSpectra expand(Context& ctx, const Projections& projections, const Spectra& spectra,
                                      const ExpandParams& p);
+[[nodiscard]] Peak expand_memory(const LinearOps& ops, std::int64_t d, const ExpandParams& p);
 
 // ---- compose (section 5) ----
 

@@ -36,6 +36,15 @@ struct Counts {
   Holdout holdout;                     ///< part of the corpus and of these counts; may be empty
 };
 
+/// What of some counts decides how much memory the stages that read them take.
+struct CountsShape {
+  std::int64_t vocab = 0;
+  std::vector<std::int64_t> entries;  ///< [lags] pairs that each stores, or upper estimates
+  [[nodiscard]] std::int64_t most_entries() const;
+  [[nodiscard]] std::uint64_t bytes() const;  ///< of all lags
+};
+[[nodiscard]] CountsShape shape_of(const Counts& counts);
+
 /// Token embedding: row i is token i in the coordinates that every later d×d matrix uses.
 struct Embedding {
   Matrix rows;            ///< [vocab, d]; values are representable as F32, so a saved file loses nothing

@@ -16,7 +16,23 @@ constexpr int kGridBatch = 11;  // of the 33 points at once: enough for a GPU, 8
 constexpr int kRefinements = 60;
 constexpr double kRefined = 1e-9;
 
+std::vector<std::int32_t> distinct(std::vector<std::int32_t> lags) {
+  std::sort(lags.begin(), lags.end());
+  lags.erase(std::unique(lags.begin(), lags.end()), lags.end());
+  return lags;
+}
+
 }  // namespace
+
+Peak whiten_memory(const LinearOps& ops, std::int64_t d, std::vector<std::int32_t> lags) {
+  const auto squares = [d](std::int64_t n) { return on_device(matrix_bytes(d, d, n)); };
+  const auto items = static_cast<std::int64_t>(distinct(std::move(lags)).size());
+  Peak out;
+  const Footprint values = on_device(matrix_bytes(d, items + 2 * kGridBatch + 2));
+  out.reach(squares(3 * items) + values + ops.eigh_scratch(d, items));  // one side, the other's covariances
+  out.reach(squares(3 * items) + squares(3 * kGridBatch) + values);     // K(γ), half way, antisymmetric part
+  return out;
+}
 
 Whitening::Side Whitening::diagonalised(Context& ctx, const Matrix& covariances,
                                         const std::vector<std::int32_t>& lags, double ridge,
@@ -51,9 +67,7 @@ Whitening::Side Whitening::diagonalised(Context& ctx, const Matrix& covariances,
 
 Whitening::Whitening(Context& ctx, const Projections& projections, const std::vector<std::int32_t>& lags,
                      double ridge)
-    : ctx_(ctx), lags_(lags) {
-  std::sort(lags_.begin(), lags_.end());
-  lags_.erase(std::unique(lags_.begin(), lags_.end()), lags_.end());
+    : ctx_(ctx), lags_(distinct(lags)) {
   source_ = diagonalised(ctx, projections.source_covariance, lags_, ridge, "source");
   target_ = diagonalised(ctx, projections.target_covariance, lags_, ridge, "target");
   const std::int64_t d = projections.deviation.rows, items = static_cast<std::int64_t>(lags_.size());

@@ -44,6 +44,9 @@ class Whitening {
   Matrix rotated_;  // R in both eigenbases, [lags][d, d]
 };
 
+/// All that the whitening of those lags and find_gamma() allocate.
+[[nodiscard]] Peak whiten_memory(const LinearOps& ops, std::int64_t d, std::vector<std::int32_t> lags);
+
 struct WhitenedTarget {
   double gamma = 0;
   double max_pr = 0;     ///< the largest PR on the grid

@@ -65,4 +65,17 @@ inline std::vector<TokenId> dependent_text(std::size_t tokens, TokenId vocab, un
   return out;
 }
 
+/// Ids come in groups that follow each other, some of few ids and some of many: the spectra of its statistics
+/// fall, so that a few hundred directions span what there is.
+inline std::vector<TokenId> grouped_text(std::size_t tokens, TokenId vocab, TokenId groups, unsigned seed) {
+  std::mt19937_64 random(seed);
+  std::vector<TokenId> out;
+  for (TokenId group = 0; out.size() < tokens;) {
+    group = (random() % 4 == 0 ? static_cast<TokenId>(random() % groups) : group + 1 + group % 3) % groups;
+    const std::uint64_t width = 1 + (vocab / groups - 1) * (group + 1) / groups;
+    out.push_back(group + groups * static_cast<TokenId>(std::min(random() % width, random() % width)));
+  }
+  return out;
+}
+
 }  // namespace aloft::stages

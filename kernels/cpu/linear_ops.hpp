@@ -3,9 +3,11 @@
 
 namespace aloft::cpu {
 
+inline constexpr std::int64_t kSparseTile = 32;  ///< columns of x that spmm() takes at a time
+
 /// The linear half of the contract (kernels/ops.hpp says what each does). Implemented by subject:
 /// sparse.cpp, sparse_real.cpp, dense.cpp, elementwise.cpp, orthonormalize.cpp, spectrum.cpp,
-/// skew_spectrum.cpp, fourier.cpp.
+/// skew_spectrum.cpp, fourier.cpp, scratch.cpp.
 class CpuLinearOps final : public LinearOps {
  public:
   explicit CpuLinearOps(Device& device) : device_(device) {}
@@ -32,6 +34,14 @@ class CpuLinearOps final : public LinearOps {
   void skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) override;
   void convolve_circulant(ConstMatrixView a, const double* k0, MatrixView out) override;
   void fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) override;
+
+  Footprint sparse_scratch(std::int64_t cols, std::int64_t nnz) const override;
+  Footprint spmm_scratch(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                         std::int64_t k) const override;
+  Footprint orthonormalize_scratch(std::int64_t m, std::int64_t k, std::int64_t batch) const override;
+  Footprint eigh_scratch(std::int64_t n, std::int64_t batch) const override;
+  Footprint svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch) const override;
+  Footprint skew_spectrum_scratch(std::int64_t n, std::int64_t batch) const override;
 
  private:
   Device& device_;

@@ -1,3 +1,5 @@
+#include "kernels/cpu/orthonormalize.hpp"
+
 #include <algorithm>
 #include <vector>
 
@@ -11,10 +13,6 @@
 
 namespace aloft::cpu {
 namespace {
-
-// Rows of a block: enough to make the second level small, and a function of the shape alone
-// (thread-independent bits).
-std::int64_t block_rows(std::int64_t k) { return std::max<std::int64_t>(512, 4 * k); }
 
 /// Row-major a [m, k] into column-major out [m, k], or the reverse with m and k exchanged.
 void transpose_into(const double* a, std::int64_t m, std::int64_t k, double* out) {
@@ -56,12 +54,14 @@ void CpuLinearOps::orthonormalize(MatrixView y) {
   const std::int64_t m = y.rows, k = y.cols;
   parallel_for(y.batch,
                [&](std::int64_t item) { require_finite("orthonormalize", y.item(item).data, m, k, item); });
-  const std::int64_t blocks = std::max<std::int64_t>(1, m / block_rows(k));  // the last takes the remainder
+  const std::int64_t blocks = orthonormalize_blocks(m, k);
   if (blocks == 1) {
     parallel_for(y.batch, [&](std::int64_t item) { factor(y.item(item).data, m, k, nullptr, item); });
     return;
   }
-  const auto first_row = [&](std::int64_t block) { return block == blocks ? m : block * block_rows(k); };
+  const auto first_row = [&](std::int64_t block) {
+    return block == blocks ? m : block * orthonormalize_rows(k);
+  };
   Matrix triangles(device_, blocks * k, k, y.batch);  // the stacked R of every block
   parallel_for(y.batch * blocks, [&](std::int64_t task) {
     const std::int64_t item = task / blocks, block = task % blocks;

@@ -37,7 +37,7 @@ using Lane = double __attribute__((vector_size(32), aligned(8), may_alias));  //
 // The product is made for a few columns of x at a time, packed without gaps: what the frequent columns of `a`
 // need then stays in the cache (2.5 times the speed of whole rows of x, k = 288), and the sums stay in
 // registers.
-constexpr std::int64_t kTile = 32;
+constexpr std::int64_t kTile = kSparseTile;
 constexpr std::uint64_t kPrefetch = 8;  // entries ahead; hides the cache misses of the rare columns
 
 /// y[0..width) = Σ_e values[e] · x[columns[e]][0..width), e over row i. x: packed, `lanes` lanes a row.

@@ -9,7 +9,7 @@ namespace aloft::cuda {
 
 /// The linear half of the contract (kernels/ops.hpp says what each does) on the GPU. Implemented by subject:
 /// sparse.cu, sparse_real.cu, sparse_product.cu, dense.cu, elementwise.cu, random.cu, orthonormalize.cpp,
-/// spectrum.cpp, skew_spectrum.cpp, fourier.cpp.
+/// spectrum.cpp, skew_spectrum.cpp, fourier.cpp, scratch.cpp.
 class CudaLinearOps final : public LinearOps {
  public:
   explicit CudaLinearOps(CudaDevice& device);
@@ -37,6 +37,14 @@ class CudaLinearOps final : public LinearOps {
   void skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) override;
   void convolve_circulant(ConstMatrixView a, const double* k0, MatrixView out) override;
   void fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) override;
+
+  Footprint sparse_scratch(std::int64_t cols, std::int64_t nnz) const override;
+  Footprint spmm_scratch(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                         std::int64_t k) const override;
+  Footprint orthonormalize_scratch(std::int64_t m, std::int64_t k, std::int64_t batch) const override;
+  Footprint eigh_scratch(std::int64_t n, std::int64_t batch) const override;
+  Footprint svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch) const override;
+  Footprint skew_spectrum_scratch(std::int64_t n, std::int64_t batch) const override;
 
  private:
   CudaDevice& device_;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "host/cuda_device.hpp"
+#include "host/footprint.hpp"
 
 // The only door to NVIDIA's libraries (cuBLAS, cuSOLVER, cuSPARSE, cuFFT, CUB's device-wide calls).
 // Everything else under kernels/cuda/ is own kernels and host code, which the tests execute without a GPU:
@@ -88,6 +89,15 @@ class Vendor {
   /// Sums of values over runs of equal keys: unique [runs], sums [runs]; returns runs. Synchronises.
   [[nodiscard]] std::int64_t sum_by_key(const std::uint64_t* keys, const std::uint64_t* values,
                                         std::int64_t n, std::uint64_t* unique, std::uint64_t* sums);
+
+  // ---- What calls of those sizes take for as long as they run, as the libraries say before any work.
+
+  [[nodiscard]] Footprint spmm_scratch(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                                       std::int64_t k) const;
+  [[nodiscard]] Footprint eigh_scratch(std::int64_t n, std::int64_t batch, bool complex) const;
+  [[nodiscard]] Footprint svd_scratch(std::int64_t m, std::int64_t n) const;  ///< values only
+  [[nodiscard]] Footprint qr_scratch(std::int64_t m, std::int64_t k) const;
+  [[nodiscard]] Footprint sort_pairs_scratch(std::int64_t n) const;
 
  private:
   struct Handles;  ///< library handles, bound to the stream; made when first needed

@@ -1,4 +1,5 @@
 #include <thrust/iterator/constant_iterator.h>
+#include <algorithm>
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_reduce.cuh>
 #include <cub/device/device_scan.cuh>
@@ -53,6 +54,15 @@ void Vendor::sort_pairs(const std::uint64_t* keys, std::uint64_t* keys_out, cons
     return cub::DeviceRadixSort::SortPairs(workspace, bytes, keys, keys_out, values, values_out, n, begin_bit,
                                            end_bit, device_.stream());
   });
+}
+
+Footprint Vendor::sort_pairs_scratch(std::int64_t n) const {
+  std::size_t bytes = 0;
+  const std::uint64_t* const in = nullptr;
+  std::uint64_t* const out = nullptr;
+  check(cub::DeviceRadixSort::SortPairs(nullptr, bytes, in, out, in, out, std::max<std::int64_t>(n, 1), 0, 64,
+                                        device_.stream()));
+  return on_device(bytes);
 }
 
 void Vendor::exclusive_sum(const std::uint64_t* in, std::uint64_t* out, std::int64_t n) {

@@ -91,6 +91,41 @@ void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double*
   eigh_of(device_, handles_->solver(), handles_->solver_params(), {CUDA_C_64F, 2, mode}, a, n, batch, values);
 }
 
+Footprint Vendor::eigh_scratch(std::int64_t n, std::int64_t batch, bool complex) const {
+  const Eigenproblem problem{complex ? CUDA_C_64F : CUDA_R_64F, complex ? 2 : 1, CUSOLVER_EIG_MODE_VECTOR};
+  const std::int64_t most = items_per_call(n * n * problem.reals * static_cast<std::int64_t>(sizeof(double)));
+  const std::int64_t count = std::min(most, batch);
+  std::size_t device_bytes = 0, host_bytes = 0;
+  const auto solver = handles_->solver();
+  const auto params = handles_->solver_params();
+  if (count == 1)
+    check(cusolverDnXsyevd_bufferSize(solver, params, problem.mode, CUBLAS_FILL_MODE_UPPER, n, problem.type,
+                                      nullptr, n, CUDA_R_64F, nullptr, problem.type, &device_bytes,
+                                      &host_bytes));
+  else
+    check(cusolverDnXsyevBatched_bufferSize(solver, params, problem.mode, CUBLAS_FILL_MODE_UPPER, n,
+                                            problem.type, nullptr, n, CUDA_R_64F, nullptr, problem.type,
+                                            &device_bytes, &host_bytes, count));
+  return {device_bytes, host_bytes};
+}
+
+Footprint Vendor::svd_scratch(std::int64_t m, std::int64_t n) const {
+  std::size_t device_bytes = 0, host_bytes = 0;
+  check(cusolverDnXgesvd_bufferSize(handles_->solver(), handles_->solver_params(), 'N', 'N', n, m, CUDA_R_64F,
+                                    nullptr, n, CUDA_R_64F, nullptr, CUDA_R_64F, nullptr, n, CUDA_R_64F,
+                                    nullptr, m, CUDA_R_64F, &device_bytes, &host_bytes));
+  return {device_bytes, host_bytes};
+}
+
+Footprint Vendor::qr_scratch(std::int64_t m, std::int64_t k) const {
+  const int rows = static_cast<int>(m), cols = static_cast<int>(k);
+  int factor_size = 0, form_size = 0;  // in doubles
+  check(cusolverDnDgeqrf_bufferSize(handles_->solver(), rows, cols, nullptr, rows, &factor_size));
+  check(
+      cusolverDnDorgqr_bufferSize(handles_->solver(), rows, cols, cols, nullptr, rows, nullptr, &form_size));
+  return on_device(static_cast<std::uint64_t>(std::max(factor_size, form_size) + cols) * sizeof(double));
+}
+
 // Xgesvd: bidiagonalisation and QR iteration, backward stable for every σ. Of the library's faster ones
 // gesvdaStridedBatched is approximate, gesvdjBatched stops at 32 × 32 and Xgesvdp perturbs small σ. There is
 // no batched form, so items follow each other on the stream, sharing one workspace; each fills the GPU by

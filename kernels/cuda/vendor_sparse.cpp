@@ -53,4 +53,11 @@ void Vendor::spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const 
   queued("cusparseSpMM", handles_->stream);
 }
 
+// The library is asked with the matrix at hand, so before any work this can only be a bound: some words a row
+// and a tile of entries.
+Footprint Vendor::spmm_scratch(std::int64_t rows, std::int64_t, std::int64_t nnz, std::int64_t) const {
+  constexpr std::uint64_t least = std::uint64_t{4} << 20;
+  return on_device(least + static_cast<std::uint64_t>(rows) * 16 + static_cast<std::uint64_t>(nnz) / 8);
+}
+
 }  // namespace aloft::cuda

@@ -21,29 +21,38 @@ constexpr std::array kRidges{0.3, 1.0, 3.0, 10.0};
 constexpr double kWhitenRidge = 1e-4;  // of the mean eigenvalue
 constexpr int kPower = 3;              // of the product XXᵀ: as x^6 of the matrix itself
 
-/// S: left singular vectors × √σ of the positive PMI of J_1, centred under p, rows of unit length.
-Matrix source_rows(Context& ctx, const Counts& counts, const std::vector<double>& p, std::int64_t d,
-                   std::uint64_t seed) {
+/// Left singular vectors and squared singular values of the positive PMI of J_1.
+EigenPairs left_pairs(Context& ctx, const Counts& counts, std::int64_t d, std::uint64_t seed) {
   const RealCsr x = ctx.linear().positive_pmi(counts.lags[0].view());
   const RealCsr xt = ctx.linear().transpose(x.view());
-  const std::int64_t vocab = counts.vocab;
   const auto product = [&](ConstMatrixView in, MatrixView out) {
-    Matrix middle(ctx.device(), vocab, in.cols);
+    Matrix middle(ctx.device(), counts.vocab, in.cols);
     ctx.linear().spmm(xt.view(), in, middle.view());
     ctx.linear().spmm(x.view(), middle.cview(), out);
     ctx.device().synchronize();
   };
-  const EigenPairs pairs = largest_eigenpairs(ctx, vocab, product, d, kPower, seed, "factors");
-  const std::vector<double> vectors = to_host(pairs.vectors);
-  std::vector<double> rows(static_cast<std::size_t>(vocab * d)), mean(static_cast<std::size_t>(d));
+  return largest_eigenpairs(ctx, counts.vocab, product, d, kPower, seed, "factors");
+}
+
+/// S: left singular vectors × √σ of the positive PMI of J_1, centred under p, rows of unit length.
+Matrix source_rows(Context& ctx, const Counts& counts, const std::vector<double>& p, std::int64_t d,
+                   std::uint64_t seed) {
+  const std::int64_t vocab = counts.vocab;
+  EigenPairs pairs = left_pairs(ctx, counts, d, seed);
+  std::vector<double> rows(static_cast<std::size_t>(vocab * d)), mean(static_cast<std::size_t>(d)),
+      vector(static_cast<std::size_t>(vocab));
   for (std::int64_t c = 0; c < d; ++c) {
+    ctx.device().download(vector.data(), pairs.vectors.data.data() + c * vocab,
+                          vector.size() * sizeof(double));
+    ctx.device().synchronize();
     const double scale = std::sqrt(std::sqrt(std::max(0.0, pairs.values[static_cast<std::size_t>(c)])));
     for (std::int64_t i = 0; i < vocab; ++i) {
-      const double value = scale * vectors[static_cast<std::size_t>(c * vocab + i)];
+      const double value = scale * vector[static_cast<std::size_t>(i)];
       rows[static_cast<std::size_t>(i * d + c)] = value;
       mean[static_cast<std::size_t>(c)] += p[static_cast<std::size_t>(i)] * value;
     }
   }
+  pairs.vectors = {};
   for (std::int64_t i = 0; i < vocab; ++i) {
     double* row = &rows[static_cast<std::size_t>(i * d)];
     double norm2 = 0;
@@ -108,22 +117,36 @@ class Discriminant {
     for (const double x : lambda_)  // all zero where no pair says anything: then so are the means
       inverse.push_back(1 / std::max(std::max(x, 0.0) + ridge * trace_mean_, 1e-300));
     const Buffer<double> scale = device_vector(ctx_, inverse);
-    Matrix rotated(ctx_.device(), means.rows, width()), out(ctx_.device(), means.rows, width());
-    ctx_.linear().gemm(1, Op::none, means.cview(), Op::none, vectors_.cview(), 0, rotated.view());
-    ctx_.linear().scale(rotated.view(), nullptr, scale.data());
-    ctx_.linear().gemm(1, Op::none, rotated.cview(), Op::transpose, vectors_.cview(), 0, out.view());
+    Matrix out(ctx_.device(), means.rows, width()),
+        rotated(ctx_.device(), longest_stripe(means.rows), width());
+    for_each_stripe(means.rows, [&](std::int64_t first, std::int64_t count) {
+      const std::int64_t at = first * width();
+      const MatrixView turned(rotated.data.data(), count, width());
+      ctx_.linear().gemm(1, Op::none, {means.data.data() + at, count, width()}, Op::none, vectors_.cview(), 0,
+                         turned);
+      ctx_.linear().scale(turned, nullptr, scale.data());
+      ctx_.linear().gemm(1, Op::none, turned, Op::transpose, vectors_.cview(), 0,
+                         {out.data.data() + at, count, width()});
+    });
     ctx_.device().synchronize();
     return out;
   }
 
   /// diag(μᵀ W), [vocab].
-  [[nodiscard]] static std::vector<double> own_evidence(const Matrix& means, const Matrix& w) {
-    const std::vector<double> a = to_host(means), b = to_host(w);
-    std::vector<double> out(static_cast<std::size_t>(means.rows));
-    for (std::size_t j = 0; j < out.size(); ++j)
-      for (std::size_t i = 0; i < static_cast<std::size_t>(means.cols); ++i)
-        out[j] +=
-            a[j * static_cast<std::size_t>(means.cols) + i] * b[j * static_cast<std::size_t>(means.cols) + i];
+  [[nodiscard]] std::vector<double> own_evidence(const Matrix& means, const Matrix& w) const {
+    const auto n = static_cast<std::size_t>(means.cols);
+    std::vector<double> out(static_cast<std::size_t>(means.rows)), a, b;
+    for_each_stripe(means.rows, [&](std::int64_t first, std::int64_t count) {
+      for (auto [to, from] : {std::pair{&a, &means}, {&b, &w}}) {
+        to->resize(static_cast<std::size_t>(count) * n);
+        ctx_.device().download(to->data(), from->data.data() + first * means.cols,
+                               to->size() * sizeof(double));
+      }
+      ctx_.device().synchronize();
+      for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j)
+        for (std::size_t i = 0; i < n; ++i)
+          out[static_cast<std::size_t>(first) + j] += a[j * n + i] * b[j * n + i];
+    });
     return out;
   }
 
@@ -188,7 +211,7 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
     for (const double ridge : p.ridge ? std::vector{*p.ridge} : std::vector(kRidges.begin(), kRidges.end())) {
       ctx.check_interrupt();
       const Matrix w = d.discriminants(means, ridge);
-      const std::vector<double> own = Discriminant::own_evidence(means, w);
+      const std::vector<double> own = d.own_evidence(means, w);
       const Evidence evidence = [&](std::int64_t first, std::int64_t count, std::vector<double>& features) {
         std::vector<double> x(static_cast<std::size_t>(count * width));
         for (std::int64_t k = 0; k < count; ++k)
@@ -199,7 +222,7 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
         const Matrix contexts = matrix_from(ctx.device(), x, count, width);
         Matrix out(ctx.device(), count, vocab);
         ctx.linear().gemm(1, Op::none, contexts.cview(), Op::transpose, w.cview(), 0, out.view());
-        features = to_host(out);
+        download(out, features);
         for (std::size_t i = 0; i < features.size(); ++i) features[i] -= own[i % own.size()] / 2;
       };
       const WeightFit fit = p.alpha ? WeightFit{{*p.alpha}, loss_at(log_p, at.next, evidence, {*p.alpha})}
@@ -219,11 +242,12 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   LinearOps& linear = ctx.linear();
   const Discriminant d(ctx, counts, p);
   const std::int64_t vocab = counts.vocab, width = d.width();
-  const Matrix means = d.class_means(scalars.kappa);
+  Matrix means = d.class_means(scalars.kappa);
   Matrix w = d.discriminants(means, scalars.ridge);
   LagFactors out;
   out.bias = logarithms(d.p());
-  const std::vector<double> own = Discriminant::own_evidence(means, w);
+  const std::vector<double> own = d.own_evidence(means, w);
+  means = {};
   for (std::size_t j = 0; j < own.size(); ++j) out.bias[j] -= scalars.alpha / 2 * own[j];
 
   // Softmax ignores what all classes share: W minus its mean under p.
@@ -241,8 +265,9 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   const Buffer<double> root = device_vector(ctx, root_p);
   const Matrix whiten = d.for_every_lag(d.source_gram_root(0.5)),
                unwhiten = d.for_every_lag(d.source_gram_root(-0.5));
-  Matrix b(ctx.device(), vocab, width), gram(ctx.device(), width, width), vectors(ctx.device(), width, width);
-  linear.gemm(1, Op::none, w.cview(), Op::none, whiten.cview(), 0, b.view());
+  Matrix gram(ctx.device(), width, width), vectors(ctx.device(), width, width);
+  Matrix& b = w;  // in place: it is as large as everything else together
+  multiply_in_place(ctx, b.view(), whiten.cview());
   linear.scale(b.view(), root.data(), nullptr);
   linear.gemm(1, Op::transpose, b.cview(), Op::none, b.cview(), 0, gram.view());
   Buffer<double> values(ctx.device(), static_cast<std::size_t>(width));

@@ -12,6 +12,9 @@ namespace aloft::offset {
 /// √p on the device.
 [[nodiscard]] Buffer<double> device_vector(Context& ctx, const std::vector<double>& x);
 
+/// All of m, into a vector that keeps its memory. Synchronises.
+void download(const Matrix& m, std::vector<double>& to);
+
 /// Q f(Λ) Qᵀ of a symmetric a [n, n]; f sees the eigenvalues, none below `floor`.
 template <class F>
 [[nodiscard]] Matrix symmetric_function(Context& ctx, ConstMatrixView a, double floor, const F& f) {
@@ -52,9 +55,16 @@ struct Scalars {
                                           const FactorParams& p);
 [[nodiscard]] LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorParams& p,
                                           const Scalars& scalars);
+/// What either of these takes (stages.hpp); chosen_on: positions of the slice, 0 for the fit.
+[[nodiscard]] Peak discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
+                                       std::int64_t chosen_on);
 [[nodiscard]] Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& at,
                                     const FactorParams& p);
 [[nodiscard]] LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
                                     const Scalars& scalars);
+[[nodiscard]] Peak tucker_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
+                                 std::int64_t chosen_on);
+/// What measure() takes beside the factors.
+[[nodiscard]] Peak measure_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p);
 
 }  // namespace aloft::offset

@@ -104,4 +104,18 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   return out;
 }
 
+Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
+  const auto estimator =
+      p.estimator == Estimator::discriminant ? offset::discriminant_memory : offset::tucker_memory;
+  const Footprint without = on_device(counts.bytes()),
+                  lag = on_host(2 * csr_bytes(counts.vocab, counts.most_entries())),
+                  factors = on_host(matrix_bytes(counts.vocab, p.d_s + p.d_o + 2));
+  Peak out;
+  out.reach(without + lag);
+  out.reach(without, estimator(ops, counts, p, offset::affordable_positions(counts.vocab)));
+  out.reach({}, estimator(ops, counts, p, 0));
+  out.reach(factors, offset::measure_memory(ops, counts, p));
+  return out;
+}
+
 }  // namespace aloft

@@ -20,6 +20,12 @@ Buffer<double> device_vector(Context& ctx, const std::vector<double>& x) {
   return to_device(ctx.device(), std::span(x));
 }
 
+void download(const Matrix& m, std::vector<double>& to) {
+  to.resize(m.data.size());
+  m.data.device().download(to.data(), m.data.data(), to.size() * sizeof(double));
+  m.data.device().synchronize();
+}
+
 double mean_diagonal(const Matrix& a) {
   const std::vector<double> host = to_host(a);
   double sum = 0;

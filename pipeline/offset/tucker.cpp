@@ -101,13 +101,15 @@ class LogRatios {
 };
 
 /// [k][n] eigenvectors to rows [n, k], each multiplied by 1/√p_i and, where asked, √value.
-std::vector<double> rows_of(const EigenPairs& pairs, const std::vector<double>& p, bool by_value) {
+std::vector<double> rows_of(Context& ctx, const EigenPairs& pairs, const std::vector<double>& p,
+                            bool by_value) {
   const std::size_t n = p.size(), k = pairs.values.size();
-  const std::vector<double> vectors = to_host(pairs.vectors);
-  std::vector<double> out(n * k);
+  std::vector<double> vector(n), out(n * k);
   for (std::size_t c = 0; c < k; ++c) {
+    ctx.device().download(vector.data(), pairs.vectors.data.data() + c * n, n * sizeof(double));
+    ctx.device().synchronize();
     const double scale = by_value ? std::sqrt(std::max(0.0, pairs.values[c])) : 1.0;
-    for (std::size_t i = 0; i < n; ++i) out[i * k + c] = scale * vectors[c * n + i] / std::sqrt(p[i]);
+    for (std::size_t i = 0; i < n; ++i) out[i * k + c] = scale * vector[i] / std::sqrt(p[i]);
   }
   return out;
 }
@@ -134,9 +136,9 @@ Bases bases_of(Context& ctx, const Counts& counts, const FactorParams& p, double
   const std::int64_t vocab = counts.vocab;
   Bases out;
   out.p = ratios.p();
-  out.source = rows_of(ratios.basis(Op::none, p.d_s, p.seed), out.p, true);
+  out.source = rows_of(ctx, ratios.basis(Op::none, p.d_s, p.seed), out.p, true);
   make_unit(out.source, static_cast<std::size_t>(p.d_s));
-  out.target = rows_of(ratios.basis(Op::transpose, p.d_o, p.seed + 1), out.p, false);
+  out.target = rows_of(ctx, ratios.basis(Op::transpose, p.d_o, p.seed + 1), out.p, false);
 
   // G_n = (SᵀDS)^-1 SᵀD M_n D U, D = diag(p).
   const Matrix source = matrix_from(ctx.device(), out.source, vocab, p.d_s);
@@ -190,7 +192,7 @@ Evidence evidence_of(Context& ctx, const Bases& b, const HoldoutPositions& at, c
     const Matrix all = matrix_from(ctx.device(), written, count * p.lags, p.d_o);
     Matrix out(ctx.device(), count * p.lags, vocab);
     ctx.linear().gemm(1, Op::none, all.cview(), Op::transpose, target.cview(), 0, out.view());
-    features = to_host(out);
+    download(out, features);
   };
 }
 

@@ -8,7 +8,7 @@
 namespace aloft::offset {
 namespace {
 
-constexpr std::int64_t kBatch = 256;  // positions whose features are held at a time
+constexpr std::int64_t kBatch = 256;  // rows of features that are held at a time
 constexpr int kIterations = 12;
 constexpr double kDamping = 1e-6;    // of the Hessian's trace: terms may be collinear
 constexpr double kConverged = 1e-7;  // nats: far below what a slice can tell apart
@@ -24,8 +24,9 @@ Moments moments_at(const std::vector<double>& base, const std::vector<std::uint3
   const std::size_t terms = weights.size();
   Moments out{0, std::vector<double>(terms), std::vector<double>(terms * terms)};
   std::vector<double> features, logits(base.size()), mean(terms);
-  for (std::int64_t first = 0; first < n; first += kBatch) {
-    const std::int64_t count = std::min(kBatch, n - first);
+  const std::int64_t batch = positions_at_once(terms);
+  for (std::int64_t first = 0; first < n; first += batch) {
+    const std::int64_t count = std::min(batch, n - first);
     evidence(first, count, features);
     for (std::int64_t k = 0; k < count; ++k) {
       const double* f = features.data() + static_cast<std::size_t>(k) * terms * base.size();
@@ -85,6 +86,10 @@ std::vector<double> solve(std::vector<double> h, std::vector<double> g) {
 }
 
 }  // namespace
+
+std::int64_t positions_at_once(std::size_t terms) {
+  return std::max<std::int64_t>(1, kBatch / static_cast<std::int64_t>(terms));
+}
 
 WeightFit fit_weights(const std::vector<double>& base, const std::vector<std::uint32_t>& next,
                       const Evidence& evidence, std::vector<double> start) {

@@ -13,6 +13,9 @@ struct WeightFit {
   double loss = 0;              ///< mean −log P(next), nats
 };
 
+/// Positions whose evidence is held at a time.
+[[nodiscard]] std::int64_t positions_at_once(std::size_t terms);
+
 /// logits_j = base_j + Σ_t weights_t · features_t,j at every position: the weights of largest mean
 /// log-likelihood of `next`, by damped Newton from `start` (the problem is concave). base: [vocab].
 [[nodiscard]] WeightFit fit_weights(const std::vector<double>& base, const std::vector<std::uint32_t>& next,

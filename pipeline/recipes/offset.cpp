@@ -279,8 +279,10 @@ class OffsetDesign {
 
   std::vector<float> embedding() {
     const std::int64_t d = s_.d_model;
-    const std::vector<double> usual =
-        normal(ctx_, s_.vocab, d, params_.seed, stream_of(recipes::Part::embedding, 0), params_.init_std);
+    std::vector<double> usual;
+    if (part_ == OffsetPart::unigram)
+      usual =
+          normal(ctx_, s_.vocab, d, params_.seed, stream_of(recipes::Part::embedding, 0), params_.init_std);
     std::vector<double> out(size(s_.vocab * d));
     for (std::int64_t i = 0; i < s_.vocab; ++i) {
       double* e = &out[size(i * d)];
@@ -314,10 +316,11 @@ class OffsetDesign {
 
   std::vector<float> head() {
     const std::int64_t d = s_.d_model;
-    std::vector<double> out(size(s_.vocab * d));
+    std::vector<double> out;
     const double rms = final_rms(), lowest = *std::min_element(bias().begin(), bias().end());
     if (part_ == OffsetPart::unigram)
       out = normal(ctx_, s_.vocab, d, params_.seed, stream_of(recipes::Part::head, 0), params_.init_std);
+    out.resize(size(s_.vocab * d));
     for (std::int64_t i = 0; i < s_.vocab; ++i) {
       double* u = &out[size(i * d)];
       u[at_.constant] = (i < f_.vocab ? bias()[size(i)] : lowest) * rms;

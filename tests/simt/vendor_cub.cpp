@@ -89,4 +89,6 @@ std::int64_t Vendor::sum_by_key(const std::uint64_t* keys, const std::uint64_t* 
   return runs;
 }
 
+Footprint Vendor::sort_pairs_scratch(std::int64_t) const { return {}; }
+
 }  // namespace aloft::cuda

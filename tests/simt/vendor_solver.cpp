@@ -107,4 +107,9 @@ void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, d
   });
 }
 
+// LAPACK's work is the host's own: the stand-ins take nothing of the device's memory.
+Footprint Vendor::eigh_scratch(std::int64_t, std::int64_t, bool) const { return {}; }
+Footprint Vendor::svd_scratch(std::int64_t, std::int64_t) const { return {}; }
+Footprint Vendor::qr_scratch(std::int64_t, std::int64_t) const { return {}; }
+
 }  // namespace aloft::cuda

@@ -21,4 +21,6 @@ void Vendor::spmm(std::int64_t rows, std::int64_t, std::int64_t, const std::int3
   });
 }
 
+Footprint Vendor::spmm_scratch(std::int64_t, std::int64_t, std::int64_t, std::int64_t) const { return {}; }
+
 }  // namespace aloft::cuda

@@ -57,17 +57,17 @@ class PlanCommand final : public Command {
     } else if (corpus.vocab == 0) {
       throw UsageError("--tokens needs --vocab-size");
     }
-    const ModelShape shape =
-        resolve_shape(model_.sizes, model.config, specialize(model.architecture, model.config), corpus.vocab);
+    const Architecture arch = specialize(model.architecture, model.config);
+    const ModelShape shape = resolve_shape(model_.sizes, model.config, arch, corpus.vocab);
     try {
-      const RunPlan plan = plan_run(config_, shape, corpus, backend);
+      const RunPlan plan = plan_run(config_, arch, shape, corpus, backend);
       print(plan, corpus);
       check_plan(plan, config_);
     } catch (const ResourceError&) {  // what it would take is the more worth knowing
       RunConfig unlimited = config_;
       unlimited.memory_bytes = 0;
       if (unlimited.device_bytes > 0) unlimited.device_bytes = std::numeric_limits<std::uint64_t>::max();
-      if (!printed_) print(plan_run(unlimited, shape, corpus, backend), corpus);
+      if (!printed_) print(plan_run(unlimited, arch, shape, corpus, backend), corpus);
       throw;
     }
   }

@@ -1,0 +1,51 @@
+#include <algorithm>
+
+#include "kernels/cuda/linear_ops.hpp"
+#include "kernels/cuda/sparse_product.hpp"
+
+// What the calls allocate, in one place. The library's own workspaces are asked for (Vendor).
+
+namespace aloft::cuda {
+
+// Sort keys before and after, and what the sort itself needs; positive_pmi and to_real take less.
+Footprint CudaLinearOps::sparse_scratch(std::int64_t cols, std::int64_t nnz) const {
+  const auto entries = static_cast<std::uint64_t>(nnz), ids = static_cast<std::uint64_t>(cols + 1);
+  return on_device((2 * entries + 1 + 3 * ids) * sizeof(std::uint64_t)) + vendor_.sort_pairs_scratch(nnz);
+}
+
+// A stripe spelled out, or narrow offsets.
+Footprint CudaLinearOps::spmm_scratch(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
+                                      std::int64_t k) const {
+  const ProductLimits limits;
+  Footprint out = on_device(static_cast<std::uint64_t>(rows + 1) * sizeof(std::int32_t)) +
+                  vendor_.spmm_scratch(rows, cols, std::min(nnz, limits.call_nnz), k);
+  if (static_cast<double>(nnz) >= limits.dense_fill * static_cast<double>(rows) * static_cast<double>(cols))
+    out.device = std::max(
+        out.device, std::min(matrix_bytes(rows, cols), static_cast<std::uint64_t>(limits.stripe_bytes)));
+  return out;
+}
+
+Footprint CudaLinearOps::orthonormalize_scratch(std::int64_t m, std::int64_t k, std::int64_t batch) const {
+  return on_device(matrix_bytes(m + 1, k, batch)) + vendor_.qr_scratch(m, k);
+}
+
+Footprint CudaLinearOps::eigh_scratch(std::int64_t n, std::int64_t batch) const {
+  return on_device(matrix_bytes(n, n, batch)) + vendor_.eigh_scratch(n, batch, false);
+}
+
+// A copy, and where it is tall its transpose.
+Footprint CudaLinearOps::svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch) const {
+  const Footprint copies = on_device(matrix_bytes(m, n, batch)),
+                  work = copies + vendor_.svd_scratch(std::min(m, n), std::max(m, n));
+  return m <= n ? work : on_device(std::max(2 * copies.device, work.device)) + on_host(work.host);
+}
+
+// The complex matrix, and with the library's workspace gone the planes.
+Footprint CudaLinearOps::skew_spectrum_scratch(std::int64_t n, std::int64_t batch) const {
+  const Footprint eigh = vendor_.eigh_scratch(n, batch, true), qr = vendor_.qr_scratch(n, n / 2 * 2);
+  return {
+      matrix_bytes(n, 2 * n + 1, batch) + std::max(eigh.device, matrix_bytes(n + 1, n, batch) + qr.device),
+      std::max(eigh.host, qr.host)};
+}
+
+}  // namespace aloft::cuda
