@@ -8,6 +8,7 @@
 #include <fstream>
 
 namespace aloft {
+
 std::uint64_t device_budget(const Device& device, std::uint64_t asked) {
   const DeviceMemory memory = device.memory();
   if (memory.total == 0) return 0;
