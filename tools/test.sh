@@ -14,6 +14,7 @@ case "${1:-}" in
 esac
 jobs=$(nproc)
 shards=$((2 * jobs)) # more than run at a time, so that a long one does not end alone
+export OMP_WAIT_POLICY=passive # workers of one program would spin where those of another could run
 passed=0 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
