@@ -20,7 +20,7 @@ namespace {
 
 constexpr int kPollMilliseconds = 100;  // how soon a waiting read notices an interrupt or a cancellation
 
-[[noreturn]] void fail(const std::string& name, const char* doing) {
+[[noreturn]] void cannot(const std::string& name, const char* doing) {
   throw InputError(fmt::format("{}: cannot {}: {}", name, doing, std::strerror(errno)));
 }
 
@@ -28,7 +28,7 @@ std::shared_ptr<Descriptor> open_for_reading(const std::string& path) {
   for (;;) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd >= 0) return std::make_shared<Descriptor>(fd);
-    if (errno != EINTR) fail(path, "open");
+    if (errno != EINTR) cannot(path, "open");
     check_interrupt();  // a FIFO without a writer
   }
 }
@@ -51,11 +51,11 @@ std::size_t InputStream::read_some(char* out, std::size_t bytes) {
       pollfd ready{file_->get(), POLLIN, 0};
       const int events = ::poll(&ready, 1, kPollMilliseconds);
       if (events == 0 || (events < 0 && errno == EINTR)) continue;
-      if (events < 0) fail(name_, "wait for data");
+      if (events < 0) cannot(name_, "wait for data");
       n = ::read(file_->get(), out, bytes);
     }
     if (n >= 0) return static_cast<std::size_t>(n);
-    if (errno != EINTR && errno != EAGAIN) fail(name_, "read");
+    if (errno != EINTR && errno != EAGAIN) cannot(name_, "read");
   }
 }
 
@@ -88,11 +88,11 @@ InputFile::InputFile(const std::string& path) : path_(path), name_(path == "-" ?
       throw UsageError(
           "stdin is a terminal: pipe the corpus in (zstd -dc corpus.zst | aloft ...) or name a file");
     const int fd = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0) fail(name_, "read");
+    if (fd < 0) cannot(name_, "read");
     file_ = std::make_shared<Descriptor>(fd);
-    if (::fstat(fd, &info) != 0) fail(name_, "read");
+    if (::fstat(fd, &info) != 0) cannot(name_, "read");
   } else if (::stat(path.c_str(), &info) != 0) {
-    fail(name_, "open");
+    cannot(name_, "open");
   }
   if (S_ISDIR(info.st_mode)) throw InputError(name_ + ": is a folder; name the files in it");
   seekable_ = S_ISREG(info.st_mode);

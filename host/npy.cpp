@@ -20,9 +20,9 @@ static_assert(std::endian::native == std::endian::little,
 constexpr std::string_view kMagic("\x93NUMPY", 6);
 
 /// The Python dictionary literal of the header: three known keys, each once.
-class HeaderParser {
+class NpyHeaderParser {
  public:
-  HeaderParser(std::string_view text, const std::string& name) : text_(text), name_(name) {}
+  NpyHeaderParser(std::string_view text, const std::string& name) : text_(text), name_(name) {}
 
   void parse(NpyHeader& out) {
     bool dtype = false, order = false, shape = false;
@@ -167,7 +167,7 @@ NpyHeader parse_npy_header(std::string_view head, const std::string& name, std::
   out.data_offset = begin + std::uint64_t{length};
   if (out.data_offset > head.size())
     throw InputError(fmt::format("{}: .npy header of {} bytes is cut off or too long", name, length));
-  HeaderParser(head.substr(begin, length), name).parse(out);
+  NpyHeaderParser(head.substr(begin, length), name).parse(out);
   parse_dtype(out, name);
   const auto bytes = data_bytes(out);
   if (!bytes) throw InputError(fmt::format("{}: .npy shape {} overflows", name, out.shape_text()));

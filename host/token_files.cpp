@@ -18,7 +18,7 @@
 namespace aloft {
 namespace {
 
-constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
+constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 constexpr std::size_t kLlmcHeaderBytes = std::size_t{256} * 4;
 constexpr std::uint32_t kLlmcMagic16 = 20240520, kLlmcMagic32 = 20240801, kLlmcMagicEvaluation = 20240522;
 
@@ -82,7 +82,7 @@ class TokenFilePass final : public FilePass {
         format_(format),
         vocab_(static_cast<std::uint64_t>(spec.vocab_size)),
         separator_(spec.doc_sep_id ? static_cast<TokenId>(*spec.doc_sep_id) : kDocumentBreak),
-        block_(kBlockBytes) {}
+        block_(kReadBytes) {}
 
  private:
   void begin(InputStream& stream, std::size_t file) override {
@@ -91,7 +91,7 @@ class TokenFilePass final : public FilePass {
     position_ = 0;
     for (std::uint64_t skipped = 0; skipped < layout_.offset;) {
       const auto want =
-          static_cast<std::size_t>(std::min<std::uint64_t>(kBlockBytes, layout_.offset - skipped));
+          static_cast<std::size_t>(std::min<std::uint64_t>(kReadBytes, layout_.offset - skipped));
       if (stream.read(std::span(block_).first(want)) != want)
         throw InputError(stream.name() + ": ends within its header");
       skipped += want;

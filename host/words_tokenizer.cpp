@@ -16,7 +16,7 @@
 namespace aloft {
 namespace {
 
-constexpr std::uint64_t kBytesPerToken = 4;  // of English text, for estimates
+constexpr std::uint64_t kTextBytesPerToken = 4;  // of English text, for estimates
 
 /// White space as Python's str.isspace() has it: bidirectional type WS, B or S, or category Zs.
 bool is_space(char32_t c) {
@@ -146,7 +146,7 @@ std::unique_ptr<Corpus> open_words(InputFiles files, const CorpusSpec& spec, Pro
     if (spec.vocab_size != 0 && spec.vocab_size != vocabulary->size())
       throw UsageError(fmt::format("--vocab-size is {}, but {} holds {} tokens: leave one of the two out",
                                    spec.vocab_size, spec.vocabulary, vocabulary->size()));
-    const std::uint64_t expected = total_bytes(files) / kBytesPerToken;
+    const std::uint64_t expected = total_bytes(files) / kTextBytesPerToken;
     return std::make_unique<WordsCorpus>(std::move(files), std::move(vocabulary), spec.invalid_utf8, expected,
                                          block_bytes);
   }

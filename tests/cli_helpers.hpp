@@ -24,6 +24,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/paths.hpp"
+
 // What the tests of the compiled program share: running it, folders, a corpus, token files. They see the
 // program as a user does, through its command line only.
 
@@ -72,7 +74,7 @@ inline std::string content(const fs::path& path) {
 
 inline std::string program_path() {
   const char* other = std::getenv("ALOFT_PROGRAM");
-  return other != nullptr ? other : ALOFT_PROGRAM;
+  return other != nullptr ? other : built_program();
 }
 
 struct Outcome {

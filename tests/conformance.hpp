@@ -29,6 +29,10 @@ inline Dense random_dense(std::int64_t rows, std::int64_t cols, unsigned seed) {
   return out;
 }
 
+inline double distance_from_identity(const Dense& gram) {
+  return (gram - Dense::Identity(gram.rows(), gram.cols())).norm();
+}
+
 /// A sparse matrix on the host. Every seventh row is empty; columns follow a skewed law, as words do.
 template <class T>
 struct HostCsr {

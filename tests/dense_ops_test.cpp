@@ -1,4 +1,3 @@
-#include <Eigen/QR>
 #include <algorithm>
 #include <tuple>
 
@@ -114,10 +113,6 @@ TEST_P(DenseOps, ScaleMultipliesRowsAndColumns) {
 
 // ---- orthonormalize
 // ------------------------------------------------------------------------------------------------
-
-double distance_from_identity(const Dense& gram) {
-  return (gram - Dense::Identity(gram.rows(), gram.cols())).norm();
-}
 
 TEST_P(DenseOps, OrthonormalizeIsTheQrFactorWithPositiveDiagonal) {
   for (const auto& [m, k] : {std::pair{1, 1},

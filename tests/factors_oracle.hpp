@@ -1,8 +1,9 @@
 #pragma once
-#include <Eigen/Dense>
+#include <Eigen/Core>
 #include <cmath>
 #include <vector>
 
+#include "tests/decompositions.hpp"
 #include "tests/offset_helpers.hpp"
 
 // The two estimators of the offset recipe written down as formulas on dense V×V matrices, straight from the
@@ -62,8 +63,8 @@ inline OracleModel oracle_discriminant(const OracleStatistics& s, std::int64_t d
   for (Eigen::Index a = 0; a < s.vocab; ++a)
     for (Eigen::Index b = 0; b < s.vocab; ++b)
       if (j(a, b) > 0) pmi(a, b) = std::max(0.0, std::log(j(a, b) * j.sum() / (rows(a) * cols(b))));
-  const Eigen::BDCSVD<Dense> svd(pmi, Eigen::ComputeThinU);
-  Dense x = svd.matrixU().leftCols(d_s) * svd.singularValues().head(d_s).cwiseSqrt().asDiagonal();
+  const oracle::Svd svd = oracle::svd(pmi);
+  Dense x = svd.u.leftCols(d_s) * svd.values.head(d_s).cwiseSqrt().asDiagonal();
   x = (x.rowwise() - (s.p.transpose() * x).eval().row(0)).eval();
   x = x.rowwise().normalized().eval();
 
@@ -73,9 +74,8 @@ inline OracleModel oracle_discriminant(const OracleStatistics& s, std::int64_t d
   for (Eigen::Index a = 0; a < lags; ++a)
     mu.middleRows(a * d_s, d_s) = (s.j[static_cast<std::size_t>(a)].transpose() * x).transpose() *
                                   (s.count.array() + kappa).inverse().matrix().asDiagonal();
-  Dense w = (c + ridge * c.trace() / static_cast<double>(width) * Dense::Identity(width, width))
-                .partialPivLu()
-                .solve(mu);
+  Dense w =
+      oracle::solve(c + ridge * c.trace() / static_cast<double>(width) * Dense::Identity(width, width), mu);
   OracleModel out;
   out.bias = s.p.array().log() - alpha / 2 * (mu.array() * w.array()).colwise().sum().transpose();
   out.bias.array() -= out.bias.dot(s.p);
@@ -84,18 +84,16 @@ inline OracleModel oracle_discriminant(const OracleStatistics& s, std::int64_t d
   // The best approximation of rank d_o where inputs are whitened by their covariance and classes count by √p.
   const Dense c0 = c.topLeftCorner(d_s, d_s);
   const Dense chol =
-      Eigen::LLT<Dense>(c0 + 1e-4 * c0.trace() / static_cast<double>(d_s) * Dense::Identity(d_s, d_s))
-          .matrixU();
+      oracle::upper_cholesky(c0 + 1e-4 * c0.trace() / static_cast<double>(d_s) * Dense::Identity(d_s, d_s));
   Dense white(width, s.vocab);
   for (Eigen::Index a = 0; a < lags; ++a)
     white.middleRows(a * d_s, d_s) = chol * w.middleRows(a * d_s, d_s) * s.p.cwiseSqrt().asDiagonal();
-  const Eigen::BDCSVD<Dense> best(white, Eigen::ComputeThinU | Eigen::ComputeThinV);
-  const Eigen::Index rank = std::min<Eigen::Index>(d_o, best.singularValues().size());
-  const Dense reduced = best.matrixU().leftCols(rank) * best.singularValues().head(rank).asDiagonal() *
-                        best.matrixV().leftCols(rank).transpose();
+  const oracle::Svd best = oracle::svd(white);
+  const Eigen::Index rank = std::min<Eigen::Index>(d_o, best.values.size());
+  const Dense reduced =
+      best.u.leftCols(rank) * best.values.head(rank).asDiagonal() * best.v.leftCols(rank).transpose();
   for (Eigen::Index a = 0; a < lags; ++a)
-    out.maps.emplace_back(alpha * x *
-                          chol.triangularView<Eigen::Upper>().solve(reduced.middleRows(a * d_s, d_s)) *
+    out.maps.emplace_back(alpha * x * oracle::solve(chol, reduced.middleRows(a * d_s, d_s)) *
                           s.p.cwiseSqrt().cwiseInverse().asDiagonal());
   return out;
 }
@@ -118,16 +116,16 @@ inline OracleModel oracle_tucker(const OracleStatistics& s, std::int64_t d_s, st
     right += mix * mix * x.transpose() * x;
     m.push_back(std::move(ratio));
   }
-  const Eigen::SelfAdjointEigenSolver<Dense> rows(left), cols(right);
-  Dense x = root.cwiseInverse().asDiagonal() * rows.eigenvectors().rightCols(d_s) *
-            rows.eigenvalues().tail(d_s).cwiseMax(0).cwiseSqrt().asDiagonal();
+  const oracle::Eigh rows = oracle::eigh(left), cols = oracle::eigh(right);
+  Dense x = root.cwiseInverse().asDiagonal() * rows.vectors.rightCols(d_s) *
+            rows.values.tail(d_s).cwiseMax(0).cwiseSqrt().asDiagonal();
   x = x.rowwise().normalized().eval();
-  const Dense u = root.cwiseInverse().asDiagonal() * cols.eigenvectors().rightCols(d_o);
+  const Dense u = root.cwiseInverse().asDiagonal() * cols.vectors.rightCols(d_o);
   const Dense gram = x.transpose() * s.p.asDiagonal() * x;
   const Dense ridged = gram + 1e-5 * gram.trace() / static_cast<double>(d_s) * Dense::Identity(d_s, d_s);
   OracleModel out;
   for (std::size_t n = 0; n < m.size(); ++n) {
-    const Dense core = ridged.ldlt().solve(x.transpose() * s.p.asDiagonal() * m[n] * s.p.asDiagonal() * u);
+    const Dense core = oracle::solve(ridged, x.transpose() * s.p.asDiagonal() * m[n] * s.p.asDiagonal() * u);
     out.maps.emplace_back(weights[n] * x * core * u.transpose());
   }
   out.bias = s.p.array().log();

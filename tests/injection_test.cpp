@@ -1,11 +1,12 @@
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
+#include <Eigen/Core>
 #include <cmath>
 #include <random>
 
 #include "host/error.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/decompositions.hpp"
 #include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"
 
@@ -52,7 +53,7 @@ Targets make_targets(Device& device, std::int64_t layers, std::int64_t d) {
   std::vector<double> left, right;
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     const Rows g = Rows::NullaryExpr(d, d, [&] { return gauss(random); });
-    const Rows q = Eigen::HouseholderQR<Rows>(g).householderQ() * Rows::Identity(d, d);
+    const Rows q = oracle::orthogonal_factor(g);
     t.left.emplace_back(q.topRows(m));
     t.right.emplace_back(q.middleRows(m, m));
     t.sigma.emplace_back();
@@ -115,7 +116,7 @@ TEST_P(Injection, TheKernelIsExactlyTheTargetWhereItFits) {
         EXPECT_LT((m - target).norm(), 1e-6 * target.norm());
         const Rows antisymmetric = (m - m.transpose()) / 2;
         EXPECT_LT((antisymmetric - target).norm(), 1e-6 * target.norm());
-        const auto sigma = Eigen::JacobiSVD<Rows>(antisymmetric).singularValues();
+        const Eigen::VectorXd sigma = oracle::singular_values(antisymmetric);
         EXPECT_NEAR(participation({sigma.data(), sigma.data() + sigma.size()}), 2 * participation(t.sigma[l]),
                     1e-4);
       }

@@ -6,6 +6,8 @@
 #include <sstream>
 #include <string>
 
+#include "tests/paths.hpp"
+
 // The kernels that the product's source defines, so that no kernel can be without a test: the table in
 // README.md must name each, and the SIMT run must launch each.
 
@@ -21,7 +23,7 @@ inline std::string text_of(const std::filesystem::path& path) {
 /// Name of each `__global__` function in kernels/cuda/*.cu -> its file's name.
 inline std::map<std::string, std::string> kernels_in_source() {
   std::map<std::string, std::string> out;
-  const auto folder = std::filesystem::path(ALOFT_SOURCE_DIR) / "kernels/cuda";
+  const auto folder = std::filesystem::path(source_folder()) / "kernels/cuda";
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const auto extension = entry.path().extension();
     if (extension != ".cu" && extension != ".cuh") continue;

@@ -15,7 +15,7 @@ struct Row {
 
 std::map<std::string, Row> rows() {
   std::map<std::string, Row> out;
-  std::istringstream in(text_of(std::filesystem::path(ALOFT_SOURCE_DIR) / "tests/README.md"));
+  std::istringstream in(text_of(std::filesystem::path(source_folder()) / "tests/README.md"));
   for (std::string line; std::getline(in, line);) {
     if (line.rfind("| `", 0) != 0) continue;
     const std::size_t name_end = line.find('`', 3);
@@ -31,7 +31,7 @@ std::map<std::string, Row> rows() {
 std::string all_tests() {
   std::string out;
   for (const auto& entry :
-       std::filesystem::recursive_directory_iterator(std::filesystem::path(ALOFT_SOURCE_DIR) / "tests"))
+       std::filesystem::recursive_directory_iterator(std::filesystem::path(source_folder()) / "tests"))
     if (entry.path().extension() == ".cpp") out += text_of(entry.path());
   return out;
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/paths.hpp"
+
 // tools -> pipeline -> kernels -> host: includes only ever point this way, and pipeline/ knows nothing of
 // CUDA.
 
@@ -17,7 +19,7 @@ const std::vector<std::string> kRooms{"host", "kernels", "pipeline", "tools"};  
 
 std::vector<fs::path> sources(const std::string& room) {
   std::vector<fs::path> out;
-  for (const auto& entry : fs::recursive_directory_iterator(fs::path(ALOFT_SOURCE_DIR) / room)) {
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(aloft::source_folder()) / room)) {
     const auto ext = entry.path().extension();
     if (ext == ".cpp" || ext == ".hpp" || ext == ".cu" || ext == ".cuh") out.push_back(entry.path());
   }

@@ -2,9 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
+#include <Eigen/Core>
 
 #include "tests/conformance.hpp"
+#include "tests/decompositions.hpp"
 #include "tests/per_backend.hpp"
 #include "tests/stage_helpers.hpp"
 
@@ -52,8 +53,7 @@ TEST_P(InductionFit, TheCodeIsWhiteAndReadsTheStrongestDirections) {
   const Dense code = dense_of(m.code, 4, kSource);
   const Dense covariance = code * gram * code.transpose();
   EXPECT_LT((covariance - Dense::Identity(4, 4) / 4).norm(), 1e-10);
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> eigen(gram);
-  const Eigen::MatrixXd top = eigen.eigenvectors().rightCols(4);
+  const Dense top = oracle::eigh(gram).vectors.rightCols(4);
   EXPECT_NEAR((code * top).norm(), code.norm(), 1e-10 * code.norm());
 }
 
@@ -61,7 +61,7 @@ TEST_P(InductionFit, TheMapIsTheRegressionOfTargetOnSource) {
   const Matching m = fit_matching(b.ctx, f, 2, 100);
   ASSERT_EQ(m.rank, kSource);
   const Dense map = dense_of(m.value, m.rank, kSource).transpose() * dense_of(m.output, m.rank, kTarget);
-  Dense wanted = gram.ldlt().solve(Dense(source.transpose() * p.asDiagonal() * target));
+  Dense wanted = oracle::solve(gram, source.transpose() * p.asDiagonal() * target);
   const double own = (source * wanted).cwiseProduct(target).rowwise().sum().dot(p);
   wanted /= own;
   EXPECT_LT((map - wanted).norm(), 1e-9 * wanted.norm());

@@ -1,7 +1,8 @@
 #include <cmath>
 
 #include "host/error.hpp"
-#include "tests/decomposition_helpers.hpp"
+#include "tests/conformance.hpp"
+#include "tests/decompositions.hpp"
 
 namespace aloft {
 namespace {
@@ -29,7 +30,7 @@ class SkewSpectrum : public LinearConformance {
       const Dense& a = items[std::size_t(b)];
       Eigen::VectorXd all = Eigen::VectorXd::Zero(n);
       if (known.empty())
-        all = singular_values(a);
+        all = oracle::singular_values(a);
       else
         for (std::size_t k = 0; k < known[std::size_t(b)].size(); ++k)
           all(std::int64_t(2 * k)) = all(std::int64_t(2 * k + 1)) = known[std::size_t(b)][k];
@@ -58,7 +59,7 @@ class SkewSpectrum : public LinearConformance {
       const auto i = std::int64_t(2 * k);
       t(i, i + 1) = sigma[k], t(i + 1, i) = -sigma[k];
     }
-    const Dense q = random_orthogonal(n, seed);
+    const Dense q = oracle::orthogonal_factor(random_dense(n, n, seed));
     return antisymmetric(q * t * q.transpose());
   }
 };

@@ -1,8 +1,9 @@
 #include "kernels/spectral_measures.hpp"
+#include "tests/decompositions.hpp"
 
 #include <gtest/gtest.h>
 
-#include <Eigen/Dense>
+#include <Eigen/Core>
 #include <cmath>
 #include <random>
 
@@ -43,7 +44,7 @@ TEST(SpectralMeasures, PairsDoubleTheParticipationRatio) {
     Eigen::MatrixXd a(d, d);
     for (std::int64_t i = 0; i < d * d; ++i) a.data()[i] = uniform(random);
     const Eigen::MatrixXd skew = (a - a.transpose()) / 2;
-    const Eigen::VectorXd sigma = skew.jacobiSvd().singularValues();
+    const Eigen::VectorXd sigma = oracle::singular_values(skew);
     std::vector<double> planes;
     for (std::int64_t k = 0; k < d / 2; ++k) planes.push_back(sigma[2 * k]);
     const auto full = paired(planes, d);
@@ -72,14 +73,14 @@ TEST(SpectralMeasures, SubspaceOverlapFromPrincipalAngles) {
   const auto basis = [&] {
     Eigen::MatrixXd g(n, k);
     for (std::int64_t i = 0; i < n * k; ++i) g.data()[i] = normal(random);
-    return Eigen::MatrixXd(g.jacobiSvd(Eigen::ComputeThinU).matrixU());  // column-major = rows of [k, n]
+    return Eigen::MatrixXd(oracle::svd(g).u);  // column-major = rows of [k, n]
   };
   const Eigen::MatrixXd a = basis(), b = basis();
-  const Eigen::VectorXd cosines = (a.transpose() * b).jacobiSvd().singularValues();
+  const Eigen::VectorXd cosines = oracle::singular_values(a.transpose() * b);
   const auto flat = [&](const Eigen::MatrixXd& m) { return std::vector<double>(m.data(), m.data() + n * k); };
   EXPECT_NEAR(subspace_overlap(flat(a), flat(b), k, n), cosines.squaredNorm() / k, 1e-13);
   const Eigen::MatrixXd g = Eigen::MatrixXd::Random(k, k);
-  const Eigen::MatrixXd rotated = a * g.jacobiSvd(Eigen::ComputeFullU).matrixU();
+  const Eigen::MatrixXd rotated = a * oracle::svd(g).u;
   EXPECT_NEAR(subspace_overlap(flat(a), flat(rotated), k, n), 1, 1e-13);  // blind to the basis
 }
 

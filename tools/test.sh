@@ -1,56 +1,127 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test: C++ (release and, under ASan and UBSan, debug), the CUDA backend
 # executed without a GPU (tests/README.md; the same two builds, and one with a race checker), and Python (the emitted files
-# loaded into the real libraries). Ends with "N passed, N failed".
+# loaded into the real libraries). Ends with the seconds of every step and "N passed, N failed".
 #   tools/test.sh              everything
 #   tools/test.sh --quick      release C++ tests only
+#   tools/test.sh --thorough   everything, and the kernels under many more schedules
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick=false
-[ "${1:-}" = --quick ] && quick=true
+case "${1:-}" in
+  "" | --quick | --thorough) mode=${1:-} ;;
+  *) echo "test: unknown argument $1: give --quick, --thorough or nothing" >&2; exit 2 ;;
+esac
+jobs=$(nproc)
+shards=$((2 * jobs)) # more than run at a time, so that a long one does not end alone
+export OMP_WAIT_POLICY=passive # workers of one program would spin where those of another could run
+passed=0 failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 # What drives kernels and the CUDA host code directly; the stages above them run once.
 kernel_suites='*Ops*/cuda:*Count*/cuda:*CsrAdd*/cuda:*SkewSpectrum*/cuda:*FillNormal*/cuda:*ChunkFeed*/cuda:Cuda*:Simt*:*/Simt*'
+# A schedule that no earlier commit has been tested with, and the same again for this one.
+commit_seed=$((16#$(git rev-parse --short=7 HEAD 2>/dev/null | head -c 7 || echo 2)))
 
-tools/install_dependencies.sh --tests
-tools/cuda_headers.sh
-passed=0 failed=0
-log=$(mktemp) report=$(mktemp)
-trap 'rm -f "$log" "$report"' EXIT
+# ---- the time of each step: in all, and of all processors together
 
-# Runs a GoogleTest program and adds its results to the totals. They come from its JSON report; a program that dies before
-# writing one, or fails beside its tests (a leak, say), counts as one failure.
-run_gtest() { # name, program, arguments
-  echo "== $1"
-  local status=0 ok=0 bad=0
-  rm -f "$report"
-  "$2" "${@:3}" --gtest_brief=1 "--gtest_output=json:$report" 2>&1 || status=$?
-  if [ -s "$report" ]; then
-    read -r ok bad < <(/usr/bin/python3 - "$report" <<'PYTHON'
-import json, sys
-tests = [t for suite in json.load(open(sys.argv[1]))["testsuites"] for t in suite["testsuite"]]
-bad = sum("failures" in t for t in tests)
-print(sum(t["result"] == "COMPLETED" for t in tests) - bad, bad)
-PYTHON
-    )
+times_of_steps='' step_name=''
+step() { # name; ends the step before it
+  local now=${EPOCHREALTIME/[.,]/} cpu
+  times >"$work/times"
+  cpu=$(awk '{for (i = 1; i <= 2; i++) {split($i, t, /[ms]/); s += 60 * t[1] + t[2]}} END {print s}' "$work/times")
+  if [ -n "$step_name" ]; then
+    times_of_steps+=$(awk -v "n=$step_name" -v "s=$(((now - step_start) / 100000))" -v "c=$cpu" -v "b=$step_cpu" \
+      'BEGIN {printf "%8.1f %8.1f  %s", s / 10, c - b, n}')$'\n'
   fi
-  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-  echo "$1: $ok passed, $bad failed (exit status $status)"
+  step_name=$1 step_start=$now step_cpu=$cpu
+  if [ -n "$1" ]; then echo "== $1"; fi
+}
+
+# ---- GoogleTest programs
+
+# Runs a program in shards, some at a time, and adds its results to the totals. They come from the shards' JSON reports; a
+# shard that dies before writing one, or fails beside its tests (a leak, say), counts as one failure.
+run_gtest() { # name, program, arguments
+  step "$1"
+  rm -rf "$work/shards"
+  mkdir "$work/shards"
+  export GTEST_TOTAL_SHARDS=$shards SIMT_COVERAGE=$work/shards/coverage
+  seq 0 $((shards - 1)) | xargs -P "$jobs" -I{} bash -c '
+    status=0
+    GTEST_SHARD_INDEX={} "${@:2}" --gtest_brief=1 "--gtest_output=json:$1/{}.json" >"$1/{}.log" 2>&1 || status=$?
+    echo $status >"$1/{}.status"' shard "$work/shards" "${@:2}"
+  unset GTEST_TOTAL_SHARDS SIMT_COVERAGE
+  cat "$work"/shards/*.log
+  local ok bad
+  read -r ok bad < <(/usr/bin/python3 - "$work/shards" "$shards" <<'PYTHON'
+import json, pathlib, sys
+folder, shards = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+ok = bad = 0
+for shard in range(shards):
+    status, report = folder / f"{shard}.status", folder / f"{shard}.json"
+    text = report.read_text() if report.exists() else ""
+    tests = [t for suite in json.loads(text or '{"testsuites": []}')["testsuites"] for t in suite["testsuite"]]
+    wrong = sum("failures" in t for t in tests)
+    ok += sum(t["result"] == "COMPLETED" for t in tests) - wrong
+    bad += wrong or (not status.exists() or status.read_text().strip() != "0")
+print(ok, bad)
+PYTHON
+  )
+  echo "$1: $ok passed, $bad failed"
   passed=$((passed + ok)) failed=$((failed + bad))
 }
 
+# ---- Python tests
+
+# Debian's torch belongs to the system's Python, so the environment is made with that one.
+make_environment() {
+  cmp -s tests/python/requirements.txt .venv/requirements.txt && return
+  /usr/bin/python3 -m venv --system-site-packages .venv
+  .venv/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+  cp tests/python/requirements.txt .venv/
+}
+
+run_pytest() {
+  step "Python tests"
+  local status=0 summary ok bad broken
+  ALOFT_PROGRAM="$PWD/build/release/aloft" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 \
+    .venv/bin/python -m pytest -q -n "$jobs" --dist loadfile tests/python 2>&1 | tee "$work/pytest" || status=$?
+  summary=$(grep -E '^[0-9]+ (passed|failed|error)|^=+ .*(passed|failed|error)' "$work/pytest" | tail -n 1 || true)
+  count() { sed -n "s/.*\b\([0-9]\+\) $1.*/\1/p" <<<"$summary"; }
+  ok=$(count passed) bad=$(count failed) broken=$(count error)
+  if [ "$status" -ne 0 ] && [ -z "$bad$broken" ]; then broken=1; fi
+  passed=$((passed + ${ok:-0})) failed=$((failed + ${bad:-0} + ${broken:-0}))
+}
+
+# ---- all of it
+
+step "packages"
+tools/install_dependencies.sh --tests
+tools/cuda_headers.sh
+if [ "$mode" != --quick ]; then
+  make_environment >"$work/environment" 2>&1 & # mostly waits for the network
+  environment=$!
+fi
+
+step "build, release"
 cmake --preset release -DALOFT_TESTS=ON -DALOFT_SIMT=ON >/dev/null
 cmake --build --preset release
 run_gtest "C++ tests, release" build/release/tests/aloft_tests
 run_gtest "CUDA backend on the CPU" build/release/tests/simt/aloft_simt_tests
 
-if ! $quick; then
-  SIMT_SEED=2 SIMT_SEEDS=3 run_gtest "CUDA kernels, further schedules" build/release/tests/simt/aloft_simt_tests \
+if [ "$mode" != --quick ]; then
+  SIMT_SEED=$commit_seed run_gtest "CUDA kernels, this commit's schedule" build/release/tests/simt/aloft_simt_tests \
     "--gtest_filter=$kernel_suites"
+  if [ "$mode" = --thorough ]; then
+    SIMT_SEED=2 SIMT_SEEDS=8 run_gtest "CUDA kernels, further schedules" build/release/tests/simt/aloft_simt_tests \
+      "--gtest_filter=$kernel_suites"
+  fi
   SIMT_SEED=5 run_gtest "CUDA kernels, race checker" build/release/tests/simt/aloft_simt_race_tests \
     "--gtest_filter=$kernel_suites"
 
+  step "build, ASan and UBSan"
   cmake --preset debug -DALOFT_SIMT=ON >/dev/null
   cmake --build --preset debug
   export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
@@ -59,22 +130,12 @@ if ! $quick; then
     "--gtest_filter=$kernel_suites"
   unset UBSAN_OPTIONS ASAN_OPTIONS
 
-  # Debian's torch belongs to the system's Python, so the environment is made with that one.
-  if [ ! -x .venv/bin/pytest ] || ! .venv/bin/pip freeze 2>/dev/null | grep -qF "$(grep -m1 '^transformers' tests/python/requirements.txt)"; then
-    /usr/bin/python3 -m venv --system-site-packages .venv
-    .venv/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
-  fi
-  echo "== Python tests"
-  status=0
-  ALOFT_PROGRAM="$PWD/build/release/aloft" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 \
-    .venv/bin/python -m pytest -q tests/python 2>&1 | tee "$log" || status=$?
-  summary=$(grep -E '^[0-9]+ (passed|failed|error)|^=+ .*(passed|failed|error)' "$log" | tail -n 1)
-  count() { sed -n "s/.*\b\([0-9]\+\) $1.*/\1/p" <<<"$summary"; }
-  ok=$(count passed) bad=$(count failed) broken=$(count error)
-  if [ "$status" -ne 0 ] && [ -z "$bad$broken" ]; then broken=1; fi
-  passed=$((passed + ${ok:-0})) failed=$((failed + ${bad:-0} + ${broken:-0}))
+  step "Python environment"
+  wait "$environment" || { cat "$work/environment"; exit 1; }
+  run_pytest
 fi
 
-echo
+step ''
+printf '\n%8s %8s  step\n%s%8s\n' seconds CPU "$times_of_steps" "$SECONDS in all"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -8,8 +8,8 @@
 namespace aloft {
 namespace {
 
-constexpr std::uint64_t kBlock = 64;      // own tokens of a block
-constexpr std::size_t kMostBlocks = 512;  // 32768 tokens in all
+constexpr std::uint64_t kSliceBlock = 64;  // own tokens of a block
+constexpr std::size_t kMostBlocks = 512;   // 32768 tokens in all
 
 /// The places of `h` from which `reach` tokens on there is no document break, [first, last) relative to each
 /// block's own tokens: called with the iterator of the first of the reach + 1 tokens.
@@ -87,7 +87,7 @@ std::size_t HoldoutSource::read(std::span<TokenId> out) {
     if (seen_ > 0 && seen_ % distance_ == 0) begin_block();
     const std::size_t piece = std::min<std::uint64_t>(n - at, distance_ - seen_ % distance_);
     const auto tokens = out.subspan(at, piece);
-    const std::uint64_t end = blocks_.empty() ? 0 : blocks_.back().begin + kBlock + context_;
+    const std::uint64_t end = blocks_.empty() ? 0 : blocks_.back().begin + kSliceBlock + context_;
     if (seen_ < end) {
       const auto take = tokens.first(std::min<std::uint64_t>(piece, end - seen_));
       blocks_.back().ids.insert(blocks_.back().ids.end(), take.begin(), take.end());
@@ -105,7 +105,7 @@ std::size_t HoldoutSource::read(std::span<TokenId> out) {
 Holdout HoldoutSource::take() {
   Holdout out;
   for (const Block& b : blocks_) {
-    const auto own = std::min<std::int64_t>(static_cast<std::int64_t>(b.ids.size()) - b.before, kBlock);
+    const auto own = std::min<std::int64_t>(static_cast<std::int64_t>(b.ids.size()) - b.before, kSliceBlock);
     if (own <= 0) continue;
     out.blocks.push_back({static_cast<std::int64_t>(out.ids.size()), b.before, own,
                           static_cast<std::int64_t>(b.ids.size()) - b.before - own});

@@ -11,7 +11,7 @@ namespace aloft {
 namespace {
 
 using A = Architecture;
-constexpr std::int32_t kMostLags = 8;
+constexpr std::int32_t kMostLagsPlaced = 8;
 constexpr std::int64_t kFewestMatching = 4;      // numbers by which induction tells tokens apart
 constexpr double kEnoughMass = 0.97;             // on the offset, of a table's pattern
 constexpr std::int64_t kTableContext = 2048;     // longer tables get the frequencies of this length
@@ -103,7 +103,7 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
                          std::int64_t corpus_vocab) {
   check_host(arch, s, p);
   OffsetLayout out;
-  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(s.layers, kMostLags));
+  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(s.layers, kMostLagsPlaced));
   out.lags = p.lags > 0              ? p.lags
              : !p.lag_layers.empty() ? static_cast<std::int32_t>(p.lag_layers.size())
                                      : std::min(layers, counted_lags);

@@ -15,12 +15,12 @@
 namespace aloft::offset {
 namespace {
 
-constexpr double kKappa = 200;
-constexpr std::array kKappas{100.0, 200.0, 400.0, 800.0};  // what a held-out slice may choose from
+constexpr double kTuckerKappa = 200;
+constexpr std::array kTuckerKappas{100.0, 200.0, 400.0, 800.0};  // what a held-out slice may choose from
 constexpr std::array kMix{1.0, 0.6, 0.4, 0.4};  // how much each lag shapes the shared bases; then 0.3
 constexpr std::array kStart{0.8, 0.4};  // lag weights to start from, and where nothing is held out; then 0.2
 constexpr double kGramRidge = 1e-5;     // of the mean eigenvalue
-constexpr int kPower = 1;               // a step already is 2·lags sparse products
+constexpr int kTuckerPower = 1;         // a step already is 2·lags sparse products
 
 double mix_of(std::int32_t lag) {
   return lag < static_cast<std::int32_t>(kMix.size()) ? kMix[static_cast<std::size_t>(lag)] : 0.3;
@@ -84,7 +84,7 @@ class LogRatios {
       ctx_.linear().scale(out, root_.data(), nullptr);
       ctx_.device().synchronize();
     };
-    return largest_eigenpairs(ctx_, vocab_, product, k, kPower, seed, "factors");
+    return largest_eigenpairs(ctx_, vocab_, product, k, kTuckerPower, seed, "factors");
   }
 
  private:
@@ -238,10 +238,11 @@ void balance(Context& ctx, const Counts& counts, LagFactors& f, const std::vecto
 
 Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& at,
                       const FactorParams& p) {
-  Scalars best{1, p.kappa.value_or(kKappa), 0, default_weights(p.lags), 0};
+  Scalars best{1, p.kappa.value_or(kTuckerKappa), 0, default_weights(p.lags), 0};
   if (at.size() == 0) return best;
   best.loss = -1;
-  for (const double kappa : p.kappa ? std::vector{*p.kappa} : std::vector(kKappas.begin(), kKappas.end())) {
+  for (const double kappa :
+       p.kappa ? std::vector{*p.kappa} : std::vector(kTuckerKappas.begin(), kTuckerKappas.end())) {
     ctx.check_interrupt();
     const Bases b = bases_of(ctx, without, p, kappa);
     std::vector<double> log_p;

@@ -1,6 +1,7 @@
 """The trial harness: the smoke preset from end to end, resumed; what it runs in which order; what it concludes."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from aloft.trial import corpus, report
+from aloft.trial import corpus, report, results
 from aloft.trial.jobs import Job, Trial
 from aloft.trial.models import Model, Shape, initialise
 from aloft.trial.report import steps_to
@@ -31,13 +32,13 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
     text.write_text(dependent_words(30000))
     words = ("smoke", "--text", text, "--output", folder, "--program", PROGRAM, "--workers", 4)  # both rates of `offset` at once
     late = run(*words, "--minutes", 0.0001)
-    assert late.returncode == 0 and "time is up" in late.stderr and not list((folder / "jobs").iterdir()), late.stderr
+    assert late.returncode == 0 and "time is up" in late.stderr and not (folder / "results.jsonl").exists(), late.stderr
     start = time.time()
     first = run(*words)
     assert first.returncode == 0, first.stderr
     assert time.time() - start < 120
-    jobs = {p.name: p.stat().st_mtime_ns for p in (folder / "jobs").iterdir()}
-    assert len(jobs) == 6  # two arms at two rates, a second seed, a longer budget
+    lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
+    assert len(lines) == 6  # two arms at two rates, a second seed, a longer budget
     assert first.stdout.count(" -> ") == 6
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["arms"]["offset"]["budgets"]["20"]["initial"] < summary["unigram_loss"] - 0.1
@@ -48,10 +49,13 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
     assert (folder / "table.md").read_text() in first.stdout
     again = run(*words)
     assert again.returncode == 0 and " -> " not in again.stdout
-    assert {p.name: p.stat().st_mtime_ns for p in (folder / "jobs").iterdir()} == jobs
-    (folder / "jobs" / "offset_0.004_20_0.json").unlink()  # as if it had been stopped before
+    assert (folder / "results.jsonl").read_text() == "".join(lines)
+    mine = next(i for i, line in enumerate(lines) if results.key_of(json.loads(line)) == ("offset", 0.004, 20, 0))
+    lines.append(lines.pop(mine)[:100])  # as if it had been killed in the midst of this one
+    (folder / "results.jsonl").write_text("".join(lines))
     third = run(*words)
     assert third.stdout.count(" -> ") == 1
+    assert len((folder / "results.jsonl").read_text().splitlines()) == 6
     assert json.loads((folder / "summary.json").read_text()) == summary
 
 
@@ -79,6 +83,58 @@ def test_what_is_no_trial_is_refused(tmp_path):
     text.write_text("one two three four")
     with pytest.raises(SystemExit, match="text bytes"):
         same_trial(spec, tmp_path)
+
+
+# ---- the file of results ----
+
+def entry(arm, length=3):
+    return {"arm": arm, "peak": 0.004, "steps": length, "seed": 0, "history": [[i, 1 / (i + 1)] for i in range(length)]}
+
+
+def append_many(path, arms):
+    for arm in arms:
+        results.append(path, entry(arm, length=2000))  # longer than one page
+
+
+def test_workers_side_by_side_lose_and_mix_no_lines(tmp_path):
+    path, names = tmp_path / "results.jsonl", [[f"{w}-{i}" for i in range(40)] for w in range(4)]
+    workers = [multiprocessing.get_context("fork").Process(target=append_many, args=(path, n)) for n in names]
+    for w in workers:
+        w.start()
+    while any(w.is_alive() for w in workers):
+        results.read(path)  # at any time whole lines
+    assert [w.exitcode for w in workers] == [0] * 4
+    assert results.read(path) == {results.key_of(r): r for n in names for a in n for r in [entry(a, 2000)]}
+
+
+def test_a_killed_writer_damages_no_line(tmp_path):
+    path = tmp_path / "results.jsonl"
+    assert results.read(path) == {}
+    results.append(path, entry("b"))
+    whole = path.read_bytes()
+    line = json.dumps(entry("a", 20000)).encode()  # what is left is longer than the block in which its start is looked for
+    for kept in (1, len(line) // 2, len(line) - 1):
+        path.write_bytes(whole + line[:kept])
+        assert list(results.read(path)) == [results.key_of(entry("b"))]
+        results.append(path, entry("a"))
+        assert list(results.read(path).values()) == [entry("a"), entry("b")] and path.read_bytes().startswith(whole)
+    path.write_bytes(line[:100])
+    results.append(path, entry("a"))
+    assert path.read_text() == json.dumps(entry("a")) + "\n"
+    results.append(path, entry("a") | {"final": 1.0})
+    assert list(results.read(path).values()) == [entry("a")]  # the first result of a job is the job's
+    for damage in ('{"arm": "c"\n', '{"arm": "c"}\n', "\n", "3\n"):
+        path.write_bytes(whole + damage.encode() + whole)
+        with pytest.raises(SystemExit, match=r"line 2 of .*results.jsonl is no result"):
+            results.read(path)
+
+
+def test_the_committed_results_are_those_of_the_presets():
+    for name, count in (("small", 150), ("small-gpt2", 10)):
+        found = results.read(ROOT / "profiles/trials" / f"{name}.jsonl")
+        assert len(found) >= count and {arm for arm, *_ in found} <= set(load_spec(name)["arms"])
+        for (_, _, steps, _), r in found.items():
+            assert r["history"][0] == [0, r["initial"]] and r["history"][-1] == [steps, r["final"]]
 
 
 # ---- the order of jobs ----
@@ -154,8 +210,8 @@ def trial(tmp_path):
 
     def leave(arm, peak, steps, seed, initial, middle, final, **more):
         history = [[0, initial], [steps // 2, middle], [steps, final]]
-        (trial.folder / "jobs" / f"{Job(arm, peak, steps, seed).name}.json").write_text(json.dumps(
-            {"arm": arm, "peak": peak, "steps": steps, "seed": seed, "initial": initial, "final": final, "history": history} | more))
+        results.append(trial.results_path, {"arm": arm, "peak": peak, "steps": steps, "seed": seed, "initial": initial,
+                                            "final": final, "history": history} | more)
 
     leave("random", 0.1, 100, 0, 5.0, 4.0, 3.5)
     leave("random", 0.2, 100, 0, 5.0, 3.9, 3.4, test=3.6)

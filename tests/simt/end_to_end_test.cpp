@@ -14,7 +14,7 @@ namespace {
 class CudaEndToEnd : public testing::Test {
  protected:
   void SetUp() override {
-    ::setenv("ALOFT_PROGRAM", ALOFT_SIMT_PROGRAM, 1);
+    ::setenv("ALOFT_PROGRAM", built_simt_program().c_str(), 1);
     corpus_ = folder_.file("corpus.txt", sample_text(6000, 5, 200));
   }
   void TearDown() override { ::unsetenv("ALOFT_PROGRAM"); }

@@ -1,18 +1,17 @@
-"""A trial is a set of jobs (arm, peak learning rate, steps, seed), each of which leaves one JSON file. Jobs that have left
-theirs are not run again, so a trial that was stopped goes on where it was."""
+"""A trial is a set of jobs (arm, peak learning rate, steps, seed), each of which leaves one line in results.jsonl. Jobs that
+have left theirs are not run again, so a trial that was stopped goes on where it was."""
 
 import contextlib
 import fcntl
 import functools
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import corpus
+from . import corpus, results
 from .models import Model, Shape, initialise
 
 
@@ -38,7 +37,7 @@ class Trial:
             spec["corpus"]["text"], self.folder / "corpus", self.shape.vocab,
             vocabulary_from=spec["corpus"].get("vocabulary_from", "training"))
         self.arms = spec["arms"]
-        (self.folder / "jobs").mkdir(parents=True, exist_ok=True)
+        self.results_path = self.folder / "results.jsonl"
 
     def windows(self):
         """The validation windows: curves, choice of rates, targets."""
@@ -110,13 +109,6 @@ class Trial:
 
     # -- jobs
 
-    def path(self, job):
-        return self.folder / "jobs" / f"{job.name}.json"
-
-    def result(self, job):
-        path = self.path(job)
-        return json.loads(path.read_text()) if path.exists() else None
-
     def build(self, arm, seed):
         """The arm's model before any step."""
         from ..apply import apply_init
@@ -132,7 +124,7 @@ class Trial:
         """Trains one job, unless its result is there already, and returns the result."""
         from .training import train, validation_loss
 
-        done = self.result(job)
+        done = results.read(self.results_path).get((job.arm, job.peak, job.steps, job.seed))
         if done is not None:
             return done
         model, _ = self.build(job.arm, job.seed)
@@ -145,16 +137,9 @@ class Trial:
         result = asdict(job) | {"history": history, "initial": history[0][1], "final": history[-1][1]}
         if test is not None:
             result["test"] = validation_loss(model, test.to(device))
-        partial = self.path(job).with_suffix(f".partial-{os.getpid()}")
-        partial.write_text(json.dumps(result))
-        partial.rename(self.path(job))
+        results.append(self.results_path, result)
         return result
 
     def done(self):
-        """Every result in the folder, by (arm, peak, steps, seed)."""
-        out = {}
-        for path in sorted((self.folder / "jobs").glob("*.json")):
-            r = json.loads(path.read_text())
-            if r["arm"] in self.arms:
-                out[r["arm"], r["peak"], r["steps"], r["seed"]] = r
-        return out
+        """Every result of the trial's arms, by (arm, peak, steps, seed)."""
+        return {key: r for key, r in results.read(self.results_path).items() if r["arm"] in self.arms}

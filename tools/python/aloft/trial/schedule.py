@@ -21,7 +21,7 @@ def jobs_of(spec, results):
 
 
 def rate(peak):
-    """A peak learning rate as its job's file names it, so that 0.9 * 0.004 and 0.0036 are one."""
+    """A peak learning rate as its job's name has it, so that 0.9 * 0.004 and 0.0036 are one."""
     return float(f"{float(peak):g}")
 
 

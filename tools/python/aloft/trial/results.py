@@ -1,0 +1,62 @@
+"""A trial's results, one JSON object a line (JSON Lines), in a file that several workers append to.
+
+A line is written whole, under a lock, by one call. What a killed writer left of a line has no newline at its end: readers
+pass over it, and the next writer cuts it off. A line with an end that is no result is damage, and says so.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from pathlib import Path
+
+
+def key_of(result):
+    return result["arm"], result["peak"], result["steps"], result["seed"]
+
+
+def read(path):
+    """Every result by (arm, peak, steps, seed), sorted by that; of two of one job, the first. {} where there is no file."""
+    path, out = Path(path), {}
+    text = path.read_bytes() if path.exists() else b""
+    *lines, _unfinished = text.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            result = json.loads(line)
+            out.setdefault(key_of(result), result)
+        except (ValueError, KeyError, TypeError):
+            raise SystemExit(f"trial: line {number} of {path} is no result: remove it, and its job will run again") from None
+    return dict(sorted(out.items()))
+
+
+def append(path, result):
+    """Adds one line. Safe against other writers, and against being killed half-way."""
+    line = json.dumps(result).encode() + b"\n"
+    with _alone(path) as file:
+        end = _end_of_last_line(file)
+        os.ftruncate(file, end)
+        while line:
+            written = os.pwrite(file, line, end)
+            line, end = line[written:], end + written
+        os.fsync(file)
+
+
+@contextlib.contextmanager
+def _alone(path):
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+    finally:
+        os.close(file)  # and with it the lock
+
+
+def _end_of_last_line(file, block=1 << 16):
+    end = os.fstat(file).st_size
+    while end > 0:
+        start = max(0, end - block)
+        newline = os.pread(file, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
