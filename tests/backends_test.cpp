@@ -6,11 +6,12 @@
 
 #include "host/error.hpp"
 #include "kernels/ops.hpp"
+#include "tests/paths.hpp"
 
 namespace aloft {
 namespace {
 
-const std::filesystem::path kProfiles = std::filesystem::path(ALOFT_SOURCE_DIR) / "profiles";
+const std::filesystem::path kProfiles = std::filesystem::path(source_folder()) / "profiles";
 
 bool clean_gpu_report_is_committed() {
   const std::filesystem::path folder = kProfiles / "gpu";

@@ -33,10 +33,8 @@ $proved && packages+=(debootstrap)
 tools/install_dependencies.sh --tests --benchmarks "${packages[@]}"
 
 build=build/gpu_bundle
-launcher=()
-command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
 cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DALOFT_CUDA=ON -DALOFT_TESTS=ON -DALOFT_SIMT=OFF -DALOFT_BENCHMARKS=ON \
-  "-DCMAKE_CUDA_ARCHITECTURES=$architecture-real" -DCMAKE_CUDA_FLAGS=-lineinfo '-DCMAKE_BUILD_RPATH=$ORIGIN/../lib' "${launcher[@]}" >/dev/null
+  "-DCMAKE_CUDA_ARCHITECTURES=$architecture-real" -DCMAKE_CUDA_FLAGS=-lineinfo '-DCMAKE_BUILD_RPATH=$ORIGIN/../lib' >/dev/null
 cmake --build $build --target aloft aloft_tests aloft_benchmarks
 
 # What the bundle is: programs, the libraries that are neither the system's nor CUDA's, and the scripts that drive and compare.

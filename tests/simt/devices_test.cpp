@@ -7,6 +7,7 @@
 #include "host/error.hpp"
 #include "kernels/ops.hpp"
 #include "tests/cli_helpers.hpp"
+#include "tests/paths.hpp"
 #include "tests/simt/cudart.hpp"
 
 // A machine with several GPUs: which one does the work, and how a user says so. Another process keeps the
@@ -22,7 +23,7 @@ const std::string kUuidEnd = "a2a3-a4a5-a6a7-a8a9-aaabacadaeaf";
 class CudaDevices : public testing::Test {
  protected:
   void SetUp() override {
-    ::setenv("ALOFT_PROGRAM", ALOFT_SIMT_PROGRAM, 1);
+    ::setenv("ALOFT_PROGRAM", built_simt_program().c_str(), 1);
     ::setenv("SIMT_DEVICES", "3", 1);
     corpus_ = folder_.file("corpus.txt", sample_text(3000, 5, 100));
   }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/cli_helpers.hpp"
+#include "tests/paths.hpp"
 
 // ALOFT_CUDA_SYNC=1: whose fault it is.
 
@@ -10,7 +11,7 @@ namespace {
 class CudaSync : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    ::setenv("ALOFT_PROGRAM", ALOFT_SIMT_PROGRAM, 1);
+    ::setenv("ALOFT_PROGRAM", built_simt_program().c_str(), 1);
     corpus_ = folder_.file("corpus.txt", sample_text(3000, 5, 100));
   }
   void TearDown() override {
