@@ -110,11 +110,16 @@ Footprint Vendor::eigh_scratch(std::int64_t n, std::int64_t batch, bool complex)
 }
 
 Footprint Vendor::svd_scratch(std::int64_t m, std::int64_t n) const {
-  std::size_t device_bytes = 0, host_bytes = 0;
-  check(cusolverDnXgesvd_bufferSize(handles_->solver(), handles_->solver_params(), 'N', 'N', n, m, CUDA_R_64F,
-                                    nullptr, n, CUDA_R_64F, nullptr, CUDA_R_64F, nullptr, n, CUDA_R_64F,
-                                    nullptr, m, CUDA_R_64F, &device_bytes, &host_bytes));
-  return {device_bytes, host_bytes};
+  Footprint most;
+  for (const signed char job : {'N', 'S'}) {  // with vectors and without
+    std::size_t device_bytes = 0, host_bytes = 0;
+    check(cusolverDnXgesvd_bufferSize(handles_->solver(), handles_->solver_params(), job, job, n, m,
+                                      CUDA_R_64F, nullptr, n, CUDA_R_64F, nullptr, CUDA_R_64F, nullptr, n,
+                                      CUDA_R_64F, nullptr, m, CUDA_R_64F, &device_bytes, &host_bytes));
+    most.device = std::max<std::uint64_t>(most.device, device_bytes);
+    most.host = std::max<std::uint64_t>(most.host, host_bytes);
+  }
+  return most;
 }
 
 Footprint Vendor::qr_scratch(std::int64_t m, std::int64_t k) const {

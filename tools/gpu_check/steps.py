@@ -13,7 +13,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 
 # Suites that run once a backend: their names end in the backend's.
 ALONE = "*FullMemory*"  # takes all of the GPU's memory: not beside other shards
-CONFORMANCE = f"*/cuda:Backends.*:-{ALONE}"
+PLANS = "*Measured*/cuda:*RunMemory*/cuda"  # what a stage says it takes against what it took: about sizes, not results
+CONFORMANCE = f"*/cuda:Backends.*:-{ALONE}:{PLANS}"
 SHARDS = 8
 # Sanitizers make a kernel 10 to 1000 times slower: only the suites of the contract itself and of the chunk feed, in which every kernel
 # and every copy occurs, without the tests whose point is a large input.
@@ -23,7 +24,7 @@ TOO_LARGE = "-*ThreadCount*:*Largest*"
 SANITIZERS = {"memcheck": 60, "racecheck": 90, "synccheck": 40, "initcheck": 30}
 
 BENCHMARKS = {
-    "counting": (50, ["B1_zipf_V256", "B1_text_V256", "B2_zipf_V16384", "B2_text_V16384", "B3_zipf_V131072", "B3_text_V131072"]),
+    "counting": (40, ["B1_zipf_V256", "B1_text_V256", "B2_zipf_V16384", "B2_text_V16384", "B3_zipf_V131072", "B3_text_V131072"]),
     "projection": (25, ["B4_zipf_V50257_d1024", "B4_text_V50257_d1024"]),
     "spectra": (50, [f"B5_{kind}_d{d}_batch{batch}{vectors}" for kind in ("antisymmetric", "general") for batch in (8, 64)
                      for d in (256, 512, 1024) for vectors in ("", "_vectors") if kind == "antisymmetric" or batch * d <= 8 * 512]),
@@ -81,11 +82,15 @@ def gtest(places, name, pattern, prefix=(), environment=None):
 def conformance(places):
     shards = [gtest(places, f"conformance {k}", CONFORMANCE, environment={"GTEST_TOTAL_SHARDS": str(SHARDS), "GTEST_SHARD_INDEX": str(k), "OMP_NUM_THREADS": "2"})
               for k in range(SHARDS)]
-    return Step("conformance", 60, shards, side_by_side=SHARDS, gate=True, needs=places.program("aloft_tests"))
+    return Step("conformance", 50, shards, side_by_side=SHARDS, gate=True, needs=places.program("aloft_tests"))
 
 
 def full_memory(places):
-    return Step("full memory", 30, [gtest(places, "full memory", f"{ALONE}/cuda")], gate=True, needs=places.program("aloft_tests"))
+    return Step("full memory", 20, [gtest(places, "full memory", f"{ALONE}/cuda")], gate=True, needs=places.program("aloft_tests"))
+
+
+def memory_plan(places):
+    return Step("memory plan", 30, [gtest(places, "memory plan", PLANS)], needs=places.program("aloft_tests"))
 
 
 def kernel_filter():
@@ -155,6 +160,7 @@ def steps(places, quick=False):
         Step("probe", 20, [Job("probe", probe, made=f"{places.data}/probe.json")]),
         conformance(places),
         full_memory(places),
+        memory_plan(places),
         Step("end to end", 120, [Job("end to end", whole, made=f"{places.data}/end_to_end.json")], gate=True, needs=places.program("aloft")),
         *(benchmarks(places, name) for name in BENCHMARKS),
         Step("peers", 65, peers, needs=f"{places.scratch}/peers", python=True),
