@@ -194,7 +194,7 @@ struct BackendInfo {
 [[nodiscard]] std::optional<std::uint64_t> gpu_free_memory(int index);
 
 /// A report of a run on a GPU with "clean": true lies in profiles/gpu/ (tests/backends_test.cpp compares).
-inline constexpr bool kMeasuredOnGpu = false;
+inline constexpr bool kMeasuredOnGpu = true;
 /// What "auto" is where the CUDA backend is as `cuda` says: "cuda" when it is usable and has been measured,
 /// otherwise "cpu"; and, where there is a GPU that it leaves alone, a line that says so and how to ask for
 /// it.

@@ -187,6 +187,11 @@ def kernel_lines(kernels):
     return lines
 
 
+def step_lines(results):
+    return ["| step | result | seconds | when, commit | |", "|---|---|---|---|---|",
+            *(f"| {r['name']} | {r['status']} | {r['seconds']} | {r['date']}, {r['commit'][:7]} | {r['detail'].replace('|', '/')} |" for r in results)]
+
+
 def probe_lines(told):
     return [f"- {key}: {json.dumps(value) if isinstance(value, (dict, list)) else value}" for key, value in (told or {}).items()] or ["Not run."]
 
@@ -232,9 +237,7 @@ def write(folder, about, record, names):
         "",
         f"Conformance, end to end and sanitizers: **{'clean' if clean else 'NOT clean, or not all run'}**. {sum(r['seconds'] for r in results):.0f} s of steps.",
         "",
-        "| step | result | seconds | |",
-        "|---|---|---|---|",
-        *(f"| {r['name']} | {r['status']} | {r['seconds']} | {r['detail'].replace('|', '/')} |" for r in results),
+        *step_lines(results),
         *("", "## The machine", "", *probe_lines(parts["probe"])),
         *("", "## End to end", "", *end_to_end_lines(parts["end_to_end"])),
         *("", "## Benchmarks", *benchmark_lines),
