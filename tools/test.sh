@@ -98,7 +98,7 @@ run_pytest() {
 # ---- all of it
 
 step "packages"
-tools/install_dependencies.sh --tests
+tools/install_dependencies.sh --tests --benchmarks
 tools/cuda_headers.sh
 if [ "$mode" != --quick ]; then
   make_environment >"$work/environment" 2>&1 & # mostly waits for the network
@@ -106,7 +106,7 @@ if [ "$mode" != --quick ]; then
 fi
 
 step "build, release"
-cmake --preset release -DALOFT_TESTS=ON -DALOFT_SIMT=ON >/dev/null
+cmake --preset release -DALOFT_TESTS=ON -DALOFT_SIMT=ON -DALOFT_BENCHMARKS=ON >/dev/null
 cmake --build --preset release
 run_gtest "C++ tests, release" build/release/tests/aloft_tests
 run_gtest "CUDA backend on the CPU" build/release/tests/simt/aloft_simt_tests
