@@ -1,3 +1,4 @@
+#include <dlfcn.h>
 #include <sys/resource.h>
 
 #include <nlohmann/json.hpp>
@@ -10,11 +11,8 @@
 namespace aloft::cli_tests {
 namespace {
 
-#ifdef __SANITIZE_ADDRESS__
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
+/// Is the product, which this file may not be compiled like, under AddressSanitizer?
+bool sanitized() { return ::dlsym(RTLD_DEFAULT, "__asan_init") != nullptr; }
 
 std::uint64_t resident_peak(const Words& arguments) {
   Words words = arguments;
@@ -36,7 +34,7 @@ std::uint64_t resident_peak(const Words& arguments) {
 }
 
 TEST(ProgramMemory, APlanIsWhatTheProgramTakes) {
-  if (kSanitized) GTEST_SKIP() << "sanitizers keep memory of their own";
+  if (sanitized()) GTEST_SKIP() << "sanitizers keep memory of their own";
   const Folder folder;
   const std::string corpus = folder.file("corpus.txt", sample_text(40'000, 3, 5000));
   const Words common{"--quiet", "--backend", "cpu",    "--threads", "1",        "--corpus", corpus,

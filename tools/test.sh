@@ -21,7 +21,7 @@ trap 'rm -rf "$work"' EXIT
 
 # What drives kernels and the CUDA host code directly; the stages above them run once.
 kernel_suites='*Ops*/cuda:*Count*/cuda:*CsrAdd*/cuda:*SkewSpectrum*/cuda:*FillNormal*/cuda:*ChunkFeed*/cuda:Cuda*:Simt*:*/Simt*'
-# A schedule that no earlier commit has been tested with, and the same again for this one.
+# Schedules that no earlier commit has been tested with, and the same again for this one.
 commit_seed=$((16#$(git rev-parse --short=7 HEAD 2>/dev/null | head -c 7 || echo 2)))
 
 # ---- the time of each step: in all, and of all processors together
@@ -112,21 +112,21 @@ run_gtest "C++ tests, release" build/release/tests/aloft_tests
 run_gtest "CUDA backend on the CPU" build/release/tests/simt/aloft_simt_tests
 
 if [ "$mode" != --quick ]; then
-  SIMT_SEED=$commit_seed run_gtest "CUDA kernels, this commit's schedule" build/release/tests/simt/aloft_simt_tests \
-    "--gtest_filter=$kernel_suites"
+  SIMT_SEED=$commit_seed run_gtest "CUDA kernels, race checker, this commit's schedule" \
+    build/release/tests/simt/aloft_simt_race_tests "--gtest_filter=$kernel_suites"
   if [ "$mode" = --thorough ]; then
     SIMT_SEED=2 SIMT_SEEDS=8 run_gtest "CUDA kernels, further schedules" build/release/tests/simt/aloft_simt_tests \
       "--gtest_filter=$kernel_suites"
   fi
-  SIMT_SEED=5 run_gtest "CUDA kernels, race checker" build/release/tests/simt/aloft_simt_race_tests \
-    "--gtest_filter=$kernel_suites"
 
   step "build, ASan and UBSan"
-  cmake --preset debug -DALOFT_SIMT=ON >/dev/null
+  test_objects=$PWD/build/release # as they are; all of it instrumented, tests too, when thorough
+  if [ "$mode" = --thorough ]; then test_objects=; fi
+  cmake --preset debug -DALOFT_SIMT=ON "-DALOFT_TEST_OBJECTS=$test_objects" >/dev/null
   cmake --build --preset debug
   export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
   run_gtest "C++ tests, ASan and UBSan" build/debug/tests/aloft_tests
-  SIMT_SEED=6 run_gtest "CUDA kernels, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests \
+  SIMT_SEED=$((commit_seed + 1)) run_gtest "CUDA kernels, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests \
     "--gtest_filter=$kernel_suites"
   unset UBSAN_OPTIONS ASAN_OPTIONS
 
