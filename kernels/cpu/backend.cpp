@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <string_view>
+
 #include "host/cpu_device.hpp"
 
 namespace aloft::cpu {
@@ -19,7 +21,13 @@ Backend make_backend(int threads) {
 }
 
 std::string describe() {
-  return fmt::format("{} processors, {}", omp_get_num_procs(), openblas_get_config());
+  // A processor younger than OpenBLAS is taken for the oldest one it knows, SSE3 and all.
+  const bool misjudged =
+      std::string_view(openblas_get_corename()) == "Prescott" && __builtin_cpu_supports("avx2") != 0;
+  return fmt::format("{} processors, {}{}", omp_get_num_procs(), openblas_get_config(),
+                     misjudged ? " (it does not know this processor; OPENBLAS_CORETYPE=Haswell in the "
+                                 "environment makes it several times faster)"
+                               : "");
 }
 
 }  // namespace aloft::cpu
