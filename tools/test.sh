@@ -16,7 +16,11 @@ jobs=$(nproc)
 shards=$((2 * jobs)) # more than run at a time, so that a long one does not end alone
 export OMP_WAIT_POLICY=passive # workers of one program would spin where those of another could run
 # A processor younger than Debian's OpenBLAS is taken for the oldest one it knows: some tests run five times as long.
-if [ -z "${OPENBLAS_CORETYPE:-}" ] && grep -qw avx2 /proc/cpuinfo; then export OPENBLAS_CORETYPE=Haswell; fi
+chosen_kernels=false
+if [ -z "${OPENBLAS_CORETYPE:-}" ] && grep -qw avx2 /proc/cpuinfo; then
+  export OPENBLAS_CORETYPE=Haswell
+  chosen_kernels=true
+fi
 passed=0 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -108,7 +112,7 @@ if [ "$mode" != --quick ]; then
 fi
 
 step "build, release"
-cmake --preset release -DALOFT_TESTS=ON -DALOFT_SIMT=ON -DALOFT_BENCHMARKS=ON >/dev/null
+cmake --preset release -DALOFT_TESTS=ON -DALOFT_SIMT=ON -DALOFT_BENCHMARKS=ON -DALOFT_UNITY=ON >/dev/null
 cmake --build --preset release
 run_gtest "C++ tests, release" build/release/tests/aloft_tests
 run_gtest "CUDA backend on the CPU" build/release/tests/simt/aloft_simt_tests
@@ -128,6 +132,8 @@ if [ "$mode" != --quick ]; then
   cmake --build --preset debug
   export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
   run_gtest "C++ tests, ASan and UBSan" build/debug/tests/aloft_tests
+  # OpenBLAS 0.3.21's zgemv_n for Haswell reads past what it was given, up to where nothing is mapped under ASan.
+  if [ "$chosen_kernels" = true ]; then unset OPENBLAS_CORETYPE; fi
   SIMT_SEED=$((commit_seed + 1)) run_gtest "CUDA kernels, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests \
     "--gtest_filter=$kernel_suites"
   unset UBSAN_OPTIONS ASAN_OPTIONS

@@ -155,7 +155,7 @@ def test_dry_run_shows_steps_that_fit_into_two_calls(check):
         calls[call] = calls.get(call, 0) + int(seconds)
     assert set(calls) == {"1", "2"} and max(calls.values()) <= 420
     names = [step.name for step in all_steps()]
-    assert names[:4] == ["probe", "conformance", "full memory", "end to end"] and names[-1] == "trial" and all(name in output for name in names)
+    assert names[:5] == ["probe", "conformance", "full memory", "memory plan", "end to end"] and names[-1] == "trial" and all(name in output for name in names)
 
 
 def test_a_step_that_hangs_ends_at_its_limit_and_keeps_what_it_printed(check):

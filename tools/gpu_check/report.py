@@ -205,7 +205,7 @@ def trial_lines(told):
 
 def without_paths(text, folder):
     """The report is for others: where this checkout and its results lay says nothing to them."""
-    return text.replace(ROOT + "/", "").replace(os.path.abspath(folder), "DIR").replace(folder + "/", "DIR/")
+    return text.replace(sys.executable, "python3").replace(ROOT + "/", "").replace(os.path.abspath(folder), "DIR").replace(folder + "/", "DIR/")
 
 
 def join_logs(folder):
