@@ -6,7 +6,8 @@
 namespace aloft {
 
 [[nodiscard]] std::string source_folder();
-[[nodiscard]] std::string built_program();  ///< aloft
+[[nodiscard]] std::string built_program();        ///< aloft, without CUDA's libraries
+[[nodiscard]] std::string built_whole_program();  ///< aloft with the backends that this build has
 [[nodiscard]] std::string
 built_simt_program();  ///< aloft with the CUDA backend that the shim executes; "": not built
 
