@@ -63,7 +63,7 @@ TEST_F(OffsetRecipe, DeeperLayersLookAtTheirOffsetToo) {
       const Rows& a = pass.attention[1][static_cast<std::size_t>(d.at.lag_heads[1])];
       for (Eigen::Index t = 1; t < a.rows(); ++t)
         // what layer 0 wrote takes a share of the norm; neox and heads of 8 rows have few frequencies
-        EXPECT_GT(a(t, t - 1), m.name == "neox" || m.shape.head_dim < 16 ? 0.45 : 0.7) << t;
+        EXPECT_GT(a(t, t - 1), m.name == "neox" || m.shape.head_dim < 16 ? 0.5 : 0.7) << t;
     }
   }
 }

@@ -42,12 +42,16 @@ double sign_of_column(const std::vector<double>& matrix, std::int64_t columns, s
 }
 
 /// Directions come out of eigenvectors, whose signs are the library's. Settled here, so that every backend
-/// designs the same tensors beside the same random heads: the largest entry of each column of S and U is
-/// positive. No product S G_n Uᵀ changes.
+/// designs the same tensors beside the same random heads: the largest entry of every other column of S and U
+/// is positive, of those between negative, or rows would have a mean for a LayerNorm to take away. No product
+/// S G_n Uᵀ changes.
 void settle_signs(LagFactors& f) {
+  const auto alternating = [](std::int64_t column) { return column % 2 == 0 ? 1.0 : -1.0; };
   std::vector<double> source_signs, target_signs;
-  for (std::int64_t c = 0; c < f.d_s; ++c) source_signs.push_back(sign_of_column(f.source, f.d_s, c));
-  for (std::int64_t c = 0; c < f.d_o; ++c) target_signs.push_back(sign_of_column(f.target, f.d_o, c));
+  for (std::int64_t c = 0; c < f.d_s; ++c)
+    source_signs.push_back(alternating(c) * sign_of_column(f.source, f.d_s, c));
+  for (std::int64_t c = 0; c < f.d_o; ++c)
+    target_signs.push_back(alternating(c) * sign_of_column(f.target, f.d_o, c));
   for (std::size_t i = 0; i < f.source.size(); ++i) f.source[i] *= source_signs[i % source_signs.size()];
   for (std::size_t i = 0; i < f.target.size(); ++i) f.target[i] *= target_signs[i % target_signs.size()];
   for (std::size_t i = 0; i < f.cores.size(); ++i)
