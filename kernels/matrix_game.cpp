@@ -72,12 +72,14 @@ class Tableau {
     return best;
   }
   void pivot(std::int64_t row, std::int64_t column) {
-    const double scale = 1 / at(row, column);
-    for (std::int64_t j = 0; j < width_; ++j) at(row, j) *= scale;
+    double* const chosen = &at(row, 0);
+    const double scale = 1 / chosen[column];
+    for (std::int64_t j = 0; j < width_; ++j) chosen[j] *= scale;
     for (std::int64_t i = 0; i <= rows_; ++i) {
-      const double factor = at(i, column);
+      double* const other = &at(i, 0);
+      const double factor = other[column];
       if (i == row || factor == 0) continue;
-      for (std::int64_t j = 0; j < width_; ++j) at(i, j) -= factor * at(row, j);
+      for (std::int64_t j = 0; j < width_; ++j) other[j] -= factor * chosen[j];
     }
     basis_[size(row)] = column;
   }

@@ -251,9 +251,9 @@ TEST_F(OffsetProgram, ResumesAfterCountsAndAfterFactors) {
                     "--heads",
                     "4",
                     "--corpus",
-                    folder_.file("large.txt", sample_text(60000, 3, 2500)),
+                    folder_.file("large.txt", sample_text(15000, 3, 2500)),
                     "--vocab-size",
-                    "500"};
+                    "300"};
   ASSERT_EQ(run(large + Words{"--quiet", "--output", folder_ / "whole"}).code, 0);
   int stopped = 0;
   for (const char* stage : {"counts.safetensors", "factors.safetensors"}) {

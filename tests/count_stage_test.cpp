@@ -7,28 +7,11 @@
 #include "host/error.hpp"
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/stages.hpp"
+#include "tests/count_helpers.hpp"
+#include "tests/stream_source.hpp"
 
 namespace aloft {
 namespace {
-
-class VectorSource final : public TokenSource {
- public:
-  explicit VectorSource(const std::vector<TokenId>& ids) : ids_(ids) {}
-  std::size_t read(std::span<TokenId> out) override {
-    const std::size_t n =
-        std::min({out.size(), ids_.size() - at_, std::size_t{97}});  // short reads are legal
-    std::copy_n(ids_.begin() + std::ptrdiff_t(at_), n, out.begin());
-    at_ += n;
-    return n;
-  }
-  Position position() const override { return {at_, ids_.size()}; }
-
- private:
-  const std::vector<TokenId>& ids_;
-  std::size_t at_ = 0;
-};
-
-using Table = std::map<std::pair<TokenId, TokenId>, std::uint64_t>;
 
 Table oracle(const std::vector<TokenId>& t, std::size_t lag) {
   Table out;
@@ -40,20 +23,10 @@ Table oracle(const std::vector<TokenId>& t, std::size_t lag) {
   return out;
 }
 
-Table table_of(const CountCsr& csr) {
-  const auto offsets = to_host(csr.row_offsets);
-  const auto columns = to_host(csr.columns);
-  const auto values = to_host(csr.values);
-  Table out;
-  for (std::size_t i = 0; i < std::size_t(csr.rows); ++i)
-    for (auto p = offsets[i]; p < offsets[i + 1]; ++p) out[{TokenId(i), columns[p]}] = values[p];
-  return out;
-}
-
 class CountStage : public ::testing::TestWithParam<std::string> {
  protected:
   Counts count(const std::vector<TokenId>& ids, CountParams p) {
-    return count_transitions(ctx, p, [&] { return std::make_unique<VectorSource>(ids); });
+    return count_transitions(ctx, p, [&] { return std::make_unique<StreamSource>(ids); });
   }
   Backend backend = make_backend(GetParam());
   NoProgress progress;
@@ -128,7 +101,7 @@ TEST_P(CountStage, StripesStreamTheCorpusOnceEachAndCompareThePasses) {
   int passes = 0;
   const Counts c = count_transitions(ctx, p, [&] {
     ++passes;
-    return std::make_unique<VectorSource>(ids);
+    return std::make_unique<StreamSource>(ids);
   });
   EXPECT_EQ(passes, 4);
   EXPECT_EQ(c.tokens, count(ids, CountParams{.vocab = 60}).tokens) << "tokens are counted in one pass only";
@@ -136,7 +109,7 @@ TEST_P(CountStage, StripesStreamTheCorpusOnceEachAndCompareThePasses) {
   other[500] = other[500] == 1 ? 2 : 1;
   passes = 0;
   EXPECT_THROW((void)count_transitions(
-                   ctx, p, [&] { return std::make_unique<VectorSource>(++passes == 3 ? other : ids); }),
+                   ctx, p, [&] { return std::make_unique<StreamSource>(++passes == 3 ? other : ids); }),
                InputError);
 }
 
@@ -164,7 +137,7 @@ TEST_P(CountStage, AFailingSourceEndsItInAnyPass) {
     EXPECT_THROW((void)count_transitions(ctx, p,
                                          [&]() -> std::unique_ptr<TokenSource> {
                                            if (++pass == failing) return std::make_unique<Failing>();
-                                           return std::make_unique<VectorSource>(ids);
+                                           return std::make_unique<StreamSource>(ids);
                                          }),
                  InputError);
   }

@@ -18,10 +18,11 @@ struct Svd {
   Eigen::VectorXd values;  ///< descending
   Dense v;                 ///< [cols, min(rows, cols)]
 };
-/// By Eigen's BDCSVD, which is wrong about values that repeat themselves.
+/// From the eigenvectors of [0 a; aᵀ 0]: those of zero are no basis of anything. (Eigen's BDCSVD compiles for
+/// 20 seconds, and is wrong about values that repeat themselves.)
 [[nodiscard]] Svd svd(const Dense& a);
 
-/// Descending: the largest eigenvalues of [0 a; aᵀ 0].
+/// Descending; without the vectors, which take longer.
 [[nodiscard]] Eigen::VectorXd singular_values(const Dense& a);
 
 /// Q [n, n] of the QR decomposition of a square matrix.

@@ -19,8 +19,8 @@ namespace {
 
 using namespace stages;
 
-constexpr std::int64_t kVocab = 60;
-constexpr std::int32_t kLags = 3;
+constexpr std::int64_t kTypes = 60;
+constexpr std::int32_t kFactorLags = 3;
 
 Dense dense_of(const std::vector<double>& x, std::int64_t rows, std::int64_t cols, std::int64_t item = 0) {
   return Eigen::Map<const Dense>(x.data() + item * rows * cols, rows, cols);
@@ -43,14 +43,14 @@ void expect_maps(const LagFactors& f, const OracleModel& want, double tolerance)
 struct FactorCase {
   explicit FactorCase(const std::string& backend) : b(backend) {}
   Bench b;
-  std::vector<TokenId> ids = dependent_text(6000, kVocab, 11, 300);
-  Counts counts = counted(b.ctx, ids, kVocab, 4);
-  OracleStatistics statistics{ids, kVocab, kLags};
+  std::vector<TokenId> ids = dependent_text(6000, kTypes, 11, 300);
+  Counts counts = counted(b.ctx, ids, kTypes, 4);
+  OracleStatistics statistics{ids, kTypes, kFactorLags};
 
   static FactorParams params(Estimator e, std::int64_t d_s = 8, std::int64_t d_o = 10) {
     FactorParams p;
     p.estimator = e;
-    p.lags = kLags;
+    p.lags = kFactorLags;
     p.d_s = d_s;
     p.d_o = d_o;
     p.seed = 5;
@@ -105,16 +105,16 @@ TEST_F(Factors, DefaultsWhereNothingIsHeldOut) {
 TEST_F(Factors, RowsAreUnitAndTheBiasHasMeanZero) {
   for (const Estimator e : {Estimator::discriminant, Estimator::tucker}) {
     const LagFactors f = fit_lag_factors(b.ctx, counts, params(e));
-    const Dense s = dense_of(f.source, kVocab, f.d_s);
+    const Dense s = dense_of(f.source, kTypes, f.d_s);
     for (Eigen::Index i = 0; i < s.rows(); ++i) EXPECT_NEAR(s.row(i).norm(), 1, 1e-9) << i;
-    EXPECT_NEAR(dense_of(f.bias, 1, kVocab).row(0).dot(statistics.p), 0, 1e-12);
+    EXPECT_NEAR(dense_of(f.bias, 1, kTypes).row(0).dot(statistics.p), 0, 1e-12);
   }
 }
 
 TEST_F(Factors, TuckerWritesAlongAxesThatItsHeadReadsAtTheSameSize) {
   const LagFactors f = fit_lag_factors(b.ctx, counts, params(Estimator::tucker));
-  const Dense g = dense_of(f.cores, kLags * f.d_s, f.d_o), u = dense_of(f.target, kVocab, f.d_o),
-              c = oracle_moments(statistics, dense_of(f.source, kVocab, f.d_s));
+  const Dense g = dense_of(f.cores, kFactorLags * f.d_s, f.d_o), u = dense_of(f.target, kTypes, f.d_o),
+              c = oracle_moments(statistics, dense_of(f.source, kTypes, f.d_s));
   const Dense written = g.transpose() * c * g;
   const Dense read = u.transpose() * statistics.p.asDiagonal() * u;
   for (Eigen::Index i = 0; i < written.rows(); ++i) {
@@ -128,15 +128,15 @@ TEST_F(Factors, MeasuresAreThoseOfTheMapsAndTheText) {
     const LagFactors f = fit_lag_factors(b.ctx, counts, params(e));
     const Dense root = statistics.p.cwiseSqrt().asDiagonal();
     ASSERT_EQ(f.participation.size(), 3u);
-    for (std::int64_t l = 0; l < kLags; ++l)
+    for (std::int64_t l = 0; l < kFactorLags; ++l)
       EXPECT_NEAR(f.participation[static_cast<std::size_t>(l)], pr_of(root * map_of(f, l) * root), 1e-6);
     double sum = 0;
     std::int64_t n = 0;
-    const Dense s = dense_of(f.source, kVocab, f.d_s);
+    const Dense s = dense_of(f.source, kTypes, f.d_s);
     for (std::size_t k = 2; k < ids.size(); ++k) {
       if (ids[k] == kDocumentBreak || ids[k - 1] == kDocumentBreak || ids[k - 2] == kDocumentBreak) continue;
       Dense y = Dense::Zero(1, f.d_o);
-      for (std::int64_t l = 0; l < kLags; ++l)
+      for (std::int64_t l = 0; l < kFactorLags; ++l)
         y += s.row(ids[k - static_cast<std::size_t>(l)]) * dense_of(f.cores, f.d_s, f.d_o, l);
       sum += y.squaredNorm();
       ++n;
@@ -168,14 +168,14 @@ std::vector<TokenId> text_without_slice(std::vector<TokenId> ids) {
 }
 
 TEST_F(Factors, ADiscriminantChosenOnTheSliceIsTheBestOfTheGridAndRefitted) {
-  const HoldoutPositions at = holdout_positions(counts.holdout, kLags, 4096);
+  const HoldoutPositions at = holdout_positions(counts.holdout, kFactorLags, 4096);
   ASSERT_GT(at.size(), 300);
   const LagFactors chosen = fit_lag_factors(b.ctx, counts, params(Estimator::discriminant));
   EXPECT_EQ(chosen.holdout_positions, at.size());
 
-  const OracleStatistics without(text_without_slice(ids), kVocab, kLags);
+  const OracleStatistics without(text_without_slice(ids), kTypes, kFactorLags);
   const auto loss = [&](double alpha, double kappa, double ridge) {
-    const OracleModel m = oracle_discriminant(without, 8, kLags * 8, alpha, kappa, ridge);
+    const OracleModel m = oracle_discriminant(without, 8, kFactorLags * 8, alpha, kappa, ridge);
     return loss_of(m.maps, m.bias, at);
   };
   EXPECT_NEAR(loss(chosen.alpha, chosen.kappa, chosen.ridge), chosen.holdout_loss, 1e-5);
@@ -199,9 +199,9 @@ TEST_F(Factors, ADiscriminantChosenOnTheSliceIsTheBestOfTheGridAndRefitted) {
 }
 
 TEST_F(Factors, TuckersWeightsChosenOnTheSliceAreTheBestThere) {
-  const HoldoutPositions at = holdout_positions(counts.holdout, kLags, 4096);
+  const HoldoutPositions at = holdout_positions(counts.holdout, kFactorLags, 4096);
   const LagFactors chosen = fit_lag_factors(b.ctx, counts, params(Estimator::tucker));
-  const OracleStatistics without(text_without_slice(ids), kVocab, kLags);
+  const OracleStatistics without(text_without_slice(ids), kTypes, kFactorLags);
   const auto loss = [&](double kappa, const std::vector<double>& weights) {
     const OracleModel m = oracle_tucker(without, 8, 10, kappa, weights);
     return loss_of(m.maps, m.bias, at);
@@ -241,7 +241,7 @@ TEST_F(Factors, CorporaWithLittleToSayGiveFiniteFactors) {
   texts.push_back(pairs);
   for (const auto& text : texts)
     for (const Estimator e : {Estimator::discriminant, Estimator::tucker}) {
-      const Counts few = counted(b.ctx, text, 20, kLags);  // most ids never seen
+      const Counts few = counted(b.ctx, text, 20, kFactorLags);  // most ids never seen
       const LagFactors f = fit_lag_factors(b.ctx, few, params(e, 6, 7));
       for (const auto* x : {&f.source, &f.target, &f.cores, &f.bias})
         for (const double value : *x) ASSERT_TRUE(std::isfinite(value));
@@ -257,13 +257,13 @@ TEST_F(Factors, RequestsThatMakeNoSenseAreRefused) {
   };
   refused([](FactorParams& p) { p.lags = 5; });  // four were counted
   refused([](FactorParams& p) { p.lags = 0; });
-  refused([](FactorParams& p) { p.d_s = kVocab + 1; });
+  refused([](FactorParams& p) { p.d_s = kTypes + 1; });
   refused([](FactorParams& p) { p.d_o = 0; });
   refused([](FactorParams& p) { p.alpha = 0; });
   refused([](FactorParams& p) { p.kappa = -3; });
   refused([](FactorParams& p) { p.ridge = std::numeric_limits<double>::infinity(); });
   refused([](FactorParams& p) { p.kappa = std::nan(""); });
-  const Counts nothing = counted(b.ctx, {0, kDocumentBreak, 1}, kVocab, 4);
+  const Counts nothing = counted(b.ctx, {0, kDocumentBreak, 1}, kTypes, 4);
   EXPECT_THROW((void)fit_lag_factors(b.ctx, nothing, params(Estimator::tucker)), InputError);
 }
 

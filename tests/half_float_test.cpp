@@ -55,15 +55,15 @@ std::uint16_t nearest(Format f, double x) {
   return static_cast<std::uint16_t>(low % 2 == 0 ? low : high);
 }
 
-struct Case {
+struct HalfCase {
   Format format;
   std::uint16_t (*to)(float);
   float (*from)(std::uint16_t);
 };
-const Case kCases[] = {{kF16, to_f16, from_f16}, {kBf16, to_bf16, from_bf16}};
+const HalfCase kCases[] = {{kF16, to_f16, from_f16}, {kBf16, to_bf16, from_bf16}};
 
 TEST(HalfFloat, EveryPatternHasItsValueAndRoundTrips) {
-  for (const Case& c : kCases) {
+  for (const HalfCase& c : kCases) {
     for (std::uint32_t p = 0; p <= 0xffff; ++p) {
       const auto pattern = static_cast<std::uint16_t>(p);
       const double expected = value_of(c.format, p);
@@ -80,7 +80,7 @@ TEST(HalfFloat, EveryPatternHasItsValueAndRoundTrips) {
 }
 
 TEST(HalfFloat, TiesAndTheirNeighboursRoundToNearestEven) {
-  for (const Case& c : kCases) {
+  for (const HalfCase& c : kCases) {
     const std::uint32_t infinity = ((1u << c.format.exponent_bits) - 1) << c.format.mantissa_bits;
     for (std::uint32_t p = 0; p < infinity; ++p) {
       const double a = value_of(c.format, p);
@@ -105,7 +105,7 @@ TEST(HalfFloat, EveryExponentAndManyMantissasAgreeWithTheOracle) {
     for (int i = 0; i < 400; ++i) {
       state = state * 1664525u + 1013904223u;
       const float x = std::bit_cast<float>((exponent << 23) | (state >> 9));
-      for (const Case& c : kCases) ASSERT_EQ(c.to(x), nearest(c.format, x)) << x;
+      for (const HalfCase& c : kCases) ASSERT_EQ(c.to(x), nearest(c.format, x)) << x;
     }
 }
 
@@ -132,7 +132,7 @@ TEST(HalfFloat, NanStaysNan) {
   for (const std::uint32_t bits :
        {0x7f800001u, 0x7fc00000u, 0x7fffffffu, 0xff800001u, 0xffffffffu, 0x7f80ffffu}) {
     const float nan = std::bit_cast<float>(bits);
-    for (const Case& c : kCases) {
+    for (const HalfCase& c : kCases) {
       EXPECT_TRUE(std::isnan(c.from(c.to(nan)))) << std::hex << bits;
       EXPECT_EQ(c.to(nan) >> 15, bits >> 31);
     }

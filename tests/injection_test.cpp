@@ -16,12 +16,12 @@
 namespace aloft {
 namespace {
 
-struct Case {
+struct InjectionCase {
   const char* name;
   std::int64_t heads, kv_heads, head_dim, d, rotary_dim;
 };
 
-ModelShape shape_of(const Case& c, std::int64_t layers) {
+ModelShape shape_of(const InjectionCase& c, std::int64_t layers) {
   ModelShape s;
   s.layers = layers, s.heads = c.heads, s.kv_heads = c.kv_heads, s.head_dim = c.head_dim, s.d_model = c.d;
   s.context = 8, s.vocab = 10, s.rotary_dim = c.rotary_dim;
@@ -89,12 +89,13 @@ class Injection : public PerBackend {
   }
 };
 
-constexpr Case kMha{"mha", 4, 4, 6, 24, 6};
+constexpr InjectionCase kMha{"mha", 4, 4, 6, 24, 6};
 
 TEST_P(Injection, TheKernelIsExactlyTheTargetWhereItFits) {
-  for (const Case& c : {kMha, Case{"no rope", 4, 4, 6, 24, 0}, Case{"wide heads", 4, 4, 16, 24, 16},
-                        Case{"odd d", 3, 3, 10, 21, 10}, Case{"odd head_dim", 3, 3, 7, 18, 0},
-                        Case{"part rotary", 3, 3, 10, 20, 4}, Case{"gqa", 4, 2, 12, 24, 12}}) {
+  for (const InjectionCase& c :
+       {kMha, InjectionCase{"no rope", 4, 4, 6, 24, 0}, InjectionCase{"wide heads", 4, 4, 16, 24, 16},
+        InjectionCase{"odd d", 3, 3, 10, 21, 10}, InjectionCase{"odd head_dim", 3, 3, 7, 18, 0},
+        InjectionCase{"part rotary", 3, 3, 10, 20, 4}, InjectionCase{"gqa", 4, 2, 12, 24, 12}}) {
     const Targets t = make_targets(ctx.device(), 2, c.d);
     const ModelShape s = shape_of(c, 2);
     for (const Sign sign : {Sign::paper, Sign::causal}) {
@@ -125,8 +126,8 @@ TEST_P(Injection, TheKernelIsExactlyTheTargetWhereItFits) {
 }
 
 TEST_P(Injection, WhatDoesNotFitIsTheSmallestPlanesAndIsReported) {
-  for (const Case& c :
-       {Case{"gqa", 4, 2, 6, 24, 6}, Case{"mqa", 4, 1, 6, 24, 6}, Case{"odd head_dim", 4, 4, 5, 24, 0}}) {
+  for (const InjectionCase& c : {InjectionCase{"gqa", 4, 2, 6, 24, 6}, InjectionCase{"mqa", 4, 1, 6, 24, 6},
+                                 InjectionCase{"odd head_dim", 4, 4, 5, 24, 0}}) {
     SCOPED_TRACE(c.name);
     const Targets t = make_targets(ctx.device(), 1, c.d);
     const Composition got = compose(ctx, params, shape_of(c, 1), &t.expanded, nullptr);
@@ -141,7 +142,7 @@ TEST_P(Injection, WhatDoesNotFitIsTheSmallestPlanesAndIsReported) {
 }
 
 TEST_P(Injection, StrongPlanesSitInSlowRotaryPairs) {
-  const Case c{"two heads", 2, 2, 12, 24, 8};
+  const InjectionCase c{"two heads", 2, 2, 12, 24, 8};
   const Targets t = make_targets(ctx.device(), 1, c.d);
   const Composition got = compose(ctx, params, shape_of(c, 1), &t.expanded, nullptr);
   const Rows k = as_rows(got.weights.layers[0].key, c.d);
@@ -158,7 +159,7 @@ TEST_P(Injection, StrongPlanesSitInSlowRotaryPairs) {
 }
 
 TEST_P(Injection, QueryHeadsOfAGroupTakeTurns) {
-  const Case c{"gqa", 4, 2, 6, 24, 6};
+  const InjectionCase c{"gqa", 4, 2, 6, 24, 6};
   const Targets t = make_targets(ctx.device(), 1, c.d);
   const Rows q =
       as_rows(compose(ctx, params, shape_of(c, 1), &t.expanded, nullptr).weights.layers[0].query, c.d);

@@ -87,10 +87,10 @@ void add_utf8(Cases& out) {
   out.push_back(bad_corpus("invalid UTF-8 elsewhere", "SentencePiece", "t.txt", "the \xff cat",
                            {"--tokenizer", "@sp.model"}));
   out.back().files.emplace_back("sp.model", kSoundPieces + kSoundModelTail);
-  for (const int far : {65535, 65537, 1 << 20, (1 << 20) - 2, (1 << 20) + 3})
+  const std::string text = sample_text(1 << 19);
+  for (const std::size_t far : {65535, 65537, 1 << 20, (1 << 20) - 2, (1 << 20) + 3})
     out.push_back(bad_corpus("invalid UTF-8 elsewhere", "after byte " + std::to_string(far), "t.txt",
-                             sample_text(far / 2).substr(0, static_cast<std::size_t>(far)) + "\xe2\x82 the",
-                             kWords));
+                             text.substr(0, far) + "\xe2\x82 the", kWords));
 }
 
 void add_encodings(Cases& out) {

@@ -45,7 +45,7 @@ double identity_cosine(const Rows& m) {
 }
 
 double truncation_error(const Rows& m, Eigen::Index k) {
-  const Eigen::VectorXd sigma = oracle::svd(m).values;
+  const Eigen::VectorXd sigma = oracle::singular_values(m);
   return sigma.tail(sigma.size() - std::min(k, sigma.size())).norm();
 }
 

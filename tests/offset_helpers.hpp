@@ -6,30 +6,13 @@
 #include <span>
 #include <vector>
 
-#include "host/token_source.hpp"
 #include "pipeline/stages.hpp"
 #include "tests/stage_helpers.hpp"
+#include "tests/stream_source.hpp"
 
-// What the tests of the offset recipe share: a stream in memory, text whose tokens depend on the last few.
+// What the tests of the offset recipe share: text whose tokens depend on the last few.
 
 namespace aloft::stages {
-
-/// Gives at most `most` tokens a read.
-class StreamSource final : public TokenSource {
- public:
-  explicit StreamSource(const std::vector<TokenId>& ids, std::size_t most = 97) : ids_(ids), most_(most) {}
-  std::size_t read(std::span<TokenId> out) override {
-    const std::size_t n = std::min({out.size(), ids_.size() - at_, most_});
-    std::copy_n(ids_.begin() + static_cast<std::ptrdiff_t>(at_), n, out.begin());
-    at_ += n;
-    return n;
-  }
-  [[nodiscard]] Position position() const override { return {at_, ids_.size()}; }
-
- private:
-  const std::vector<TokenId>& ids_;
-  std::size_t most_, at_ = 0;
-};
 
 /// Counted as a run counts it, the held-out slice included.
 inline Counts counted(Context& ctx, const std::vector<TokenId>& ids, std::int64_t vocab,

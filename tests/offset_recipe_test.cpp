@@ -11,7 +11,7 @@ namespace {
 
 using recipes::OffsetPart;
 
-std::vector<Host> hosts() {
+std::vector<Host> recipe_hosts() {
   return {host_model("llama", 2, 4, 4, 16), host_model("llama", 2, 8, 4, 16),
           host_model("neox", 2, 4, 4, 32),  host_model("nanogpt-rope", 2, 4, 4, 16),
           host_model("gpt2", 2, 4, 4, 16),  host_model("nanogpt", 2, 4, 4, 16)};
@@ -19,7 +19,7 @@ std::vector<Host> hosts() {
 bool table(const Host& m) { return m.arch.position == Architecture::Position::learned; }
 
 TEST_F(OffsetRecipe, DesignedHeadsPutThePromisedMassOnTheirOffset) {
-  for (const Host& m : hosts())
+  for (const Host& m : recipe_hosts())
     for (const double sharpness : {15.0, 40.0}) {
       SCOPED_TRACE(m.name + " " + std::to_string(m.shape.heads));
       OffsetParams p;
@@ -50,7 +50,7 @@ TEST_F(OffsetRecipe, DesignedHeadsPutThePromisedMassOnTheirOffset) {
 }
 
 TEST_F(OffsetRecipe, DeeperLayersLookAtTheirOffsetToo) {
-  for (const Host& m : hosts()) {
+  for (const Host& m : recipe_hosts()) {
     SCOPED_TRACE(m.name);
     OffsetParams p;
     p.lag_layers = {0, 1};
@@ -69,7 +69,7 @@ TEST_F(OffsetRecipe, DeeperLayersLookAtTheirOffsetToo) {
 }
 
 TEST_F(OffsetRecipe, DesignedHeadsCarryTheCores) {
-  for (const Host& m : hosts()) {
+  for (const Host& m : recipe_hosts()) {
     SCOPED_TRACE(m.name);
     const Designed d = design(m);
     for (std::int64_t n = 0; n < d.at.lags; ++n) {
@@ -92,7 +92,7 @@ TEST_F(OffsetRecipe, DesignedHeadsCarryTheCores) {
 }
 
 TEST_F(OffsetRecipe, ValuesAndOutputsShareTheNormEvenly) {
-  for (const Host& m : hosts()) {
+  for (const Host& m : recipe_hosts()) {
     const Designed d = design(m);
     const LayerHeads& w = d.w.layers[static_cast<std::size_t>(d.at.lag_layers[1])];
     const Rows v = as_rows(w.value, m.shape.d_model), o = as_rows(w.output, m.shape.d_model);
@@ -109,7 +109,7 @@ TEST_F(OffsetRecipe, ValuesAndOutputsShareTheNormEvenly) {
 
 TEST_F(OffsetRecipe, ErasingHeadsSubtractATokensOwnOutput) {
   int tied = 0;
-  for (const Host& m : hosts()) {
+  for (const Host& m : recipe_hosts()) {
     if (!m.arch.tied_head) continue;
     SCOPED_TRACE(m.name);
     ++tied;
@@ -128,7 +128,7 @@ TEST_F(OffsetRecipe, ErasingHeadsSubtractATokensOwnOutput) {
 }
 
 TEST_F(OffsetRecipe, EveryRowOfTheEmbeddingHasTheSameNorm) {
-  for (const Host& m : hosts()) {
+  for (const Host& m : recipe_hosts()) {
     SCOPED_TRACE(m.name);
     Host padded = m;
     padded.shape.vocab = kOffsetVocab + 7;

@@ -14,13 +14,11 @@
 namespace aloft {
 namespace {
 
-using cli_tests::Folder;
-
-constexpr std::int64_t kVocab = 1100;  // above it the dense solver does not go
-constexpr std::int32_t kLags = 2;
-
 class RunMemory : public PerBackend {
  protected:
+  static constexpr std::int64_t kVocab = 1100;  // above it the dense solver does not go
+  static constexpr std::int32_t kLags = 2;
+
   void SetUp() override {
     stages::Bench host("cpu");
     const Counts counts =
@@ -86,7 +84,7 @@ class RunMemory : public PerBackend {
   }
 
   static constexpr std::uint64_t kSmall = std::uint64_t{1} << 20;  // what composing takes is next to nothing
-  Folder folder_;
+  cli_tests::Folder folder_;
   RunConfig config_;
   ModelFlags flags_;
   Architecture arch_ = architecture("llama");

@@ -234,13 +234,13 @@ TEST(WordsCorpus, FewerTypesThanAskedForKeepTheSize) {
   const auto corpus = words({folder.file("t", "b a b \n")}, 100, 64);
   EXPECT_EQ(corpus->vocab_size(), 100);
   EXPECT_EQ(corpus->format_name(), "text (words)");
-  const std::string json = *corpus->vocabulary_json();
+  const std::string text = *corpus->vocabulary_json();
   EXPECT_EQ(
-      json,
+      text,
       "{\"tokenizer\":\"words\",\"version\":1,\"lowercase\":true,\"tokens\":[\"<unk>\",\"b\",\"a\",\"\\n\"],"
       "\"size\":100}\n");
-  EXPECT_EQ(Vocabulary(json, "v").size(), 100);
-  EXPECT_EQ(Vocabulary(json, "v").tokens(), 4);
+  EXPECT_EQ(Vocabulary(text, "v").size(), 100);
+  EXPECT_EQ(Vocabulary(text, "v").tokens(), 4);
 }
 
 TEST(WordsCorpus, AVocabularyReadBackGivesTheSameIds) {
@@ -281,10 +281,10 @@ TEST(WordsVocabulary, DefectsAreNamed) {
       {R"({"tokenizer":"words","version":1,"lowercase":true,"tokens":["<unk>","a"],"size":1})", "size"},
       {R"({"tokenizer":"words","version":1,"lowercase":true,"tokens":["<unk>","a"],"size":"x"})", "size"},
   };
-  for (const auto& [json, why] : cases) {
+  for (const auto& [text, why] : cases) {
     try {
-      const Vocabulary vocabulary(json, "my-vocab.json");
-      ADD_FAILURE() << json;
+      const Vocabulary vocabulary(text, "my-vocab.json");
+      ADD_FAILURE() << text;
     } catch (const InputError& error) {
       EXPECT_NE(std::string(error.what()).find("my-vocab.json"), std::string::npos) << error.what();
       EXPECT_NE(std::string(error.what()).find(why), std::string::npos) << error.what();

@@ -9,6 +9,7 @@
 #include "pipeline/run_plan.hpp"
 #include "tests/cli_helpers.hpp"
 #include "tests/simt/cudart.hpp"
+#include "tests/stream_source.hpp"
 #include "tools/aloft/commands.hpp"
 
 // Counting on the CUDA backend as a whole: what it takes of the device's memory, and that it agrees with the
@@ -33,22 +34,6 @@ std::string text(std::size_t words, unsigned types, unsigned seed) {
   }
   return out;
 }
-
-class VectorSource final : public TokenSource {
- public:
-  explicit VectorSource(const std::vector<TokenId>& ids) : ids_(ids) {}
-  std::size_t read(std::span<TokenId> out) override {
-    const std::size_t n = std::min(out.size(), ids_.size() - at_);
-    std::copy_n(ids_.begin() + static_cast<std::ptrdiff_t>(at_), n, out.begin());
-    at_ += n;
-    return n;
-  }
-  Position position() const override { return {at_, ids_.size()}; }
-
- private:
-  const std::vector<TokenId>& ids_;
-  std::size_t at_ = 0;
-};
 
 constexpr std::int64_t kVocab = 300;
 
@@ -75,7 +60,7 @@ CountParams params(CountStrategy strategy) {
 Counts count(Backend& backend, const CountParams& p, const std::vector<TokenId>& ids) {
   NoProgress progress;
   Context ctx(backend, progress);
-  return count_transitions(ctx, p, [&] { return std::make_unique<VectorSource>(ids); });
+  return count_transitions(ctx, p, [&] { return std::make_unique<StreamSource>(ids); });
 }
 
 void expect_same(const Counts& a, const Counts& b) {
@@ -152,7 +137,7 @@ TEST(CudaStreaming, TheSteadyStateAllocatesNothing) {
     Context ctx(cuda, watching);
     CountParams p = params(strategy);
     p.chunk_tokens = 1000;
-    (void)count_transitions(ctx, p, [&] { return std::make_unique<VectorSource>(ids); });
+    (void)count_transitions(ctx, p, [&] { return std::make_unique<StreamSource>(ids); });
     ASSERT_EQ(watching.allocations.size(), 12u);
     for (std::size_t k = 2; k < 12; ++k) EXPECT_EQ(watching.allocations[k], watching.allocations[1]);
     for (const int n : watching.pinned) EXPECT_EQ(n, 1);

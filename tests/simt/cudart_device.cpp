@@ -151,7 +151,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
 
 cudaError_t cudaFuncGetName(const char** name, const void* kernel) {
   const auto lock = lock_runtime();
-  *name = mangled_name(kernel).c_str();
+  *name = mangled_name(kernel);
   return gate();
 }
 

@@ -101,7 +101,8 @@ struct Hooks {
   virtual ~Hooks() = default;
   [[nodiscard]] virtual bool finds_races() const { return false; }
   virtual void launch_begin() {}
-  virtual void block_begin(unsigned /*slot*/, const Range* /*shared*/, std::size_t /*ranges*/) {}
+  virtual void block_begin(unsigned /*slot*/, unsigned /*warps*/, const Range* /*shared*/,
+                           std::size_t /*ranges*/) {}
   virtual void block_sync(unsigned /*slot*/) {}
   virtual void grid_sync() {}
   virtual void warp_sync(unsigned /*slot*/, unsigned /*warp*/, unsigned /*lanes*/) {}

@@ -5,6 +5,7 @@
 #include "host/error.hpp"
 #include "pipeline/stages.hpp"
 #include "tests/simt/cudart.hpp"
+#include "tests/stream_source.hpp"
 
 // Whatever call of the CUDA runtime fails, the product says so with a typed error, frees what it holds and
 // goes on living.
@@ -12,23 +13,7 @@
 namespace aloft {
 namespace {
 
-class VectorSource final : public TokenSource {
- public:
-  explicit VectorSource(const std::vector<TokenId>& ids) : ids_(ids) {}
-  std::size_t read(std::span<TokenId> out) override {
-    const std::size_t n = std::min(out.size(), ids_.size() - at_);
-    std::copy_n(ids_.begin() + std::ptrdiff_t(at_), n, out.begin());
-    at_ += n;
-    return n;
-  }
-  Position position() const override { return {at_, ids_.size()}; }
-
- private:
-  const std::vector<TokenId>& ids_;
-  std::size_t at_ = 0;
-};
-
-std::vector<TokenId> text(std::size_t n, TokenId vocab) {
+std::vector<TokenId> some_ids(std::size_t n, TokenId vocab) {
   std::mt19937 random(1);
   std::vector<TokenId> out(n);
   for (auto& id : out)
@@ -74,7 +59,7 @@ std::uint64_t fail_each_call(const Work& work) {
 }
 
 std::uint64_t fail_each_call_of_a_count(CountStrategy strategy, std::int64_t vocab) {
-  const auto ids = text(700, TokenId(vocab));
+  const auto ids = some_ids(700, TokenId(vocab));
   return fail_each_call([&] {
     Backend backend = make_backend("cuda");
     NoProgress progress;
@@ -84,7 +69,7 @@ std::uint64_t fail_each_call_of_a_count(CountStrategy strategy, std::int64_t voc
     p.max_lag = 2;
     p.chunk_tokens = 300;
     p.strategy = strategy;
-    const Counts counts = count_transitions(ctx, p, [&] { return std::make_unique<VectorSource>(ids); });
+    const Counts counts = count_transitions(ctx, p, [&] { return std::make_unique<StreamSource>(ids); });
     (void)to_host(counts.lags[1].values);
   });
 }
@@ -133,14 +118,14 @@ TEST(CudaFaults, EveryFailingCallOfADecompositionIsReported) {
 
 TEST(CudaFaults, ADeviceWithTooLittleMemoryIsAResourceError) {
   simt::runtime.capacity = 20000;
-  const auto ids = text(5000, 60);
+  const auto ids = some_ids(5000, 60);
   Backend backend = make_backend("cuda");
   NoProgress progress;
   Context ctx{backend, progress};
   CountParams p;
   p.vocab = 60;
   p.strategy = CountStrategy::dense;
-  EXPECT_THROW((void)count_transitions(ctx, p, [&] { return std::make_unique<VectorSource>(ids); }),
+  EXPECT_THROW((void)count_transitions(ctx, p, [&] { return std::make_unique<StreamSource>(ids); }),
                ResourceError);
 }
 

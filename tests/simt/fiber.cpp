@@ -75,16 +75,29 @@ void arm(Context& context, std::size_t stack_bytes, void (*entry)()) {
 }
 #endif
 
-void switch_context(Context& from, Context& to, [[maybe_unused]] std::size_t stack_bytes) {
 #ifdef __SANITIZE_ADDRESS__
-  void* stack = to.stack;
-  if (stack == nullptr) {
+namespace {
+/// Asked once a thread: for the main one the answer is in /proc/self/maps, which is long under
+/// AddressSanitizer.
+struct ThreadStack {
+  void* lowest = nullptr;
+  std::size_t bytes = 0;
+  ThreadStack() {
     pthread_attr_t attributes;
     pthread_getattr_np(pthread_self(), &attributes);
-    pthread_attr_getstack(&attributes, &stack, &stack_bytes);
+    pthread_attr_getstack(&attributes, &lowest, &bytes);
     pthread_attr_destroy(&attributes);
   }
-  __sanitizer_start_switch_fiber(&from.asan, stack, stack_bytes);
+};
+}  // namespace
+#endif
+
+void switch_context(Context& from, Context& to, [[maybe_unused]] std::size_t stack_bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  thread_local const ThreadStack launching;
+  const bool to_fiber = to.stack != nullptr;
+  __sanitizer_start_switch_fiber(&from.asan, to_fiber ? to.stack : launching.lowest,
+                                 to_fiber ? stack_bytes : launching.bytes);
 #endif
   simt_switch(&from.sp, to.sp);
 #ifdef __SANITIZE_ADDRESS__

@@ -2,6 +2,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <thread>
@@ -34,11 +35,46 @@ cudaError_t refuse(cudaError_t code, const char* why) {
   return code;
 }
 
-void find_shared_once() {
-  static bool found = false;
-  if (!found) scheduler.shared = find_static_shared();
-  found = true;
+bool holds_only(const Range& r, int byte) {
+  return r.begin[0] == static_cast<char>(byte) && std::memcmp(r.begin, r.begin + 1, r.bytes - 1) == 0;
 }
+
+/// Which static shared memory is kept for each block of a kernel. All of the program's would be right, and
+/// most of what the shim does: after a kernel's first launch it is what the kernel declares itself and what
+/// its functions were seen to use. The rest is watched from then on.
+class KeptShared {
+ public:
+  explicit KeptShared(const void* kernel) : kernel_(kernel) {
+    const auto seen = seen_.find(kernel);
+    first_launch_ = seen == seen_.end();
+    for (const SharedVariable& v : static_shared()) {
+      const bool keeps = first_launch_ || contains(seen->second, v.place);
+      (keeps ? kept_ : watched_).push_back(v.place);
+      if (!keeps) std::memset(v.place.begin, kUntouched, v.place.bytes);
+    }
+  }
+  [[nodiscard]] const std::vector<Range>& ranges() const { return kept_; }
+  /// After a launch that completed; false: it used what was not kept.
+  [[nodiscard]] bool as_expected() const {
+    if (first_launch_) {
+      std::vector<Range>& use = seen_[kernel_] = static_shared_of(kernel_);
+      for (const Range& r : kept_)
+        if (!contains(use, r) && !holds_only(r, garbage())) use.push_back(r);
+    }
+    return std::all_of(watched_.begin(), watched_.end(),
+                       [](const Range& r) { return holds_only(r, kUntouched); });
+  }
+
+ private:
+  static constexpr int kUntouched = 0x5a;
+  static bool contains(const std::vector<Range>& ranges, const Range& wanted) {
+    return std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return r.begin == wanted.begin; });
+  }
+  static inline std::map<const void*, std::vector<Range>> seen_;
+  const void* kernel_;
+  bool first_launch_ = false;
+  std::vector<Range> kept_, watched_;
+};
 
 void fill_slots(std::size_t slots) {
   scheduler.grow(slots * scheduler.n_threads);
@@ -57,7 +93,7 @@ void fill_slots(std::size_t slots) {
   }
 }
 
-cudaError_t execute(bool cooperative, dim3 grid, dim3 block, std::size_t shared_bytes,
+cudaError_t execute(bool cooperative, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
                     const std::function<void()>& body) {
   const InEngine here_only;
   static std::thread::id owner = std::this_thread::get_id();
@@ -84,7 +120,8 @@ cudaError_t execute(bool cooperative, dim3 grid, dim3 block, std::size_t shared_
   s.switches_at_start = switches;
   here.gridDim = grid;
   here.blockDim = block;
-  find_shared_once();
+  const KeptShared kept(kernel);
+  s.shared = kept.ranges();
   const std::size_t resident = std::clamp<std::size_t>(config.resident, 1, kMaxFibers / s.n_threads);
   const std::size_t slots = cooperative ? s.n_blocks : std::min(s.n_blocks, resident);
   fill_slots(slots);
@@ -95,8 +132,15 @@ cudaError_t execute(bool cooperative, dim3 grid, dim3 block, std::size_t shared_
     hooks->written(b.dynamic_shared, shared_bytes);  // whoever gets this address next may be the host
     std::free(b.dynamic_shared);
   }
-  if (!s.aborting && s.finished == s.n_blocks) return cudaSuccess;
-  if (!s.aborting) last_error = deadlock_report();
+  const bool completed = !s.aborting && s.finished == s.n_blocks;
+  if (completed && kept.as_expected()) return cudaSuccess;
+  if (completed)
+    last_error =
+        "a function uses its static shared memory, but did not in the kernel's first launch: the shim has "
+        "not kept "
+        "it for each block";
+  else if (!s.aborting)
+    last_error = deadlock_report();
   s.reset_fibers();
   return cudaErrorLaunchFailure;
 }
@@ -142,8 +186,8 @@ cudaError_t run(bool cooperative, const void* kernel, dim3 grid, dim3 block, std
     return refuse(cudaErrorCooperativeLaunchTooLarge, "cooperative grid does not fit");
   if (!config.fail_kernel.empty() && function_name(kernel).find(config.fail_kernel) != std::string::npos)
     body = [] { fail("made to fail"); };
-  auto work = [cooperative, grid, block, shared_bytes, body = std::move(body)] {
-    return execute(cooperative, grid, block, shared_bytes, body);
+  auto work = [cooperative, kernel, grid, block, shared_bytes, body = std::move(body)] {
+    return execute(cooperative, kernel, grid, block, shared_bytes, body);
   };
   return defer != nullptr ? defer(stream, std::move(work)) : work();
 }

@@ -77,20 +77,19 @@ class RaceChecker final : public Hooks {
     blocks_.clear();
     statics_.clear();
   }
-  void block_begin(unsigned slot, const Range* ranges, std::size_t n) override {
+  void block_begin(unsigned slot, unsigned warps, const Range* ranges, std::size_t n) override {
     if (blocks_.size() <= slot) blocks_.resize(slot + 1);
     BlockClocks& block = blocks_[slot];
     block.serial = ++serials_;
     block.barriers = 0;
-    block.warps.assign(kLanes, {});
+    block.warps.assign(warps, {});
     for (auto& warp : block.warps)
       for (unsigned l = 0; l < kLanes; ++l) warp[l][l] = 1;
     // The last range may be the dynamic buffer; that one exists once per slot anyway.
     if (statics_.empty()) statics_.assign(ranges, ranges + n);
     for (std::size_t i = 0; i < n; ++i) {
       set_written(ranges[i].begin, ranges[i].bytes, slot, false);
-      for_each_word(reinterpret_cast<std::uint64_t>(ranges[i].begin), ranges[i].bytes,
-                    [&](std::uint64_t address, std::uint8_t) { shadow_.clear(key(address, slot)); });
+      shadow_.clear(key(reinterpret_cast<std::uint64_t>(ranges[i].begin), slot), ranges[i].bytes);
     }
   }
   void block_sync(unsigned slot) override { ++blocks_[slot].barriers; }
@@ -152,11 +151,7 @@ class RaceChecker final : public Hooks {
     return address;
   }
   void set_written(void* p, std::size_t bytes, unsigned slot, bool is_written) {
-    for_each_word(reinterpret_cast<std::uint64_t>(p), bytes, [&](std::uint64_t address, std::uint8_t mask) {
-      Written& state = shadow_.written(key(address, slot));
-      state.tracked |= mask;
-      state.written = static_cast<std::uint8_t>(is_written ? state.written | mask : state.written & ~mask);
-    });
+    shadow_.mark(key(reinterpret_cast<std::uint64_t>(p), slot), bytes, is_written);
   }
   static bool happens_before(const Access& past, const Access& now, const BlockClocks& block,
                              const Where& w) {

@@ -49,6 +49,8 @@ bool chance(unsigned one_in) {
   return scheduler.random_state != 0 && one_in != 0 && scheduler.random() % one_in == 0;
 }
 
+int garbage() { return (config.seed & 1) != 0 ? 0xff : 0xdb; }
+
 void Scheduler::make_ready(Fiber& fiber) {
   fiber.state = State::ready;
   ready.push_back(static_cast<unsigned>(&fiber - fibers.data()));
@@ -111,9 +113,8 @@ void Scheduler::start_block(unsigned slot) {
   block.alive = static_cast<unsigned>(n_threads);
   block.arrived = block.exited = block.votes = 0;
   move_shared(&block);
-  const int garbage = (config.seed & 1) != 0 ? 0xff : 0xdb;  // as a GPU's shared memory begins
-  for (const Range& r : shared) std::memset(r.begin, garbage, r.bytes);
-  if (dynamic_bytes != 0) std::memset(block.dynamic_shared, garbage, dynamic_bytes);
+  for (const Range& r : shared) std::memset(r.begin, garbage(), r.bytes);
+  if (dynamic_bytes != 0) std::memset(block.dynamic_shared, garbage(), dynamic_bytes);
   block.warps.assign((n_threads + 31) / 32, {});
   for (unsigned t = 0; t < n_threads; ++t) {
     Fiber& fiber = fibers[slot * n_threads + t];
@@ -124,7 +125,7 @@ void Scheduler::start_block(unsigned slot) {
   }
   std::vector<Range> all = shared;
   if (dynamic_bytes != 0) all.push_back({block.dynamic_shared, dynamic_bytes});
-  hooks->block_begin(slot, all.data(), all.size());
+  hooks->block_begin(slot, static_cast<unsigned>(block.warps.size()), all.data(), all.size());
 }
 
 void Scheduler::grow(std::size_t fibers_needed) {

@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -47,10 +49,24 @@ class Shadow {
     }
     return (*p.history)[address % kPageBytes / 4];
   }
-  /// Forgets who touched a word: its block is over, another has the place now.
-  void clear(std::uint64_t address) {
-    Page& p = page(address);
-    if (p.history != nullptr) (*p.history)[address % kPageBytes / 4] = {};
+  /// From now on these bytes are known to have been written, or not to have been.
+  void mark(std::uint64_t address, std::size_t bytes, bool written) {
+    for_each_page(address, bytes, [written](Page& p, std::size_t begin, std::size_t end) {
+      for (std::size_t word = begin / 4; word * 4 < end; ++word) {
+        const unsigned first = begin > word * 4 ? begin - word * 4 : 0, last = std::min(end - word * 4, 4ul);
+        const unsigned mask = (1u << last) - (1u << first);
+        Written& state = p.written[word];
+        state.tracked |= mask;
+        state.written = (written ? state.written | mask : state.written & ~mask) & 15u;
+      }
+    });
+  }
+  /// Forgets who touched these words: their block is over, another has the place now.
+  void clear(std::uint64_t address, std::size_t bytes) {
+    for_each_page(address, bytes, [](Page& p, std::size_t begin, std::size_t end) {
+      if (p.history != nullptr)
+        std::fill(&(*p.history)[begin / 4], &(*p.history)[(end - 1) / 4] + 1, History{});
+    });
   }
   /// Earlier launches happened before whatever comes now.
   void forget_histories() {
@@ -67,6 +83,16 @@ class Shadow {
     std::unique_ptr<PageHistory> history;
   };
 
+  /// f(page, first byte, end) for every page that holds some of these bytes.
+  template <class F>
+  void for_each_page(std::uint64_t address, std::size_t bytes, const F& f) {
+    while (bytes != 0) {
+      const std::size_t begin = address % kPageBytes, inside = std::min(bytes, kPageBytes - begin);
+      f(page(address), begin, begin + inside);
+      address += inside;
+      bytes -= inside;
+    }
+  }
   Page& page(std::uint64_t address) {
     if (address / kPageBytes != last_key_ || last_ == nullptr) {
       last_key_ = address / kPageBytes;

@@ -2,13 +2,17 @@
 
 #include <cxxabi.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cctype>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <map>
+#include <set>
+#include <string_view>
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #endif
@@ -17,7 +21,7 @@ namespace simt {
 namespace {
 
 struct Symbol {
-  std::string name;
+  std::string_view name;
   std::uintptr_t address;
   std::size_t bytes;
   bool object, function, zero_initialised;
@@ -34,9 +38,20 @@ std::uintptr_t load_address() {
   return base;
 }
 
+/// The program's file, for as long as it runs: with debug information it has 100 MB, of which this reads a
+/// few.
+std::string_view program_file() {
+  const int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  struct stat about {};
+  if (file < 0 || fstat(file, &about) != 0) return {};
+  const auto bytes = static_cast<std::size_t>(about.st_size);
+  void* p = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file, 0);
+  close(file);
+  return p == MAP_FAILED ? std::string_view{} : std::string_view{static_cast<const char*>(p), bytes};
+}
+
 std::vector<Symbol> read_symbols() {
-  std::ifstream in("/proc/self/exe", std::ios::binary);
-  const std::vector<char> file((std::istreambuf_iterator<char>(in)), {});
+  const std::string_view file = program_file();
   if (file.size() < sizeof(Elf64_Ehdr)) return {};
   const auto* header = reinterpret_cast<const Elf64_Ehdr*>(file.data());
   const auto* sections = reinterpret_cast<const Elf64_Shdr*>(file.data() + header->e_shoff);
@@ -47,8 +62,8 @@ std::vector<Symbol> read_symbols() {
     const auto* symbol = reinterpret_cast<const Elf64_Sym*>(file.data() + sections[i].sh_offset);
     const char* names = file.data() + sections[sections[i].sh_link].sh_offset;
     for (const auto* end = symbol + sections[i].sh_size / sizeof *symbol; symbol < end; ++symbol) {
-      if (symbol->st_shndx >= header->e_shnum) continue;
       const int type = ELF64_ST_TYPE(symbol->st_info);
+      if (symbol->st_shndx >= header->e_shnum || (type != STT_OBJECT && type != STT_FUNC)) continue;
       out.push_back({names + symbol->st_name, base + symbol->st_value, symbol->st_size, type == STT_OBJECT,
                      type == STT_FUNC, sections[symbol->st_shndx].sh_type == SHT_NOBITS});
     }
@@ -72,32 +87,35 @@ Range variable(const Symbol& s) {
 
 }  // namespace
 
-std::vector<Range> find_static_shared() {
-  std::set<std::string> scopes;  // functions that declare shared memory, as their statics' names begin
-  for (const Symbol& s : symbols()) {
-    std::size_t mark = s.name.find("simt_mark_");
-    if (mark == std::string::npos) continue;
-    while (mark > 0 && std::isdigit(static_cast<unsigned char>(s.name[mark - 1])) != 0) --mark;
-    scopes.insert(s.name.substr(0, mark));  // _ZZ<function>E<length>simt_mark_<n> -> _ZZ<function>E
-  }
-  std::vector<Range> out;
-  for (const Symbol& s : symbols()) {
-    if (!s.object || !s.zero_initialised) continue;
-    const auto after = scopes.upper_bound(s.name);
-    if (after != scopes.begin() && s.name.starts_with(*std::prev(after))) out.push_back(variable(s));
-  }
-  return out;
+const std::vector<SharedVariable>& static_shared() {
+  static const std::vector<SharedVariable> all = [] {
+    std::set<std::string_view> scopes;  // functions that declare shared memory, as their statics' names begin
+    for (const Symbol& s : symbols()) {
+      std::size_t mark = s.name.find("simt_mark_");
+      if (mark == std::string::npos) continue;
+      while (mark > 0 && std::isdigit(static_cast<unsigned char>(s.name[mark - 1])) != 0) --mark;
+      scopes.emplace(s.name.substr(0, mark));  // _ZZ<function>E<length>simt_mark_<n> -> _ZZ<function>E
+    }
+    std::vector<SharedVariable> out;
+    for (const Symbol& s : symbols()) {
+      if (!s.object || !s.zero_initialised) continue;
+      const auto after = scopes.upper_bound(s.name);
+      if (after != scopes.begin() && s.name.starts_with(*std::prev(after)))
+        out.push_back({variable(s), *std::prev(after)});
+    }
+    return out;
+  }();
+  return all;
 }
 
-const std::string& mangled_name(const void* address) {
-  static const std::string none;
+const char* mangled_name(const void* address) {
   for (const Symbol& s : symbols())
-    if (s.function && s.address == reinterpret_cast<std::uintptr_t>(address)) return s.name;
-  return none;
+    if (s.function && s.address == reinterpret_cast<std::uintptr_t>(address)) return s.name.data();
+  return "";
 }
 
 std::string function_name(const void* address) {
-  const std::string& name = mangled_name(address);
+  const std::string name{mangled_name(address)};
   if (name.empty()) return "?";
   int status = 0;
   char* plain = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
@@ -106,15 +124,22 @@ std::string function_name(const void* address) {
   return out;
 }
 
-std::size_t static_shared_bytes(const void* kernel) {
-  static std::map<const void*, std::size_t> known;
-  const auto [entry, first_time] = known.try_emplace(kernel, 0);
-  const std::string& name = mangled_name(kernel);
-  if (!first_time || !name.starts_with("_Z")) return entry->second;
-  const std::string scope = "_ZZ" + name.substr(2) + "E";  // as the names of its statics begin
-  for (const Symbol& s : symbols())
-    if (s.object && s.zero_initialised && s.name.starts_with(scope)) entry->second += variable(s).bytes;
+const std::vector<Range>& static_shared_of(const void* kernel) {
+  static std::map<const void*, std::vector<Range>> known;
+  const auto [entry, first_time] = known.try_emplace(kernel);
+  if (!first_time) return entry->second;
+  const std::string_view name = mangled_name(kernel);
+  if (!name.starts_with("_Z")) return entry->second;
+  const std::string scope = "_ZZ" + std::string(name.substr(2)) + "E";
+  for (const SharedVariable& v : static_shared())
+    if (v.scope == scope) entry->second.push_back(v.place);
   return entry->second;
+}
+
+std::size_t static_shared_bytes(const void* kernel) {
+  std::size_t bytes = 0;
+  for (const Range& r : static_shared_of(kernel)) bytes += r.bytes;
+  return bytes;
 }
 
 }  // namespace simt

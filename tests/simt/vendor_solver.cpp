@@ -65,9 +65,13 @@ void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double*
   handles_->solver();
   solve(device_, "eigh (zheevd)", batch, [=](std::int64_t item) {
     auto* at = reinterpret_cast<lapack_complex_double*>(a + 2 * item * n * n);
+    // OpenBLAS 0.3.21's zgemv_n for Haswell and later reads up to a column past the last one.
+    std::vector<lapack_complex_double> columns(at, at + n * n);
+    columns.resize(static_cast<std::size_t>(n * (n + 4)));
     wrote(values + item * n, n);
-    const lapack_int info = LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'U', size_of(n), at,
-                                           size_of(n), values + item * n);
+    const lapack_int info = LAPACKE_zheevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'U', size_of(n),
+                                           columns.data(), size_of(n), values + item * n);
+    std::copy_n(columns.begin(), n * n, at);
     as_another_library(values + item * n, n, vectors ? a + 2 * item * n * n : nullptr, 2 * n);
     return info;
   });
