@@ -24,11 +24,12 @@ class EmbedFile : public PerBackend {};
 
 Dense ppmi_of(const Dense& j) {
   const Dense s = j + j.transpose();
+  const Eigen::VectorXd sums = s.rowwise().sum();
+  const double total = s.sum();
   Dense out = Dense::Zero(s.rows(), s.cols());
   for (Eigen::Index i = 0; i < s.rows(); ++i)
     for (Eigen::Index k = 0; k < s.cols(); ++k)
-      if (s(i, k) > 0)
-        out(i, k) = std::max(0.0, std::log(s(i, k) * s.sum() / (s.row(i).sum() * s.col(k).sum())));
+      if (s(i, k) > 0) out(i, k) = std::max(0.0, std::log(s(i, k) * total / (sums(i) * sums(k))));
   return out;
 }
 

@@ -85,6 +85,7 @@ PYTHON
 
 # Debian's torch belongs to the system's Python, so the environment is made with that one.
 make_environment() {
+  tools/install_dependencies.sh --tests --benchmarks || return
   cmp -s tests/python/requirements.txt .venv/requirements.txt && return
   /usr/bin/python3 -m venv --system-site-packages .venv
   .venv/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
@@ -95,7 +96,7 @@ run_pytest() {
   step "Python tests"
   local status=0 summary ok bad broken
   ALOFT_PROGRAM="$PWD/build/release/aloft" HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 OMP_NUM_THREADS=1 \
-    .venv/bin/python -m pytest -q -n "$jobs" --dist loadfile tests/python 2>&1 | tee "$work/pytest" || status=$?
+    .venv/bin/python -m pytest -q -n "$jobs" --dist worksteal tests/python 2>&1 | tee "$work/pytest" || status=$?
   summary=$(grep -E '^[0-9]+ (passed|failed|error)|^=+ .*(passed|failed|error)' "$work/pytest" | tail -n 1 || true)
   count() { sed -n "s/.*\b\([0-9]\+\) $1.*/\1/p" <<<"$summary"; }
   ok=$(count passed) bad=$(count failed) broken=$(count error)
@@ -106,10 +107,10 @@ run_pytest() {
 # ---- all of it
 
 step "packages"
-tools/install_dependencies.sh --tests --benchmarks
+tools/install_dependencies.sh --cpp-tests libbenchmark-dev
 tools/cuda_headers.sh
 if [ "$mode" != --quick ]; then
-  make_environment >"$work/environment" 2>&1 & # mostly waits for the network
+  make_environment >"$work/environment" 2>&1 & # torch is most of what is fetched, and only needed at the end
   environment=$!
 fi
 
