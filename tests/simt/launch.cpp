@@ -39,9 +39,9 @@ bool holds_only(const Range& r, int byte) {
   return r.begin[0] == static_cast<char>(byte) && std::memcmp(r.begin, r.begin + 1, r.bytes - 1) == 0;
 }
 
-/// Which static shared memory is kept for each block of a kernel. All of the program's would be right, and
-/// most of what the shim does: after a kernel's first launch it is what the kernel declares itself and what
-/// its functions were seen to use. The rest is watched from then on.
+/// Which static shared memory is kept for each block of a kernel. Keeping all that the program has would be
+/// right, but is most of the work where blocks take turns: after a kernel's first launch it is what the
+/// kernel declares itself and what its functions were seen to use. The rest is watched from then on.
 class KeptShared {
  public:
   explicit KeptShared(const void* kernel) : kernel_(kernel) {
@@ -136,9 +136,7 @@ cudaError_t execute(bool cooperative, const void* kernel, dim3 grid, dim3 block,
   if (completed && kept.as_expected()) return cudaSuccess;
   if (completed)
     last_error =
-        "a function uses its static shared memory, but did not in the kernel's first launch: the shim has "
-        "not kept "
-        "it for each block";
+        "a function's static shared memory, unused in the kernel's first launch, was not kept per block";
   else if (!s.aborting)
     last_error = deadlock_report();
   s.reset_fibers();
