@@ -28,6 +28,10 @@ namespace {
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
   const std::filesystem::path target(path_);
+  std::error_code unknown;  // then opening says what is wrong
+  const auto there = std::filesystem::status(target, unknown);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there))
+    throw InputError(path_ + ": is not a regular file, and would be replaced by one; give another name");
   temporary_ =
       (target.parent_path() / fmt::format(".{}.aloft-partial-{}", target.filename().string(), getpid()))
           .string();

@@ -18,11 +18,11 @@ inline void check(cudaError_t code, const char* file = __builtin_FILE(), int lin
   throw DeviceError(what);
 }
 
-/// ALOFT_CUDA_SYNC=1: every kernel and every call of a library is waited for, so that what goes wrong on the
-/// GPU is reported by name, not by whoever waits next. Slow: for finding defects.
+/// ALOFT_CUDA_SYNC=1 (anything but 0): every kernel and every call of a library is waited for, so that what
+/// goes wrong on the GPU is reported by name, not by whoever waits next. Slow: for finding defects.
 inline const bool cuda_sync = [] {
   const char* asked = std::getenv("ALOFT_CUDA_SYNC");
-  return asked != nullptr && std::string_view(asked) == "1";
+  return asked != nullptr && *asked != '\0' && std::string_view(asked) != "0";
 }();
 
 /// Waits for what was just queued, under that name, with `code`. Throws DeviceError if it failed.

@@ -67,7 +67,10 @@ Backend make_backend(std::string_view name, int threads, std::string_view gpu) {
   const BackendInfo cuda = cuda_info();
   const AutoChoice choice = name == "auto" && gpu.empty() ? choose_backend(cuda) : AutoChoice{"cuda", ""};
   if (choice.name == "cuda") {
-    if (!cuda.usable) throw UsageError("backend cuda cannot be used: " + cuda.detail);
+    if (!cuda.usable)
+      throw UsageError(
+          fmt::format("{} cannot be used: {}; leave it out to run on the CPU, `aloft doctor` says more",
+                      gpu.empty() ? "--backend cuda" : fmt::format("--device {}", gpu), cuda.detail));
     return make_cuda_backend(choose_gpu(cuda.gpus, gpu).index);
   }
   Backend out = cpu::make_backend(threads);

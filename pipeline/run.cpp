@@ -41,6 +41,8 @@ class Run {
         folder_(c_.output, hash_of(settings), c_.force) {}
 
   RunOutcome go() {
+    folder_.expect_kept({c_.counts_file, c_.corpus.vocabulary, c_.corpus.tokenizer, c_.embedding});
+    folder_.expect_kept(c_.corpus.paths);
     out_.resumed = folder_.resuming();
     if (!backend_.note.empty()) note_(backend_.note);
     if (arch_.qk_norm)
@@ -66,6 +68,7 @@ class Run {
         note_("note: recipe " + c_.compose.recipe + " reads no corpus; --corpus is not used");
       shape_ = resolve_shape(flags_, model_config_, arch_, 1);
       settle_plan({1, 0, true});
+      folder_.begin();
     }
     compose_and_emit(reads);
     out_.shape = shape_;
@@ -90,11 +93,12 @@ class Run {
     // What is wrong with the rest of the request should be known before hours of counting.
     if (is_offset_recipe(c_.compose.recipe)) {
       layout_ = layout_of(c_.offset, c_.compose.recipe, arch_, shape_, c_.lags, corpus.vocab);
-      return;
+    } else {
+      (void)expand_params(c_, shape_);
+      if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
+        (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus.vocab, shape_.d_model);
     }
-    (void)expand_params(c_, shape_);
-    if (c_.embedding != "ppmi-svd" && c_.embedding != "mobius")
-      (void)embed_from_file(ctx_, c_.embedding, c_.embedding_tensor, corpus.vocab, shape_.d_model);
+    folder_.begin();
   }
 
   void obtain_counts() {
@@ -210,9 +214,8 @@ class Run {
   void embed_and_project() {
     const std::string d = std::to_string(shape_.d_model);
     std::string source = c_.embedding;
-    if (source != "ppmi-svd" && source != "mobius") {
+    if (source != "ppmi-svd" && source != "mobius")
       source = "file " + hash_of_file(source) + " " + c_.embedding_tensor;
-    }
     embedding_key_ = key_of({"embedding", counts_key_, source, d, std::to_string(c_.seed)});
     embedding_ = stage<Embedding>("embed", "embedding.safetensors", embedding_key_, load_embedding, [&] {
       if (c_.embedding == "ppmi-svd") return embed_ppmi_svd(ctx_, counts_, shape_.d_model, c_.seed);
@@ -275,8 +278,7 @@ class Run {
     if (factors_.holdout_positions == 0)
       note_(
           "note: these counts hold no slice of their text (it was too short, or another program counted): "
-          "the "
-          "recipe's scalars are defaults");
+          "the recipe's scalars are defaults");
   }
 
   // Output projections of the MLPs: zeros where the recipe asks for silent beginnings; smaller than usual

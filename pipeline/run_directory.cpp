@@ -36,7 +36,7 @@ void remove_partials(const fs::path& folder) {
 }  // namespace
 
 RunDirectory::RunDirectory(std::string path, const std::string& settings, bool force)
-    : path_(std::move(path)) {
+    : path_(std::move(path)), settings_(settings) {
   std::error_code failed;
   if (fs::exists(path_) && !fs::is_directory(path_))
     throw UsageError(path_ + ": exists and is no folder; give --output another name");
@@ -48,10 +48,10 @@ RunDirectory::RunDirectory(std::string path, const std::string& settings, bool f
   const bool complete = fs::exists(file(kManifest));
   const auto former = recall(kSettings);
   if (force) {
-    fs::remove(file(kManifest));  // first, so that an interruption never leaves a manifest without its files
-    fs::remove(state_path());
-    for (const std::string& name : file_names()) fs::remove(file(name));
-  } else if (complete) {
+    replaces_ = true;
+    return;
+  }
+  if (complete) {
     throw UsageError(path_ + ": holds a finished run; use --force to replace it, or another --output");
   } else if (former && *former != settings) {
     throw UsageError(
@@ -65,11 +65,34 @@ RunDirectory::RunDirectory(std::string path, const std::string& settings, bool f
   } else {
     resuming_ = worth_keeping_ = true;
   }
-  remember(kSettings, settings);
+  remember(kSettings, settings_);
+}
+
+void RunDirectory::begin() {
+  if (!replaces_) return;
+  fs::remove(file(kManifest));  // first, so that an interruption never leaves a manifest without its files
+  fs::remove(state_path());
+  for (const std::string& name : file_names()) fs::remove(file(name));
+  replaces_ = false;
+  remember(kSettings, settings_);
+}
+
+void RunDirectory::expect_kept(const std::vector<std::string>& inputs) const {
+  if (!replaces_) return;
+  std::error_code absent;  // then the two are not the same file
+  for (const std::string& input : inputs)
+    for (const std::string& name : file_names())
+      if (fs::equivalent(input, file(name), absent))
+        throw UsageError(input + ": is of the run that --force replaces; copy it, or give another --output");
 }
 
 RunDirectory::~RunDirectory() {
   std::error_code ignored;
+  if (replaces_) {  // nothing was begun
+    lock_.reset();
+    if (created_) fs::remove(path_, ignored);
+    return;
+  }
   for (const std::string& name : file_names())  // a finished stage's, though nothing was remembered (stdin)
     worth_keeping_ = worth_keeping_ || fs::exists(file(name), ignored);
   if (!worth_keeping_) fs::remove(state_path(), ignored);
@@ -103,7 +126,7 @@ std::string RunDirectory::file(const std::string& name) const { return (fs::path
 std::string RunDirectory::state_path() const { return file(kState); }
 
 std::optional<std::string> RunDirectory::recall(const std::string& key) const {
-  if (!fs::exists(state_path())) return std::nullopt;
+  if (replaces_ || !fs::exists(state_path())) return std::nullopt;
   const json state = json::parse(read_file(state_path()), nullptr, false);
   if (!state.is_object() || !state.contains(key) || !state[key].is_string()) return std::nullopt;
   return state[key].get<std::string>();

@@ -10,14 +10,20 @@ namespace aloft {
 class RunDirectory {
  public:
   /// Creates the folder, or enters it: a complete run (or any file this run would write) is refused without
-  /// `force`, as is an interrupted run of other settings; with `force` what this program wrote there is
-  /// removed first. `settings`: a hash of the run's settings. Throws UsageError when refused or locked,
+  /// `force`, as is an interrupted run of other settings; with `force` begin() removes what this program
+  /// wrote there. `settings`: a hash of the run's settings. Throws UsageError when refused or locked,
   /// InputError when not writable.
   RunDirectory(std::string path, const std::string& settings, bool force);
   /// A run that failed before its first finished stage leaves nothing behind.
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
+
+  /// To be called once the request is known to be sound and before anything is written: until then a run that
+  /// `force` replaces is as it was.
+  void begin();
+  /// Throws UsageError when one of `inputs`, files that this run reads, is one that `force` would remove.
+  void expect_kept(const std::vector<std::string>& inputs) const;
 
   [[nodiscard]] std::string file(const std::string& name) const;
   /// Everything a run may write besides its manifest; --force removes these and nothing else.
@@ -45,10 +51,11 @@ class RunDirectory {
   };
   [[nodiscard]] std::string state_path() const;
 
-  std::string path_;
+  std::string path_, settings_;
   std::optional<Lock> lock_;
   bool resuming_ = false;
-  bool created_ = false;  ///< the folder is this object's making
+  bool replaces_ = false;  ///< what is in the folder belongs to the run that begin() removes
+  bool created_ = false;   ///< the folder is this object's making
   bool worth_keeping_ = false;
 };
 

@@ -72,11 +72,18 @@ TEST_F(AtomicFileTest, AFolderThatCannotBeWrittenIsAnInputErrorNamingTheFile) {
   }
 }
 
-TEST_F(AtomicFileTest, ATargetThatIsAFolderIsRefusedAtCommitAndCleanedUp) {
+TEST_F(AtomicFileTest, ATargetThatIsAFolderIsRefusedAtOnce) {
   fs::create_directories(at("a/inside"));
+  EXPECT_THROW(AtomicFile(at("a")), InputError);
+  EXPECT_EQ(entries(), 1);
+  EXPECT_TRUE(fs::is_directory(at("a/inside")));
+}
+
+TEST_F(AtomicFileTest, ATargetThatBecomesAFolderIsRefusedAtCommitAndCleanedUp) {
   {
     AtomicFile file(at("a"));
     file.write("x");
+    fs::create_directories(at("a/inside"));
     EXPECT_THROW(file.commit(), InputError);
   }
   EXPECT_EQ(entries(), 1);

@@ -309,6 +309,12 @@ TEST_F(Program, UsageErrorsExitWithTwo) {
       {Words{"init", "--memory", "-1G"} + good + out, "-1G"},
       {Words{"init", "--memory", "0"} + good + out, "0"},
       {Words{"init", "--memory", "5Q"} + good + out, "5Q"},
+      {Words{"init", "--memory", ""} + good + out, "--memory: an empty value"},
+      {Words{"init", "--device", ""} + good + out, "--device: an empty value"},
+      {Words{"count", "--output", corpus_, "--force"} + from_corpus(), "is the corpus"},
+      {Words{"count", "--output", folder_ / "a", "--vocab-output", folder_ / "a"} + from_corpus(),
+       "the same file"},
+      {Words{"count", "--output", folder_.path.string(), "--force"} + from_corpus(), "is a folder"},
       {Words{"init", "--seed", "-1"} + good + out, "--seed"},
       {Words{"init", "--seed", "1.5"} + good + out, "--seed"},
       {Words{"init", "--lags", "0"} + good + out, "--lags"},
@@ -354,29 +360,6 @@ TEST_F(Program, WhatWouldNotFitExitsWithFour) {
                       4, {"memory"}));
   EXPECT_EQ(folder_.names(), Words{"corpus.txt"});
   EXPECT_EQ(run(Words{"plan", "--quiet", "--memory", "1M"} + model).code, 4);
-}
-
-TEST_F(Program, AnExistingOutputIsRefusedUnlessForced) {
-  ASSERT_EQ(run(init("run") + from_corpus()).code, 0);
-  folder_.file("run/notes.txt", "mine");
-  const std::string before = content(folder_ / "run/init.safetensors"),
-                    manifest = content(folder_ / "run/manifest.json");
-  const Words other = init("run") + from_corpus() + Words{"--seed", "5"};
-  EXPECT_TRUE(refused(run(init("run") + from_corpus()), 2, {folder_ / "run", "--force"}));
-  EXPECT_TRUE(refused(run(other), 2, {folder_ / "run", "--force"}));
-  EXPECT_EQ(content(folder_ / "run/init.safetensors") == before, true);
-  EXPECT_EQ(content(folder_ / "run/manifest.json"), manifest);
-
-  ASSERT_EQ(run(other + Words{"--force"}).code, 0);
-  EXPECT_EQ(content(folder_ / "run/init.safetensors") == before, false);
-  EXPECT_EQ(content(folder_ / "run/notes.txt"), "mine");
-
-  fs::create_directory(folder_ / "theirs");
-  folder_.file("theirs/init.safetensors", "not ours");
-  EXPECT_TRUE(refused(run(init("theirs") + from_corpus()), 2, {folder_ / "theirs/init.safetensors"}));
-  EXPECT_EQ(content(folder_ / "theirs/init.safetensors"), "not ours");
-  EXPECT_EQ(names("theirs"), Words{"init.safetensors"});
-  EXPECT_TRUE(refused(run(init("corpus.txt") + from_corpus()), 2, {corpus_}));
 }
 
 }  // namespace

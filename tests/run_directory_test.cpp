@@ -45,6 +45,7 @@ TEST_F(RunDirectoryTest, ResumesTheSameSettingsOnly) {
   }
   EXPECT_THROW(RunDirectory(path(), "b", false), UsageError);
   RunDirectory forced(path(), "b", true);
+  forced.begin();
   EXPECT_FALSE(forced.resuming());
   EXPECT_FALSE(forced.recall("counts.key"));
 }
@@ -59,7 +60,13 @@ TEST_F(RunDirectoryTest, AFinishedRunIsRefusedAndForceRemovesOnlyWhatARunWrites)
   EXPECT_THROW(RunDirectory(path(), "a", false), UsageError);
   EXPECT_TRUE(fs::exists(folder_ / "init.safetensors")) << "a refusal touched the run";
   EXPECT_FALSE(fs::exists(folder_ / ".aloft-lock"));
+  { RunDirectory failed(path(), "a", true); }
+  EXPECT_TRUE(fs::exists(folder_ / "init.safetensors") && fs::exists(folder_ / "manifest.json"))
+      << "a run that did not begin touched the one it was to replace";
   RunDirectory run(path(), "a", true);
+  EXPECT_THROW(run.expect_kept({(folder_ / "init.safetensors").string()}), UsageError);
+  EXPECT_NO_THROW(run.expect_kept({(folder_ / "notes.txt").string()}));
+  run.begin();
   EXPECT_FALSE(fs::exists(folder_ / "init.safetensors"));
   EXPECT_FALSE(fs::exists(folder_ / "manifest.json"));
   EXPECT_TRUE(fs::exists(folder_ / "notes.txt"));

@@ -14,15 +14,18 @@ refuse() { echo "gpu_bundle: $1" >&2; exit 2; }
 folder="" text="" architecture=90 proved=true
 while [ $# -gt 0 ]; do
   case "$1" in
-    --text) text=${2:?a file}; shift ;;
-    --architecture) architecture=${2:?a number}; shift ;;
+    --text | --architecture) [ -n "${2:-}" ] || refuse "$1 needs a value" ;;&
+    --text) text=$2; shift ;;
+    --architecture) architecture=$2; shift ;;
     --unproved) proved=false ;;
+    --help | -h) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     -*) refuse "unknown flag $1: tools/gpu_bundle.sh FOLDER [--text FILE] [--architecture 90] [--unproved]" ;;
     *) [ -z "$folder" ] || refuse "one folder, not two: $folder and $1"; folder=$1 ;;
   esac
   shift
 done
 [ -n "$folder" ] || refuse "a folder is missing: tools/gpu_bundle.sh FOLDER"
+[[ $architecture =~ ^[0-9]{2,3}a?$ ]] || refuse "'$architecture' is no architecture: a number such as 90 for sm_90"
 [ -z "$text" ] || [ -s "$text" ] || refuse "the text $text is missing or empty"
 PATH="$PATH:/usr/local/cuda/bin"
 command -v nvcc >/dev/null || refuse "no CUDA toolkit here (nvcc is neither on PATH nor in /usr/local/cuda/bin)"

@@ -18,7 +18,7 @@ command -v python3 >/dev/null || refuse "no python3 here"
 bundle=false
 for argument in "$@"; do
   case "$argument" in
-    --dry-run) exec python3 "$check" "$@" ;;
+    --dry-run | --help | -h) exec python3 "$check" "$@" ;;
     --bundle | --bundle=*) bundle=true ;;
   esac
 done

@@ -235,10 +235,51 @@ def test_without_a_gpu_one_line_and_exit_status_2(check, smi, told):
 
 
 @pytest.mark.parametrize("arguments, told", [(("--only", "conformence"), "no step is called 'conformence'"), (("--bundle", "/nowhere"), "/nowhere is no bundle"),
-                                             (("--text", "/nowhere.txt"), "/nowhere.txt is not there")])
+                                             (("--text", "/nowhere.txt"), "/nowhere.txt is not there"), (("--dry-run", "--only", "conformence"), "no step is called"),
+                                             (("--budget", "-5"), "is none")])
 def test_wrong_usage_is_one_line_and_exit_status_2(check, arguments, told):
     code, output, folder = check(*arguments)
     assert code == 2 and told in output and len(output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"architecture": "90"}'])
+def test_a_damaged_bundle_is_one_line_and_exit_status_2(check, content):
+    about = check.bundle / "bundle.json"
+    about.unlink()
+    if content is not None:
+        about.write_text(content)
+    code, output, folder = check()
+    assert code == 2 and "missing or damaged" in output and len(output.splitlines()) == 1
+
+
+def test_a_folder_that_is_somebody_elses_is_left_alone(check):
+    code, output, folder = check("--only", "conformance")
+    (folder / "gpu_check.json").unlink()  # as if data/ were not of a check
+    (folder / "data/thesis.txt").write_text("x")
+    code, output, folder = check()
+    assert code == 2 and "not of an earlier check" in output and (folder / "data/thesis.txt").exists()
+
+
+def test_results_of_another_commit_or_gpu_decide_nothing(check):
+    gates = [step for step in kit.steps(kit.Places("", "", "", ""), False) if step.gate]
+    assert check("--only", "conformance")[0] == 1
+    code, output, folder = check("--only", "sanitizer memcheck")
+    whole, ran = report_of(folder)
+    done = ran["conformance"]
+    for changed in ("commit", "gpu", None):
+        whole["steps"] = [{**done, "name": gate.name, **({changed: "another"} if changed else {})} for gate in gates]
+        (folder / "gpu_check.json").write_text(json.dumps(whole))
+        assert check("--only", "sanitizer memcheck")[0] == (1 if changed else 0)
+
+
+def test_what_was_built_is_where_the_steps_look_for_it(tmp_path):
+    assert all((BUILD / path).exists() for path in kit.BUILT if "benchmarks" not in path)
+    for path in kit.BUILT:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("")
+    (job,) = next(step for step in kit.build_steps("90", str(tmp_path)) if step.name == "programs").jobs
+    subprocess.run(job.command, check=True)
+    assert all(Path(kit.Places(str(tmp_path / "bin"), "", "", "").program(name)).exists() for name in ("aloft", "aloft_tests", "aloft_benchmarks"))
 
 
 def test_missing_cuda_libraries_are_named(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <numeric>
 #include <thread>
@@ -34,47 +33,6 @@ cudaError_t refuse(cudaError_t code, const char* why) {
   last_error = why;
   return code;
 }
-
-bool holds_only(const Range& r, int byte) {
-  return r.begin[0] == static_cast<char>(byte) && std::memcmp(r.begin, r.begin + 1, r.bytes - 1) == 0;
-}
-
-/// Which static shared memory is kept for each block of a kernel. Keeping all that the program has would be
-/// right, but is most of the work where blocks take turns: after a kernel's first launch it is what the
-/// kernel declares itself and what its functions were seen to use. The rest is watched from then on.
-class KeptShared {
- public:
-  explicit KeptShared(const void* kernel) : kernel_(kernel) {
-    const auto seen = seen_.find(kernel);
-    first_launch_ = seen == seen_.end();
-    for (const SharedVariable& v : static_shared()) {
-      const bool keeps = first_launch_ || contains(seen->second, v.place);
-      (keeps ? kept_ : watched_).push_back(v.place);
-      if (!keeps) std::memset(v.place.begin, kUntouched, v.place.bytes);
-    }
-  }
-  [[nodiscard]] const std::vector<Range>& ranges() const { return kept_; }
-  /// After a launch that completed; false: it used what was not kept.
-  [[nodiscard]] bool as_expected() const {
-    if (first_launch_) {
-      std::vector<Range>& use = seen_[kernel_] = static_shared_of(kernel_);
-      for (const Range& r : kept_)
-        if (!contains(use, r) && !holds_only(r, garbage())) use.push_back(r);
-    }
-    return std::all_of(watched_.begin(), watched_.end(),
-                       [](const Range& r) { return holds_only(r, kUntouched); });
-  }
-
- private:
-  static constexpr int kUntouched = 0x5a;
-  static bool contains(const std::vector<Range>& ranges, const Range& wanted) {
-    return std::any_of(ranges.begin(), ranges.end(), [&](const Range& r) { return r.begin == wanted.begin; });
-  }
-  static inline std::map<const void*, std::vector<Range>> seen_;
-  const void* kernel_;
-  bool first_launch_ = false;
-  std::vector<Range> kept_, watched_;
-};
 
 void fill_slots(std::size_t slots) {
   scheduler.grow(slots * scheduler.n_threads);
@@ -120,8 +78,7 @@ cudaError_t execute(bool cooperative, const void* kernel, dim3 grid, dim3 block,
   s.switches_at_start = switches;
   here.gridDim = grid;
   here.blockDim = block;
-  const KeptShared kept(kernel);
-  s.shared = kept.ranges();
+  s.shared = static_shared_within(kernel);
   const std::size_t resident = std::clamp<std::size_t>(config.resident, 1, kMaxFibers / s.n_threads);
   const std::size_t slots = cooperative ? s.n_blocks : std::min(s.n_blocks, resident);
   fill_slots(slots);
@@ -132,13 +89,8 @@ cudaError_t execute(bool cooperative, const void* kernel, dim3 grid, dim3 block,
     hooks->written(b.dynamic_shared, shared_bytes);  // whoever gets this address next may be the host
     std::free(b.dynamic_shared);
   }
-  const bool completed = !s.aborting && s.finished == s.n_blocks;
-  if (completed && kept.as_expected()) return cudaSuccess;
-  if (completed)
-    last_error =
-        "a function's static shared memory, unused in the kernel's first launch, was not kept per block";
-  else if (!s.aborting)
-    last_error = deadlock_report();
+  if (!s.aborting && s.finished == s.n_blocks) return cudaSuccess;
+  if (!s.aborting) last_error = deadlock_report();
   s.reset_fibers();
   return cudaErrorLaunchFailure;
 }

@@ -45,7 +45,6 @@ enum class Defect {
   lane_outside_its_mask,
   shuffle_from_absent_lane,
   unwritten_shared,
-  shared_used_now_and_then,
   static_shared_overflow,
   global_overflow,
   dynamic_shared_overflow,

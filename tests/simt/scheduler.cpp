@@ -49,8 +49,6 @@ bool chance(unsigned one_in) {
   return scheduler.random_state != 0 && one_in != 0 && scheduler.random() % one_in == 0;
 }
 
-int garbage() { return (config.seed & 1) != 0 ? 0xff : 0xdb; }
-
 void Scheduler::make_ready(Fiber& fiber) {
   fiber.state = State::ready;
   ready.push_back(static_cast<unsigned>(&fiber - fibers.data()));
@@ -113,8 +111,9 @@ void Scheduler::start_block(unsigned slot) {
   block.alive = static_cast<unsigned>(n_threads);
   block.arrived = block.exited = block.votes = 0;
   move_shared(&block);
-  for (const Range& r : shared) std::memset(r.begin, garbage(), r.bytes);
-  if (dynamic_bytes != 0) std::memset(block.dynamic_shared, garbage(), dynamic_bytes);
+  const int garbage = (config.seed & 1) != 0 ? 0xff : 0xdb;  // as a GPU's shared memory begins
+  for (const Range& r : shared) std::memset(r.begin, garbage, r.bytes);
+  if (dynamic_bytes != 0) std::memset(block.dynamic_shared, garbage, dynamic_bytes);
   block.warps.assign((n_threads + 31) / 32, {});
   for (unsigned t = 0; t < n_threads; ++t) {
     Fiber& fiber = fibers[slot * n_threads + t];

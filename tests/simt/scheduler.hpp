@@ -63,7 +63,7 @@ struct Scheduler {
   const std::function<void()>* body = nullptr;
   Fiber* current = nullptr;   ///< null: the launching stack
   Block* in_place = nullptr;  ///< whose static shared memory is in the variables
-  std::vector<Range> shared;  ///< those of them that the running kernel needs
+  std::vector<Range> shared;  ///< those of them that the running kernel can reach
   Context launcher;
   bool aborting = false, depth_first = false;
   std::uint64_t random_state = 0;  ///< 0: no randomness
@@ -83,9 +83,6 @@ struct Scheduler {
   void move_shared(Block* next);
 };
 extern Scheduler scheduler;
-
-/// What every byte of a block's shared memory begins as.
-[[nodiscard]] int garbage();
 
 /// In collectives.cpp: a thread has left its kernel.
 void on_exit(Fiber& fiber);

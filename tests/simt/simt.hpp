@@ -16,7 +16,7 @@
 // CUDA 13's host_defines.h keeps qualifiers that are defined already when __CUDACC__ is not.
 #define __host__
 #define __device__
-#define __global__
+#define __global__ __attribute__((section("simt_kernels")))  // symbols.cpp tells kernels from functions by it
 #define __constant__
 #define __managed__
 #define __grid_constant__

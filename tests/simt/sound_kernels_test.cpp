@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numeric>
@@ -169,14 +170,28 @@ TEST(SimtSound, LaunchShapesAreChecked) {
   EXPECT_EQ(shape(1, 96, 0), cudaSuccess);
 }
 
+/// wrong_kernel, which declares 1 KiB of static shared memory; launched once.
+const void* launched_kernel() {
+  std::vector<unsigned> g(64);
+  EXPECT_EQ(wrong(Defect::none, g.data(), 0, 1, 64, 0), cudaSuccess);
+  for (const void* known : launched())
+    if (function_name(known).find("wrong_kernel(") != std::string::npos) return known;
+  ADD_FAILURE() << "wrong_kernel was not launched";
+  return nullptr;
+}
+
+TEST(SimtSound, BlocksKeepTheSharedMemoryOfTheirKernelAndOfFunctions) {
+  std::vector<std::size_t> sizes;
+  for (const Range& r : static_shared_within(launched_kernel())) sizes.push_back(r.bytes);
+  EXPECT_EQ(std::count(sizes.begin(), sizes.end(), 1024u), 1) << "its own, not that of a kernel of this file";
+  EXPECT_EQ(std::count(sizes.begin(), sizes.end(), 256u), 1) << "of block_sum, which any kernel may call";
+  EXPECT_EQ(std::count(sizes.begin(), sizes.end(), 8448u), 0) << "the tiles of the product's kernels";
+}
+
 TEST(SimtSound, SharedMemoryBeyondWhatTheGpuHasIsRefused) {
   config.max_shared_opt_in = 99 << 10;
   std::vector<unsigned> g(64);
-  ASSERT_EQ(wrong(Defect::none, g.data(), 0, 1, 64, 0), cudaSuccess);
-  const void* kernel = nullptr;
-  for (const void* known : launched())
-    if (function_name(known).find("wrong_kernel(") != std::string::npos) kernel = known;
-  ASSERT_NE(kernel, nullptr);
+  const void* kernel = launched_kernel();
   EXPECT_EQ(static_shared_bytes(kernel), 1024u);
   const int most = (99 << 10) - 1024;
   EXPECT_EQ(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most + 1),

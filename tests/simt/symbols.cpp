@@ -24,7 +24,7 @@ struct Symbol {
   std::string_view name;
   std::uintptr_t address;
   std::size_t bytes;
-  bool object, function, zero_initialised;
+  bool object, function, kernel, zero_initialised;
 };
 
 std::uintptr_t load_address() {
@@ -55,6 +55,7 @@ std::vector<Symbol> read_symbols() {
   if (file.size() < sizeof(Elf64_Ehdr)) return {};
   const auto* header = reinterpret_cast<const Elf64_Ehdr*>(file.data());
   const auto* sections = reinterpret_cast<const Elf64_Shdr*>(file.data() + header->e_shoff);
+  const char* section_names = file.data() + sections[header->e_shstrndx].sh_offset;
   const std::uintptr_t base = load_address();
   std::vector<Symbol> out;
   for (int i = 0; i < header->e_shnum; ++i) {
@@ -64,8 +65,10 @@ std::vector<Symbol> read_symbols() {
     for (const auto* end = symbol + sections[i].sh_size / sizeof *symbol; symbol < end; ++symbol) {
       const int type = ELF64_ST_TYPE(symbol->st_info);
       if (symbol->st_shndx >= header->e_shnum || (type != STT_OBJECT && type != STT_FUNC)) continue;
+      const Elf64_Shdr& section = sections[symbol->st_shndx];
+      const bool kernel = section_names + section.sh_name == std::string_view("simt_kernels");
       out.push_back({names + symbol->st_name, base + symbol->st_value, symbol->st_size, type == STT_OBJECT,
-                     type == STT_FUNC, sections[symbol->st_shndx].sh_type == SHT_NOBITS});
+                     type == STT_FUNC, type == STT_FUNC && kernel, section.sh_type == SHT_NOBITS});
     }
   }
   return out;
@@ -85,27 +88,64 @@ Range variable(const Symbol& s) {
   return out;
 }
 
-}  // namespace
+/// How the names of a function's statics begin: _Z<function> -> _ZZ<function>E.
+std::string scope_of(std::string_view function) { return "_ZZ" + std::string(function.substr(2)) + "E"; }
 
+struct SharedVariable {
+  Range place;
+  std::string_view scope;  ///< of the function that declares it
+  bool of_a_kernel;
+};
 const std::vector<SharedVariable>& static_shared() {
   static const std::vector<SharedVariable> all = [] {
-    std::set<std::string_view> scopes;  // functions that declare shared memory, as their statics' names begin
+    std::set<std::string_view> scopes;
+    std::set<std::string> scopes_of_kernels;
     for (const Symbol& s : symbols()) {
+      if (s.kernel && s.name.starts_with("_Z")) scopes_of_kernels.insert(scope_of(s.name));
       std::size_t mark = s.name.find("simt_mark_");
       if (mark == std::string::npos) continue;
       while (mark > 0 && std::isdigit(static_cast<unsigned char>(s.name[mark - 1])) != 0) --mark;
-      scopes.emplace(s.name.substr(0, mark));  // _ZZ<function>E<length>simt_mark_<n> -> _ZZ<function>E
+      scopes.emplace(s.name.substr(0, mark));  // _ZZ<function>E<length>simt_mark_<n>
     }
     std::vector<SharedVariable> out;
     for (const Symbol& s : symbols()) {
       if (!s.object || !s.zero_initialised) continue;
       const auto after = scopes.upper_bound(s.name);
-      if (after != scopes.begin() && s.name.starts_with(*std::prev(after)))
-        out.push_back({variable(s), *std::prev(after)});
+      if (after == scopes.begin() || !s.name.starts_with(*std::prev(after))) continue;
+      const std::string_view scope = *std::prev(after);
+      out.push_back({variable(s), scope, scopes_of_kernels.contains(std::string(scope))});
     }
     return out;
   }();
   return all;
+}
+
+/// "" in a program that is stripped.
+std::string own_scope(const void* kernel) {
+  const std::string_view name = mangled_name(kernel);
+  return name.starts_with("_Z") ? scope_of(name) : "";
+}
+
+}  // namespace
+
+const std::vector<Range>& static_shared_within(const void* kernel) {
+  static std::map<const void*, std::vector<Range>> known;
+  const auto [entry, first_time] = known.try_emplace(kernel);
+  if (!first_time) return entry->second;
+  const std::string own = own_scope(kernel);
+  for (const SharedVariable& v : static_shared())
+    if (!v.of_a_kernel || v.scope == own) entry->second.push_back(v.place);
+  return entry->second;
+}
+
+std::size_t static_shared_bytes(const void* kernel) {
+  static std::map<const void*, std::size_t> known;
+  const auto [entry, first_time] = known.try_emplace(kernel, 0);
+  if (!first_time) return entry->second;
+  const std::string own = own_scope(kernel);
+  for (const SharedVariable& v : static_shared())
+    if (v.scope == own) entry->second += v.place.bytes;
+  return entry->second;
 }
 
 const char* mangled_name(const void* address) {
@@ -122,24 +162,6 @@ std::string function_name(const void* address) {
   std::string out = status == 0 ? plain : name;
   std::free(plain);
   return out;
-}
-
-const std::vector<Range>& static_shared_of(const void* kernel) {
-  static std::map<const void*, std::vector<Range>> known;
-  const auto [entry, first_time] = known.try_emplace(kernel);
-  if (!first_time) return entry->second;
-  const std::string_view name = mangled_name(kernel);
-  if (!name.starts_with("_Z")) return entry->second;
-  const std::string scope = "_ZZ" + std::string(name.substr(2)) + "E";
-  for (const SharedVariable& v : static_shared())
-    if (v.scope == scope) entry->second.push_back(v.place);
-  return entry->second;
-}
-
-std::size_t static_shared_bytes(const void* kernel) {
-  std::size_t bytes = 0;
-  for (const Range& r : static_shared_of(kernel)) bytes += r.bytes;
-  return bytes;
 }
 
 }  // namespace simt

@@ -1,6 +1,5 @@
 #pragma once
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "tests/simt/engine.hpp"
@@ -9,14 +8,10 @@
 
 namespace simt {
 
-struct SharedVariable {
-  Range place;
-  std::string_view scope;  ///< the function that declares it, as its statics' mangled names begin
-};
-/// Every static shared variable, found through the markers that __shared__ leaves behind.
-[[nodiscard]] const std::vector<SharedVariable>& static_shared();
-/// Those that a kernel declares itself, and their bytes.
-[[nodiscard]] const std::vector<Range>& static_shared_of(const void* kernel);
+/// The static shared variables that a kernel can reach, found through the markers that __shared__ leaves
+/// behind: its own, and those of functions, which it may call; not those of other kernels.
+[[nodiscard]] const std::vector<Range>& static_shared_within(const void* kernel);
+/// Bytes of the static shared variables that a kernel declares itself.
 [[nodiscard]] std::size_t static_shared_bytes(const void* kernel);
 /// A function's name as the linker has it, "" when the program is stripped. It lives as long as the program.
 [[nodiscard]] const char* mangled_name(const void* address);

@@ -32,13 +32,6 @@ __device__ void missing_trailing_barrier(unsigned* s, unsigned* g) {
   if (t == 0) g[0] = sum;
 }
 
-__device__ unsigned shared_used_now_and_then(unsigned v) {
-  __shared__ unsigned cell;
-  if (threadIdx.x == 0) cell = v;
-  __syncthreads();
-  return cell;
-}
-
 __global__ void wrong_kernel(Defect defect, unsigned* g, unsigned n) {
   __shared__ unsigned s[256];
   const unsigned t = threadIdx.x, last = blockDim.x - 1;
@@ -107,9 +100,6 @@ __global__ void wrong_kernel(Defect defect, unsigned* g, unsigned n) {
       atomicAdd(&s[t % 2], 1u);
       __syncthreads();
       g[t] = s[t];
-      break;
-    case Defect::shared_used_now_and_then:
-      g[t] = shared_used_now_and_then(t);
       break;
     case Defect::static_shared_overflow:
       s[t + 1] = t;  // s[256] for the last of 256 threads

@@ -157,13 +157,6 @@ TEST(SimtErrors, AnAbortedLaunchLeavesTheShimUsable) {
   EXPECT_EQ(g[63], 63u);
 }
 
-TEST(SimtErrors, SharedMemoryOfAFunctionCalledInALaterLaunchOnlyIsNotMixedUp) {
-  std::vector<unsigned> g(64);
-  EXPECT_EQ(wrong(Defect::none, g.data(), 0, 1, 64, 0), cudaSuccess);
-  EXPECT_EQ(wrong(Defect::shared_used_now_and_then, g.data(), 0, 1, 64, 0), cudaErrorLaunchFailure);
-  EXPECT_NE(last_error.find("was not kept per block"), std::string::npos) << last_error;
-}
-
 TEST(SimtErrors, ADeadlockSaysWhoWaitsWhere) {
   std::vector<unsigned> g(64);
   EXPECT_EQ(wrong(Defect::partial_warp_in_full_mask, g.data(), 0, 1, 64, 0), cudaErrorLaunchFailure);

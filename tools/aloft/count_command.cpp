@@ -35,9 +35,10 @@ class CountCommand final : public Command {
   void run() override {
     if (output_path_.empty()) throw UsageError("--output is needed: the counts file to write");
     if (corpus_.paths.empty()) throw UsageError("--corpus is needed");
+    if (same_file(output_path_, vocab_path_))
+      throw UsageError(output_path_ + ": --output and --vocab-output are the same file; give them two names");
     for (const std::string& path : {output_path_, vocab_path_})
-      if (!path.empty() && !force_ && std::filesystem::exists(path))
-        throw UsageError(path + ": already exists; use --force to replace it");
+      if (!path.empty()) expect_writable(path);
     TerminalProgress progress(output_.quiet);
     Backend backend = make_backend(count_.backend, count_.threads, count_.gpu);
     if (!backend.note.empty()) progress.note(backend.note);
@@ -71,6 +72,25 @@ class CountCommand final : public Command {
   }
 
  private:
+  static bool same_file(const std::string& a, const std::string& b) {
+    std::error_code absent;
+    return a == b || std::filesystem::equivalent(a, b, absent);
+  }
+  /// Before hours of counting. Throws UsageError or InputError.
+  void expect_writable(const std::string& path) const {
+    namespace fs = std::filesystem;
+    if (fs::is_directory(path))
+      throw UsageError(path + ": is a folder; the counts are one file, give its name");
+    if (fs::exists(path) && !force_) throw UsageError(path + ": already exists; use --force to replace it");
+    const fs::path folder = fs::path(path).parent_path();
+    if (!folder.empty() && !fs::is_directory(folder))
+      throw InputError(path + ": there is no folder " + folder.string() + "; make it first");
+    for (const std::string& input : corpus_.paths)
+      if (same_file(path, input)) throw UsageError(path + ": is the corpus; give the output another name");
+    for (const std::string& input : {corpus_.vocabulary, corpus_.tokenizer})
+      if (!input.empty() && same_file(path, input))
+        throw UsageError(path + ": is read by this run; give the output another name");
+  }
   void print(const Counts& counts, const std::string& format, double seconds,
              const std::string& strategy) const {
     if (output_.json) {

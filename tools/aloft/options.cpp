@@ -15,6 +15,11 @@
 namespace aloft {
 namespace {
 
+/// An empty value is a variable that was not set, not a wish for the default.
+CLI::Validator given() {
+  return {[](const std::string& value) { return std::string(value.empty() ? "an empty value" : ""); }, ""};
+}
+
 // A flag whose words stand for an enum's values; shown by name in --help and in manifests.
 template <class E>
 CLI::Option* add_choice(CLI::App& command, const std::string& flag, E& value,
@@ -126,11 +131,13 @@ void add_count_options(CLI::App& command, CountOptions& o) {
   command
       .add_option("--memory", o.memory, "Refuse what needs more, e.g. 8G (default: 90% of what is available)")
       ->type_name("SIZE")
+      ->check(given())
       ->group(group);
   command
       .add_option("--device-memory", o.device_memory,
                   "The same for a GPU's own memory (default: what is free there, less a reserve)")
       ->type_name("SIZE")
+      ->check(given())
       ->group(group);
 }
 
@@ -138,7 +145,8 @@ CLI::Option* add_device_option(CLI::App& command, std::string& gpu) {
   return command
       .add_option("--device", gpu,
                   "GPU to use: its index or UUID as `aloft doctor` lists them (default: the first)")
-      ->type_name("INDEX|UUID");
+      ->type_name("INDEX|UUID")
+      ->check(given());
 }
 
 void add_model_options(CLI::App& command, ModelOptions& o) {

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
 #include "host/error.hpp"
 #include "host/interrupt.hpp"
@@ -122,6 +123,8 @@ int run_program(const std::vector<std::string>& arguments) {
     return fail(ExitCode::usage, std::string(e.what()) + " (see aloft --help)");
   } catch (const std::bad_alloc&) {
     return fail(ExitCode::resources, "out of memory; `aloft plan` says what a run needs");
+  } catch (const std::filesystem::filesystem_error& e) {  // a path on whose way there is no permission, say
+    return fail(exit_code_of(e), e.path1().string() + ": " + e.code().message());
   } catch (const std::exception& e) {
     return fail(exit_code_of(e), e.what());
   }

@@ -2,6 +2,7 @@
 import argparse
 import datetime
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -44,9 +45,49 @@ def unpacked(bundle, into):
     if not os.path.exists(archive):
         refuse(f"{bundle} is no bundle: neither bin/ nor aloft-gpu.tar.xz is in it (tools/gpu_bundle.sh makes one)")
     shutil.rmtree(into, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(into, filter="data")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(into, filter="data")
+    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
+        refuse(f"{archive} cannot be unpacked: {error}; make it anew with tools/gpu_bundle.sh")
     return into
+
+
+def commit_of(top):
+    path = os.path.join(top, "bundle.json")
+    try:
+        with open(path) as file:
+            return json.load(file)["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        refuse(f"{path} is missing or damaged: make the bundle anew with tools/gpu_bundle.sh")
+
+
+def chosen(only, every):
+    """The names of the steps to run; only: as given, "" for all."""
+    names = [step.name for step in every]
+    wanted = [name.strip() for name in only.split(",")] if only else names
+    for name in wanted:
+        if name not in names:
+            refuse(f"no step is called '{name}': {', '.join(names)}")
+    return wanted
+
+
+def make_room(folder, anew):
+    """Folders for the results; anew: without those of an earlier run, since an old figure must not pass for a new one."""
+    parts = [os.path.join(folder, part) for part in ("data", "logs")]
+    report_file = os.path.join(folder, "gpu_check.json")
+    if anew:
+        for part in parts:
+            if os.path.exists(part) and not os.path.exists(report_file):
+                refuse(f"{part} is there, but not of an earlier check: give a folder of its own for the results")
+            shutil.rmtree(part, ignore_errors=True)
+        if os.path.exists(report_file):
+            os.remove(report_file)
+    try:
+        for part in parts:
+            os.makedirs(part, exist_ok=True)
+    except OSError as error:
+        refuse(f"{folder} cannot be made: {error.strerror}; give a folder for the results")
 
 
 def environment(libraries):
@@ -77,6 +118,8 @@ def main():
     flags.add_argument("--rehearse", action="store_true", help="every step as it is, but small: for the tests, on stand-ins without a GPU")
     flags.add_argument("--dry-run", action="store_true", help="prints the steps, the call each belongs to and its limit; runs nothing")
     flags = flags.parse_args()
+    if flags.budget < 0:
+        refuse(f"a budget of {flags.budget:g} s is none: give --budget SECONDS")
 
     data, logs = (os.path.join(flags.folder, part) for part in ("data", "logs"))
     scratch = os.path.join(ROOT, "build/gpu_check" + ("_rehearsal" if flags.rehearse else ""))
@@ -84,15 +127,16 @@ def main():
         here = flags.bundle or scratch
         places = Places(os.path.join(here, "bin"), data, flags.text or os.path.join(here, "text.txt"), scratch, flags.rehearse)
         before = [] if flags.bundle else build_steps("<this GPU's>", scratch)
-        print("\n".join(plan(before + steps(places, flags.quick), flags.budget)))
+        every = before + steps(places, flags.quick)
+        wanted = chosen(flags.only, every)
+        print("\n".join(plan([step for step in every if step.name in wanted], flags.budget)))
         return 0
 
     clock = running.Clock(flags.budget)
     commit = ask(["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=12"])
     if flags.bundle:
         top = unpacked(flags.bundle, os.path.join(scratch, "bundle"))
-        with open(os.path.join(top, "bundle.json")) as file:
-            commit = json.load(file)["commit"]
+        commit = commit_of(top)
         programs, own_libraries, text = os.path.join(top, "bin"), [os.path.join(top, "lib")], flags.text or os.path.join(top, "text.txt")
     else:
         programs, own_libraries, text = os.path.join(scratch, "bin"), [], flags.text
@@ -104,15 +148,9 @@ def main():
     places = Places(programs, data, os.path.abspath(text), scratch, flags.rehearse)
     every = steps(places, flags.quick) if flags.bundle else build_steps(about["architecture"], scratch) + steps(places, flags.quick)
     names = [step.name for step in every]
-    wanted = [name.strip() for name in flags.only.split(",")] if flags.only else names
-    for name in wanted:
-        if name not in names:
-            refuse(f"no step is called '{name}': {', '.join(names)}")
-    if not flags.only:  # an old figure must not pass for a new one
-        for old in (data, logs):
-            shutil.rmtree(old, ignore_errors=True)
-    for made in (flags.folder, data, logs, os.path.join(scratch, "peers")):
-        os.makedirs(made, exist_ok=True)
+    wanted = chosen(flags.only, every)
+    make_room(flags.folder, anew=not flags.only and flags.budget > 0)
+    os.makedirs(os.path.join(scratch, "peers"), exist_ok=True)
 
     about["gates"] = {step.name for step in every if step.gate}
     found, missing = cuda_libraries.find()
@@ -125,7 +163,11 @@ def main():
         record = running.run_step(step, clock, logs, {**variables, "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", "")} if step.python else variables)
         clean = report.write(flags.folder, about, record, names)
         print(f"gpu_check: {step.name}: {record['status']} in {record['seconds']} s {record['detail']}", flush=True)
-    print(f"gpu_check: {'conformance, end to end and sanitizers are clean' if clean else 'NOT clean (or not all run yet)'}: {flags.folder}/gpu_check.md")
+    left = report.left_to_run(flags.folder, names)
+    verdict = "conformance, end to end and sanitizers are clean" if clean else "NOT clean (or not all run yet)"
+    print(f"gpu_check: {verdict}: {flags.folder}/gpu_check.md")
+    if left:
+        print(f"gpu_check: not run yet; the same command with: --only '{','.join(left)}'")
     return 0 if clean else 1
 
 

@@ -56,7 +56,7 @@ def main():
         json.dump(report, out, indent=1)
     for key, value in report.items():
         print(f"{key}: {value}")
-    return 0 if not missing else 1
+    return 1 if missing or not report["doctor"] or report["doctor"][0].startswith("not available") else 0
 
 
 if __name__ == "__main__":

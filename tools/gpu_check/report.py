@@ -214,6 +214,13 @@ def join_logs(folder):
             out.write(f"==== {os.path.basename(path)[:-4]}\n{text_of(path)[-100_000:]}\n")
 
 
+def left_to_run(folder, names):
+    """The steps that gpu_check.json has no result of, or "not run"."""
+    path = os.path.join(folder, "gpu_check.json")
+    done = {step["name"] for step in (json_of(path) if os.path.exists(path) else {"steps": []})["steps"] if step["status"] != "not run"}
+    return [name for name in names if name not in done]
+
+
 def write(folder, about, record, names):
     """Puts the record of one step into gpu_check.json and writes gpu_check.md and log.txt anew. names: of every step there is, in order.
     True if every step that decides has passed."""
@@ -223,8 +230,8 @@ def write(folder, about, record, names):
     steps = {step["name"]: step for step in (before or {}).get("steps", []) if step["name"] in names and step["name"] != record["name"]}
     steps[record["name"]] = record
     results = [steps[name] for name in names if name in steps]
-    clean = all(step["status"] == "passed" for step in results if step["gate"]) and any(step["gate"] for step in results)
-    clean = clean and about["gates"] <= {step["name"] for step in results}
+    passed = {s["name"] for s in results if s["status"] == "passed" and (s["commit"], s["gpu"]) == (about["commit"], about["gpu"])}
+    clean = bool(about["gates"]) and about["gates"] <= passed
     cases = sorted({os.path.basename(p)[4:-4].rsplit("_", 1)[0] for p in glob.glob(f"{data}/ncu_*.csv")})
     kernels = {case: kernel_rows(sorted(glob.glob(f"{data}/ncu_{case}_*.csv"))) for case in cases}
     benchmarks, benchmark_lines = benchmark_report(data)

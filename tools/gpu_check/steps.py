@@ -170,8 +170,11 @@ def steps(places, quick=False):
     ]
 
 
+BUILT = ("aloft", "tests/aloft_tests", "aloft_benchmarks")  # where a build has the programs
+
+
 def build_steps(architecture, build):
-    """The fallback without a bundle: builds for the GPU at hand."""
+    """The fallback without a bundle: builds for the GPU at hand, and links the programs into bin/, as a bundle has them."""
     generator = "Ninja" if shutil.which("ninja") else "Unix Makefiles"
     configure = ["cmake", "-S", ROOT, "-B", build, "-G", generator, "-DCMAKE_BUILD_TYPE=Release", "-DALOFT_CUDA=ON", "-DALOFT_TESTS=ON", "-DALOFT_SIMT=OFF"]
     configure += ["-DALOFT_BENCHMARKS=ON", "-DALOFT_WERROR=OFF", f"-DCMAKE_CUDA_ARCHITECTURES={architecture}-real", "-DCMAKE_CUDA_FLAGS=-lineinfo"]
@@ -181,4 +184,5 @@ def build_steps(architecture, build):
         Step("packages", 60, [Job("packages", [f"{ROOT}/tools/install_dependencies.sh", "--tests", "--benchmarks"])]),
         Step("configure", 30, [Job("configure", configure)], needs="cmake"),
         Step("build", 400, [Job("build", compiled)]),
+        Step("programs", 5, [Job("programs", ["sh", "-c", 'mkdir -p "$0/bin" && cd "$0/bin" && ln -sf "$@" .', build, *(f"../{path}" for path in BUILT)])]),
     ]
