@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a bare Debian 12 machine to init tensors computed from real English text: installs what is missing, builds, runs
-# the main job on the manual pages of Perl (Debian's perl-doc), and says where the result is.
+# `aloft init` on the manual pages of Perl (Debian's perl-doc), and says where the result is. Two processors need 4 to 8 minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

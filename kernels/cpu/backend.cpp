@@ -26,7 +26,7 @@ std::string describe() {
       std::string_view(openblas_get_corename()) == "Prescott" && __builtin_cpu_supports("avx2") != 0;
   return fmt::format("{} processors, {}{}", omp_get_num_procs(), openblas_get_config(),
                      misjudged ? " (it does not know this processor; OPENBLAS_CORETYPE=Haswell in the "
-                                 "environment makes it several times faster)"
+                                 "environment makes it faster, up to several times)"
                                : "");
 }
 
