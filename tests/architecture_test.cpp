@@ -1,4 +1,4 @@
-#include "pipeline/architecture.hpp"
+#include "pipeline/model/architecture.hpp"
 
 #include <gtest/gtest.h>
 

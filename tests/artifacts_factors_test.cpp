@@ -2,8 +2,8 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
-#include "pipeline/artifact_file.hpp"
-#include "pipeline/artifacts.hpp"
+#include "pipeline/base/artifact_file.hpp"
+#include "pipeline/counts/counts.hpp"
 #include "pipeline/offset/factors.hpp"
 #include "tests/offset_helpers.hpp"
 
@@ -32,8 +32,8 @@ TEST_F(FactorFiles, FactorsComeBackBitForBit) {
     p.d_o = 9;
     const LagFactors f = fit_lag_factors(b.ctx, counts, p);
     save(path, f, "k");
-    EXPECT_FALSE(load_factors(b.ctx.device(), path, "other"));
-    const auto got = load_factors(b.ctx.device(), path, "k");
+    EXPECT_FALSE(load<LagFactors>(b.ctx.device(), path, "other"));
+    const auto got = load<LagFactors>(b.ctx.device(), path, "k");
     ASSERT_TRUE(got);
     EXPECT_EQ((std::vector{got->vocab, got->d_s, got->d_o, std::int64_t{got->lags}}),
               (std::vector<std::int64_t>{30, 6, 9, 3}));
@@ -55,7 +55,7 @@ TEST_F(FactorFiles, FactorsComeBackBitForBit) {
 TEST_F(FactorFiles, TheSliceComesBackWithTheCounts) {
   ASSERT_FALSE(counts.holdout.blocks.empty());
   save(path, counts, "k");
-  const auto got = load_counts(b.ctx.device(), path, "k");
+  const auto got = load<Counts>(b.ctx.device(), path, "k");
   ASSERT_TRUE(got);
   EXPECT_EQ(got->holdout.ids, counts.holdout.ids);
   ASSERT_EQ(got->holdout.blocks.size(), counts.holdout.blocks.size());
@@ -67,16 +67,16 @@ TEST_F(FactorFiles, TheSliceComesBackWithTheCounts) {
   Counts bare = std::move(counts);
   bare.holdout = {};
   save(path, bare, "k");
-  EXPECT_TRUE(load_counts(b.ctx.device(), path, "k")->holdout.blocks.empty());
+  EXPECT_TRUE(load<Counts>(b.ctx.device(), path, "k")->holdout.blocks.empty());
 }
 
 TEST_F(FactorFiles, WhatIsNoFactorsFileIsRefused) {
   save(path, counts, "k");
-  EXPECT_THROW((void)load_factors(b.ctx.device(), path, "k"), InputError);
+  EXPECT_THROW((void)load<LagFactors>(b.ctx.device(), path, "k"), InputError);
   ArtifactFile other("factors", "k");  // the right kind, but empty
   other.add("cores", DType::f64, {2, 2}, std::vector<double>(4));
   other.write(path);
-  EXPECT_THROW((void)load_factors(b.ctx.device(), path, "k"), InputError);
+  EXPECT_THROW((void)load<LagFactors>(b.ctx.device(), path, "k"), InputError);
   ArtifactFile silent("factors", "k");  // everything but what it says of itself
   silent.add("source", DType::f64, {2, 1}, std::vector<double>(2));
   silent.add("target", DType::f64, {2, 1}, std::vector<double>(2));
@@ -87,7 +87,7 @@ TEST_F(FactorFiles, WhatIsNoFactorsFileIsRefused) {
   silent.add("scalars", DType::f64, {6}, std::vector<double>(6));
   silent.say("holdout_positions", "0");
   silent.write(path);
-  EXPECT_THROW((void)load_factors(b.ctx.device(), path, "k"), InputError);
+  EXPECT_THROW((void)load<LagFactors>(b.ctx.device(), path, "k"), InputError);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-#include "pipeline/artifacts.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/spectra/spectra.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +8,6 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
-#include "pipeline/stages.hpp"
 #include "tests/stage_helpers.hpp"
 
 namespace aloft {
@@ -51,7 +51,7 @@ void expect_same(const Matrix& a, const Matrix& b) {
 
 TEST_P(Artifacts, CountsComeBack) {
   save(path, counts, "k");
-  const auto got = load_counts(b.ctx.device(), path, "k");
+  const auto got = load<Counts>(b.ctx.device(), path, "k");
   ASSERT_TRUE(got);
   EXPECT_EQ(got->vocab, counts.vocab);
   EXPECT_EQ(got->max_lag, counts.max_lag);
@@ -70,7 +70,7 @@ TEST_P(Artifacts, CountsComeBack) {
 TEST_P(Artifacts, ALagWithoutPairsComesBack) {
   const Counts tiny = counts_of(b.ctx.device(), {0, 1}, 3, 2);
   save(path, tiny, "k");
-  const auto got = load_counts(b.ctx.device(), path, "k");
+  const auto got = load<Counts>(b.ctx.device(), path, "k");
   ASSERT_TRUE(got);
   EXPECT_EQ(got->pairs, (std::vector<std::uint64_t>{1, 0}));
   EXPECT_EQ(got->lags[1].nnz(), 0);
@@ -78,14 +78,14 @@ TEST_P(Artifacts, ALagWithoutPairsComesBack) {
 
 TEST_P(Artifacts, RealValuesComeBackBitForBit) {
   save(path, embedding, "k");
-  const auto e = load_embedding(b.ctx.device(), path, "k");
+  const auto e = load<Embedding>(b.ctx.device(), path, "k");
   ASSERT_TRUE(e);
   expect_same(e->rows, embedding.rows);
   EXPECT_EQ(e->method, "ppmi-svd");
   EXPECT_EQ(e->rank, embedding.rank);
 
   save(path, projections, "k");
-  const auto p = load_projections(b.ctx.device(), path, "k");
+  const auto p = load<Projections>(b.ctx.device(), path, "k");
   ASSERT_TRUE(p);
   expect_same(p->transition, projections.transition);
   expect_same(p->deviation, projections.deviation);
@@ -93,7 +93,7 @@ TEST_P(Artifacts, RealValuesComeBackBitForBit) {
   expect_same(p->target_covariance, projections.target_covariance);
 
   save(path, spectra, "k");
-  const auto s = load_spectra(b.ctx.device(), path, "k");
+  const auto s = load<Spectra>(b.ctx.device(), path, "k");
   ASSERT_TRUE(s);
   EXPECT_EQ(s->antisymmetric.sigma, spectra.antisymmetric.sigma);
   expect_same(s->antisymmetric.left, spectra.antisymmetric.left);
@@ -103,7 +103,7 @@ TEST_P(Artifacts, RealValuesComeBackBitForBit) {
 
   const ExpandedSpectra want = expanded();
   save(path, want, "k");
-  const auto x = load_expanded(b.ctx.device(), path, "k");
+  const auto x = load<ExpandedSpectra>(b.ctx.device(), path, "k");
   ASSERT_TRUE(x);
   EXPECT_EQ(x->planes.sigma, want.planes.sigma);
   expect_same(x->planes.left, want.planes.left);
@@ -123,11 +123,11 @@ TEST_P(Artifacts, RealValuesComeBackBitForBit) {
 }
 
 TEST_P(Artifacts, OtherKeysAndAbsentFilesAreNotTaken) {
-  EXPECT_FALSE(load_spectra(b.ctx.device(), path, "k"));
+  EXPECT_FALSE(load<Spectra>(b.ctx.device(), path, "k"));
   save(path, spectra, "k");
-  EXPECT_FALSE(load_spectra(b.ctx.device(), path, "other"));
-  EXPECT_TRUE(load_spectra(b.ctx.device(), path, ""));
-  EXPECT_THROW((void)load_projections(b.ctx.device(), path, "k"), InputError);  // another kind of artifact
+  EXPECT_FALSE(load<Spectra>(b.ctx.device(), path, "other"));
+  EXPECT_TRUE(load<Spectra>(b.ctx.device(), path, ""));
+  EXPECT_THROW((void)load<Projections>(b.ctx.device(), path, "k"), InputError);  // another kind of artifact
 }
 
 TEST_P(Artifacts, AnyDamagedByteIsNoticed) {
@@ -135,7 +135,7 @@ TEST_P(Artifacts, AnyDamagedByteIsNoticed) {
   const std::string whole = read_file(path);
   for (const std::size_t cut : {whole.size() - 1, whole.size() / 2, std::size_t{9}}) {
     write_file(path, whole.substr(0, cut));
-    EXPECT_THROW((void)load_counts(b.ctx.device(), path, "k"), InputError) << cut;
+    EXPECT_THROW((void)load<Counts>(b.ctx.device(), path, "k"), InputError) << cut;
   }
   save(path, projections, "k");
   const std::string sound = read_file(path);
@@ -144,7 +144,7 @@ TEST_P(Artifacts, AnyDamagedByteIsNoticed) {
     std::string damaged = sound;
     damaged[at] = static_cast<char>(damaged[at] ^ 4);
     write_file(path, damaged);
-    EXPECT_THROW((void)load_projections(b.ctx.device(), path, "k"), InputError) << at;
+    EXPECT_THROW((void)load<Projections>(b.ctx.device(), path, "k"), InputError) << at;
   }
 }
 

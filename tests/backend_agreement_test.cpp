@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 
-#include "pipeline/stages.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/model/model.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/spectra/spectra.hpp"
+#include "tests/compose_helpers.hpp"
 #include "tests/recipe_helpers.hpp"
 #include "tests/stage_helpers.hpp"
 

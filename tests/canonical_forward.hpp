@@ -2,7 +2,7 @@
 #include <cmath>
 #include <vector>
 
-#include "pipeline/architecture.hpp"
+#include "pipeline/model/architecture.hpp"
 #include "tests/recipe_helpers.hpp"
 
 // A transformer's forward pass over the canonical form in double, written down from its description

@@ -6,8 +6,10 @@
 
 #include "host/error.hpp"
 #include "host/interrupt.hpp"
-#include "pipeline/recipes/usual_init.hpp"
-#include "pipeline/stages.hpp"
+#include "pipeline/model/model.hpp"
+#include "pipeline/model/usual_init.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "tests/compose_helpers.hpp"
 #include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"
 
@@ -51,7 +53,7 @@ TEST_P(Compose, AnUnknownRecipeListsTheKnownOnes) {
       if (through_compose)
         (void)run(p, small_shape());
       else
-        (void)recipe_reads_corpus(p.recipe);
+        (void)find_recipe(p.recipe);
       FAIL() << "no error";
     } catch (const UsageError& e) {
       const std::string what = e.what();
@@ -63,9 +65,9 @@ TEST_P(Compose, AnUnknownRecipeListsTheKnownOnes) {
 }
 
 TEST_P(Compose, KnowsWhichRecipesReadTheCorpus) {
-  for (const char* name : {"asymmetry", "spread"}) EXPECT_TRUE(recipe_reads_corpus(name)) << name;
+  for (const char* name : {"asymmetry", "spread"}) EXPECT_TRUE(find_recipe(name).reads_corpus()) << name;
   for (const char* name : {"random", "invariants", "mimetic", "orthogonal"})
-    EXPECT_FALSE(recipe_reads_corpus(name));
+    EXPECT_FALSE(find_recipe(name).reads_corpus());
 }
 
 TEST_P(Compose, RefusesNumbersAndShapesThatCannotBe) {
@@ -156,17 +158,16 @@ TEST_P(Compose, ThreadsDoNotChangeABit) {
 }
 
 TEST_P(Compose, StreamsNeverCollide) {
-  using recipes::Part;
   std::set<std::uint64_t> seen;
   int made = 0;
   for (int part = 1; part <= 10; ++part)
     for (const std::int64_t layer : {0L, 1L, 2L, 255L, 256L, 65535L, 65536L})
       for (const std::int64_t matrix : {0L, 1L, 2L, 255L, 256L, 65535L}) {
-        seen.insert(recipes::stream_of(static_cast<Part>(part), layer, matrix));
+        seen.insert(stream_of(static_cast<Part>(part), layer, matrix));
         ++made;
       }
   EXPECT_EQ(seen.size(), static_cast<std::size_t>(made));
-  EXPECT_THROW((void)recipes::stream_of(Part::query, 0, 65536), Error);
+  EXPECT_THROW((void)stream_of(Part::query, 0, 65536), Error);
 }
 
 TEST_P(Compose, RandomHasTheUsualStandardDeviations) {
@@ -206,7 +207,7 @@ TEST_P(Compose, TheUsualKernelNormIsWhatSamplesHave) {
         m += q.middleRows(h * 16, 16).transpose() * k.middleRows(h / (4 / kv) * 16, 16);
       mean2 += m.squaredNorm() / 40;
     }
-    EXPECT_NEAR(std::sqrt(mean2) / recipes::usual_kernel_norm(p, s), 1, 0.02) << kv;
+    EXPECT_NEAR(std::sqrt(mean2) / usual_kernel_norm(p, s), 1, 0.02) << kv;
   }
 }
 

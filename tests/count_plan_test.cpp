@@ -1,9 +1,9 @@
-#include "pipeline/count_plan.hpp"
+#include "pipeline/counts/plan.hpp"
 
 #include <gtest/gtest.h>
 
 #include "host/error.hpp"
-#include "pipeline/frequency_rank.hpp"
+#include "pipeline/counts/frequency_rank.hpp"
 
 namespace aloft {
 namespace {

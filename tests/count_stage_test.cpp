@@ -6,7 +6,7 @@
 
 #include "host/error.hpp"
 #include "kernels/spectral_measures.hpp"
-#include "pipeline/stages.hpp"
+#include "pipeline/counts/counts.hpp"
 #include "tests/count_helpers.hpp"
 #include "tests/stream_source.hpp"
 

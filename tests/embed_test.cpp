@@ -7,8 +7,9 @@
 
 #include "host/error.hpp"
 #include "host/safetensors.hpp"
-#include "pipeline/krylov_eigen.hpp"
-#include "pipeline/stages.hpp"
+#include "pipeline/base/krylov_eigen.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/spectra/spectra.hpp"
 #include "tests/decompositions.hpp"
 #include "tests/stage_helpers.hpp"
 

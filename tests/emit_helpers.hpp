@@ -7,8 +7,8 @@
 #include <string>
 
 #include "host/error.hpp"
-#include "pipeline/architecture.hpp"
-#include "pipeline/emit.hpp"
+#include "pipeline/model/architecture.hpp"
+#include "pipeline/model/emit.hpp"
 #include "tools/aloft/builtin_architectures.hpp"
 
 namespace aloft {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "host/safetensors.hpp"
-#include "pipeline/emit.hpp"
+#include "pipeline/model/emit.hpp"
 #include "tests/emit_helpers.hpp"
 
 // The attention of a model that pairs, turns and scales in its own way, run on the emitted rows, against the

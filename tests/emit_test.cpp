@@ -1,4 +1,4 @@
-#include "pipeline/emit.hpp"
+#include "pipeline/model/emit.hpp"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -1,9 +1,10 @@
 #include <gtest/gtest.h>
 
 #include "host/error.hpp"
-#include "pipeline/stack.hpp"
-#include "pipeline/stages.hpp"
-#include "pipeline/whiten.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/spectra/spectra.hpp"
+#include "pipeline/spectra/stack.hpp"
+#include "pipeline/spectra/whiten.hpp"
 #include "tests/decompositions.hpp"
 #include "tests/stage_helpers.hpp"
 

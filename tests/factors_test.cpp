@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "host/error.hpp"
-#include "pipeline/offset/holdout.hpp"
+#include "pipeline/counts/holdout.hpp"
 #include "tests/conformance.hpp"
 #include "tests/factors_oracle.hpp"
 

@@ -1,4 +1,4 @@
-#include "pipeline/offset/holdout.hpp"
+#include "pipeline/counts/holdout.hpp"
 
 #include <gtest/gtest.h>
 

@@ -7,7 +7,7 @@
 namespace aloft {
 namespace {
 
-using recipes::OffsetPart;
+
 
 OffsetParams induction() {
   OffsetParams p;

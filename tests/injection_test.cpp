@@ -5,7 +5,11 @@
 #include <random>
 
 #include "host/error.hpp"
-#include "pipeline/stages.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/model/model.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/spectra/spectra.hpp"
+#include "tests/compose_helpers.hpp"
 #include "tests/decompositions.hpp"
 #include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"

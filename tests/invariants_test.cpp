@@ -4,9 +4,12 @@
 #include <cmath>
 #include <random>
 
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/model/model.hpp"
 #include "pipeline/recipes/invariants.hpp"
+#include "pipeline/recipes/recipe.hpp"
 #include "pipeline/recipes/spectral_profile.hpp"
-#include "pipeline/stages.hpp"
+#include "tests/compose_helpers.hpp"
 #include "tests/decompositions.hpp"
 #include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "pipeline/count_plan.hpp"
-#include "pipeline/krylov_eigen.hpp"
+#include "pipeline/base/krylov_eigen.hpp"
+#include "pipeline/counts/plan.hpp"
 #include "pipeline/offset/factors.hpp"
 #include "tests/offset_helpers.hpp"
 

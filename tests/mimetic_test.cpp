@@ -3,8 +3,11 @@
 #include <Eigen/Core>
 #include <cmath>
 
-#include "pipeline/recipes/usual_init.hpp"
-#include "pipeline/stages.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/model/model.hpp"
+#include "pipeline/model/usual_init.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "tests/compose_helpers.hpp"
 #include "tests/decompositions.hpp"
 #include "tests/per_backend.hpp"
 #include "tests/recipe_helpers.hpp"
@@ -62,8 +65,8 @@ class Mimetic : public PerBackend {
   LayerHeads layer1(const ModelShape& s) {
     return compose(ctx, params, s, nullptr, nullptr).weights.layers[1];
   }
-  Rows noise(recipes::Part part, std::int64_t matrix, std::int64_t d) {
-    const auto z = recipes::normal(ctx, d, d, params.seed, recipes::stream_of(part, 1, matrix),
+  Rows noise(Part part, std::int64_t matrix, std::int64_t d) {
+    const auto z = normal(ctx, d, d, params.seed, stream_of(part, 1, matrix),
                                    1 / std::sqrt(static_cast<double>(d)));
     return Eigen::Map<const Rows>(z.data(), d, d);
   }
@@ -76,7 +79,7 @@ TEST_P(Mimetic, EachHeadIsTheTruncatedTarget) {
     const double alpha = 0.7 / std::sqrt(static_cast<double>(s.d_model));
     for (std::int64_t h = 0; h < s.heads; ++h) {
       const Rows target = alpha * (Rows::Identity(s.d_model, s.d_model) +
-                                   noise(recipes::Part::mimetic_query_key, h, s.d_model));
+                                   noise(Part::mimetic_query_key, h, s.d_model));
       const double best = truncation_error(target, s.head_dim);
       EXPECT_LT((p.query_key[static_cast<std::size_t>(h)] - target).norm(),
                 1.01 * best + 1e-6 * target.norm())
@@ -88,7 +91,7 @@ TEST_P(Mimetic, EachHeadIsTheTruncatedTarget) {
 TEST_P(Mimetic, ValuesAndOutputsWriteTheNegativeIdentityExactlyWhenTheHeadsCoverTheWidth) {
   for (const ModelShape& s : {shape_of(4, 4, 16, 64), shape_of(4, 4, 20, 64)}) {
     const Products p = products(layer1(s), s);
-    const Rows target = -0.05 * Rows::Identity(64, 64) + 0.01 * noise(recipes::Part::mimetic_value, 0, 64);
+    const Rows target = -0.05 * Rows::Identity(64, 64) + 0.01 * noise(Part::mimetic_value, 0, 64);
     EXPECT_LT((p.output_value - target).norm(), 1e-6 * target.norm());
     EXPECT_LT(identity_cosine(p.output_value), -0.95);
   }
@@ -124,12 +127,12 @@ TEST_P(Mimetic, GroupedQueriesShareKeysButDiffer) {
   Rows stacked(128, 64), got(128, 64);
   for (Eigen::Index h = 0; h < 2; ++h) {
     stacked.middleRows(64 * h, 64) =
-        alpha * (Rows::Identity(64, 64) + noise(recipes::Part::mimetic_query_key, h, 64));
+        alpha * (Rows::Identity(64, 64) + noise(Part::mimetic_query_key, h, 64));
     got.middleRows(64 * h, 64) = p.query_key[static_cast<std::size_t>(h)];
   }
   EXPECT_LT((got - stacked).norm(), 1.01 * truncation_error(stacked, 16));
   // The values hold rank 32 of 64, and the sum over heads is the best approximation of that rank.
-  const Rows target = -0.05 * Rows::Identity(64, 64) + 0.01 * noise(recipes::Part::mimetic_value, 0, 64);
+  const Rows target = -0.05 * Rows::Identity(64, 64) + 0.01 * noise(Part::mimetic_value, 0, 64);
   EXPECT_LT((p.output_value - target).norm(), (1 + 1e-4) * truncation_error(target, 32));
   EXPECT_LT(identity_cosine(p.output_value), -0.6);
 }
@@ -142,7 +145,7 @@ TEST_P(Mimetic, TheFlagsAreTheScales) {
   const Composition c = compose(ctx, params, s, nullptr, nullptr);
   const Products p = products(c.weights.layers[1], s);
   EXPECT_LT((p.output_value + 0.4 * Rows::Identity(32, 32)).norm(), 1e-5);
-  const Rows target = 0.2 * (Rows::Identity(32, 32) + noise(recipes::Part::mimetic_query_key, 0, 32));
+  const Rows target = 0.2 * (Rows::Identity(32, 32) + noise(Part::mimetic_query_key, 0, 32));
   EXPECT_LT((p.query_key[0] - target).norm(), 1e-5);
   ASSERT_EQ(c.layers[1].measures.size(), 2u);
   EXPECT_NEAR(c.layers[1].measures[0].second, p.query_key[0].trace() / 32, 1e-9);

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "host/error.hpp"
-#include "pipeline/architecture.hpp"
+#include "pipeline/model/model_config.hpp"
 
 namespace {
 

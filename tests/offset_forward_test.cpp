@@ -10,7 +10,7 @@
 namespace aloft {
 namespace {
 
-using recipes::OffsetPart;
+
 
 OffsetParams silent(double sharpness) {
   OffsetParams p;

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "pipeline/stages.hpp"
+#include "pipeline/counts/counts.hpp"
 #include "tests/stage_helpers.hpp"
 #include "tests/stream_source.hpp"
 

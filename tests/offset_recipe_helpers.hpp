@@ -3,8 +3,9 @@
 
 #include <string>
 
-#include "pipeline/position_offsets.hpp"
-#include "pipeline/recipes/offset.hpp"
+#include "pipeline/offset/offset.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/offset/position_offsets.hpp"
 #include "tests/canonical_forward.hpp"
 #include "tests/emit_helpers.hpp"
 #include "tests/offset_helpers.hpp"
@@ -29,6 +30,14 @@ inline Host host_model(const std::string& name, std::int64_t layers, std::int64_
   return out;
 }
 
+inline recipes::LayerFunction background_of(Background background) {
+  return background == Background::zero         ? recipes::design_zero_proj
+         : background == Background::orthogonal ? recipes::design_orthogonal
+         : background == Background::mimetic    ? recipes::design_mimetic
+         : background == Background::invariants ? recipes::design_invariants
+                                                : recipes::design_random;
+}
+
 struct Designed {
   OffsetLayout at;
   LagFactors f;
@@ -49,8 +58,7 @@ class OffsetRecipe : public testing::Test {
 
   OffsetRecipe() { params.seed = 3; }
 
-  Designed design(const Host& m, const OffsetParams& p = {},
-                  recipes::OffsetPart part = recipes::OffsetPart::all,
+  Designed design(const Host& m, const OffsetParams& p = {}, OffsetPart part = OffsetPart::all,
                   Estimator estimator = Estimator::tucker) {
     Designed out;
     out.at = plan_offset(m.arch, m.shape, p, 4, kOffsetVocab);
@@ -62,7 +70,12 @@ class OffsetRecipe : public testing::Test {
     out.f = fit_lag_factors(ctx, counts, factors);
     Matching matching;
     if (out.at.match >= 0) matching = fit_matching(ctx, out.f, out.at.match_dims, m.shape.head_dim);
-    Composition c = recipes::design_offset(ctx, params, p, part, m.arch, m.shape, out.at, out.f, matching);
+    const recipes::RecipeInput input{params, m.shape};
+    const auto background = [&](std::int64_t layer) {
+      return background_of(p.background)(ctx, input, layer).heads;
+    };
+    Composition c =
+        design_offset(ctx, {part, p, params, m.arch, m.shape, out.at, out.f, matching, background});
     out.w = std::move(c.weights);
     out.figures = std::move(c.layers);
     const Rows e = as_rows(out.w.embedding, m.shape.d_model);

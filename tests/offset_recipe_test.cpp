@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "host/error.hpp"
+#include "tests/compose_helpers.hpp"
 #include "tests/offset_recipe_helpers.hpp"
 
 // What the emitted heads do: where they look, what they carry, what they erase; and what the parts of the
@@ -9,7 +10,7 @@
 namespace aloft {
 namespace {
 
-using recipes::OffsetPart;
+
 
 std::vector<Host> recipe_hosts() {
   return {host_model("llama", 2, 4, 4, 16), host_model("llama", 2, 8, 4, 16),

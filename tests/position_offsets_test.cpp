@@ -1,4 +1,4 @@
-#include "pipeline/position_offsets.hpp"
+#include "pipeline/offset/position_offsets.hpp"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,8 @@
 
 #include "host/error.hpp"
 #include "kernels/spectral_measures.hpp"
-#include "pipeline/stages.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/spectra/spectra.hpp"
 #include "tests/stage_helpers.hpp"
 
 namespace aloft {

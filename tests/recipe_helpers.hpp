@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "pipeline/values.hpp"
+#include "pipeline/model/model.hpp"
 
 // What the tests of the recipes share: the float weights as Eigen matrices, summed head by head.
 

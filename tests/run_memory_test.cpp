@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
-#include "pipeline/artifacts.hpp"
-#include "pipeline/run.hpp"
-#include "pipeline/run_plan.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/run/plan.hpp"
+#include "pipeline/run/run.hpp"
+#include "pipeline/spectra/spectra.hpp"
 #include "tests/cli_helpers.hpp"
 #include "tests/emit_helpers.hpp"
 #include "tests/offset_helpers.hpp"

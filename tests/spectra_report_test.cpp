@@ -1,4 +1,4 @@
-#include "pipeline/spectra_report.hpp"
+#include "pipeline/recipes/spectra_report.hpp"
 
 #include <gtest/gtest.h>
 

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/context.hpp"
-#include "pipeline/values.hpp"
+#include "pipeline/base/context.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/spectra/spectra.hpp"
 #include "tests/per_backend.hpp"
 
 // What tests of the stages after counting need: a small corpus counted naively, and matrices as Eigen sees

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "host/error.hpp"
-#include "pipeline/device_math.hpp"
-#include "pipeline/krylov_eigen.hpp"
+#include "pipeline/base/device_math.hpp"
+#include "pipeline/base/krylov_eigen.hpp"
 #include "pipeline/offset/estimators.hpp"
 #include "pipeline/offset/weight_fit.hpp"
 

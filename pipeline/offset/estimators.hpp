@@ -1,6 +1,6 @@
 #pragma once
+#include "pipeline/counts/holdout.hpp"
 #include "pipeline/offset/factors.hpp"
-#include "pipeline/offset/holdout.hpp"
 
 // What the two estimators share, and what fit_lag_factors() needs of them.
 

@@ -1,5 +1,5 @@
-#include "pipeline/device_math.hpp"
-#include "pipeline/krylov_eigen.hpp"
+#include "pipeline/base/device_math.hpp"
+#include "pipeline/base/krylov_eigen.hpp"
 #include "pipeline/offset/estimators.hpp"
 #include "pipeline/offset/weight_fit.hpp"
 

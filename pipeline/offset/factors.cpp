@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
 #include "pipeline/offset/estimators.hpp"
@@ -67,6 +68,15 @@ std::vector<double> offset::centred_log_p(const Counts& counts) {
   for (const double p : out) mean += p * std::log(p);
   for (double& p : out) p = std::log(p) - mean;
   return out;
+}
+
+std::string key_json(const FactorParams& params) {
+  const auto& [estimator, lags, d_s, d_o, alpha, kappa, ridge, seed] = params;
+  const auto given = [](const std::optional<double>& x) { return x ? nlohmann::json(*x) : nlohmann::json(); };
+  return nlohmann::ordered_json{
+      {"estimator", estimator}, {"lags", lags},          {"d_s", d_s},  {"d_o", d_o}, {"alpha", given(alpha)},
+      {"kappa", given(kappa)},  {"ridge", given(ridge)}, {"seed", seed}}
+      .dump();
 }
 
 LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p) {

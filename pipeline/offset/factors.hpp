@@ -4,14 +4,16 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/context.hpp"
-#include "pipeline/values.hpp"
+#include "pipeline/base/context.hpp"
+#include "pipeline/counts/counts.hpp"
 
 // The additive model of the next token that the `offset` recipe writes into attention (science: section 5.4,
 // "what to carry"): logit_j = bias_j + Σ_n (S[token n − 1 places back] G_n Uᵀ)_j, n = 1..lags. S and U are
 // shared by all lags, one core G_n per lag. Two estimators make it from the same counts.
 
 namespace aloft {
+
+inline constexpr Stage kFactors{.name = "factors", .artifact = "factors"};
 
 enum class Estimator { discriminant, tucker };
 
@@ -25,6 +27,7 @@ struct FactorParams {
   std::optional<double> ridge;  ///< discriminant: λ (1)
   std::uint64_t seed = 0;
 };
+[[nodiscard]] std::string key_json(const FactorParams& p);
 
 struct LagFactors {
   std::int64_t vocab = 0, d_s = 0, d_o = 0;
@@ -46,6 +49,13 @@ struct LagFactors {
   double holdout_loss = 0;  ///< nats; of the additive model at the chosen scalars, before truncation
                             ///< to d_o (discriminant) or with it (tucker)
 };
+
+/// source [V, d_s], target [V, d_o], cores [lags, d_s, d_o], bias [V], lag_weights, participation [lags],
+/// scalars; F64.
+void save(const std::string& path, const LagFactors& factors, const std::string& key);
+template <>
+[[nodiscard]] std::optional<LagFactors> load<LagFactors>(Device& device, const std::string& path,
+                                                         const std::string& key);
 
 namespace offset {
 /// log p of the smoothed unigram less its mean under p: [vocab].

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "host/error.hpp"
-#include "pipeline/position_offsets.hpp"
+#include "pipeline/base/host_matrix.hpp"
+#include "pipeline/offset/position_offsets.hpp"
 
 namespace aloft {
 namespace {
@@ -86,63 +88,80 @@ struct Room {
   [[nodiscard]] bool host_two_lags() const { return kv >= 4 && rows(kv / 4) >= 1; }
 };
 
-void place_lags(const OffsetParams& p, const ModelShape& s, bool two_a_layer, OffsetLayout& out) {
-  out.lag_layers = p.lag_layers;
-  if (out.lag_layers.empty())
-    for (std::int32_t n = 0; n < out.lags; ++n)
-      out.lag_layers.push_back(
-          std::min<std::int32_t>(two_a_layer ? n / 2 : n, static_cast<std::int32_t>(s.layers) - 1));
-  if (out.lag_layers.size() != static_cast<std::size_t>(out.lags))
+std::int32_t lags_to_design(const ModelShape& s, const OffsetParams& p, std::int32_t counted) {
+  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(s.layers, kMostLagsPlaced));
+  const std::int32_t lags = p.lags > 0              ? p.lags
+                            : !p.lag_layers.empty() ? static_cast<std::int32_t>(p.lag_layers.size())
+                                                    : std::min(layers, counted);
+  if (lags > counted)
     throw UsageError(
-        fmt::format("--offset-layers names {} layers for {} lags", out.lag_layers.size(), out.lags));
+        fmt::format("offset: {} lags are to be designed, {} were counted: raise --lags", lags, counted));
+  if (lags > s.context) throw UsageError(fmt::format("{} lags in a context of {}", lags, s.context));
+  return lags;
 }
 
-}  // namespace
+// ---- coordinates of the residual stream
 
-OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams& p, std::int32_t counted_lags,
-                         std::int64_t corpus_vocab) {
-  check_host(arch, s, p);
-  OffsetLayout out;
-  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(s.layers, kMostLagsPlaced));
-  out.lags = p.lags > 0              ? p.lags
-             : !p.lag_layers.empty() ? static_cast<std::int32_t>(p.lag_layers.size())
-                                     : std::min(layers, counted_lags);
-  if (out.lags > counted_lags)
-    throw UsageError(fmt::format("offset: {} lags are to be designed, {} were counted: raise --lags",
-                                 out.lags, counted_lags));
-  if (out.lags > s.context) throw UsageError(fmt::format("{} lags in a context of {}", out.lags, s.context));
+/// Those that neither S nor U takes, beside the padding.
+struct Extras {
+  bool constant = false, log_p = false;
+  std::int64_t position_dims = 0;
+  [[nodiscard]] std::int64_t count() const {
+    return (constant ? 1 : 0) + 1 + position_dims + (log_p ? 1 : 0);
+  }
+};
 
-  // Coordinates.
-  out.frequencies = frequencies_of(arch, s, p);
+Extras extras_of(const A& arch, const OffsetLayout& layout) {
   const bool table = arch.position == A::Position::learned;
-  const bool norm_bias = !arch.final_norm_bias.empty();
-  const bool has_constant = !(arch.tied_head && table && norm_bias);
-  out.drives_log_p = arch.tied_head && !norm_bias;
-  const std::int64_t position_dims = table ? 2 * static_cast<std::int64_t>(out.frequencies.size()) : 0;
-  const std::int64_t extras = (has_constant ? 1 : 0) + 1 + position_dims + (arch.tied_head ? 1 : 0);
-  std::int64_t room = s.d_model - extras;
+  Extras out;
+  out.constant = !(arch.tied_head && table && !arch.final_norm_bias.empty());
+  out.log_p = arch.tied_head;
+  out.position_dims = table ? 2 * static_cast<std::int64_t>(layout.frequencies.size()) : 0;
+  return out;
+}
+
+std::int64_t room_beside(const Extras& extras, const A& arch, const ModelShape& s) {
+  const std::int64_t room = s.d_model - extras.count();
   if (room < 2)
     refuse(arch, fmt::format(
                      "a width of {} leaves no room beside {} coordinates for constant, padding and positions",
-                     s.d_model, extras));
+                     s.d_model, extras.count()));
+  return room;
+}
 
-  if (p.induction) {
-    out.still_rows = still_rows(arch, s, out.frequencies);
-    out.match_dims = std::min(static_cast<std::int64_t>(out.still_rows.size()), room / 5);
-    if (out.match_dims < kFewestMatching)
-      refuse(
-          arch,
-          fmt::format(
-              "induction needs {} rows of a head that positions do not turn, and this model has room for {}",
-              kFewestMatching, out.match_dims));
-    out.still_rows.resize(static_cast<std::size_t>(out.match_dims));
-    room -= out.match_dims;
-  }
+/// Induction: as many match coordinates as heads have rows that hardly turn, a fifth of the room at most.
+void plan_matching(const A& arch, const ModelShape& s, std::int64_t room, OffsetLayout& out) {
+  out.still_rows = still_rows(arch, s, out.frequencies);
+  out.match_dims = std::min(static_cast<std::int64_t>(out.still_rows.size()), room / 5);
+  if (out.match_dims < kFewestMatching)
+    refuse(arch,
+           fmt::format(
+               "induction needs {} rows of a head that positions do not turn, and this model has room for {}",
+               kFewestMatching, out.match_dims));
+  out.still_rows.resize(static_cast<std::size_t>(out.match_dims));
+}
 
-  // Heads: a lag takes whole key-value groups, and so does erasing a tied token's own part, in layer 0.
-  const std::int64_t spare_row = out.drives_log_p ? 1 : 0;
-  const Room heads{s.kv_heads, s.head_dim, spare_row, arch.tied_head};
-  if (arch.tied_head && s.kv_heads < 2)
+void place_coordinates(const Extras& extras, OffsetLayout& out) {
+  std::int64_t next = out.d_s;
+  const auto take = [&](std::int64_t count) { return std::exchange(next, next + count); };
+  if (extras.constant) out.constant = take(1);
+  out.padding = take(1);
+  if (extras.position_dims > 0) out.position = take(extras.position_dims);
+  if (extras.log_p) out.log_p = take(1);
+  if (out.match_dims > 0) out.match = take(out.match_dims);
+  out.output = next;
+}
+
+// ---- how many directions, and in which layers
+
+/// Two lags a layer from the first on, where nothing that the user said speaks against it.
+bool two_lags_a_layer(const OffsetParams& p, std::int32_t lags, const Room& heads) {
+  return lags > 1 && p.source_dims == 0 && p.lag_layers.empty() && heads.host_two_lags();
+}
+
+std::int64_t source_dims(const A& arch, const OffsetParams& p, std::int32_t lags, const Room& heads,
+                         std::int64_t room, std::int64_t corpus_vocab) {
+  if (arch.tied_head && heads.kv < 2)
     refuse(arch,
            "its head is the embedding, so layer 0 needs a second key-value head to erase the token's own "
            "output");
@@ -151,74 +170,129 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
   if (p.source_dims > most)
     throw UsageError(
         fmt::format("--source-dims {}: this model has room for {} at most", p.source_dims, most));
-  const bool early = out.lags > 1 && p.source_dims == 0 && p.lag_layers.empty() && heads.host_two_lags();
-  out.d_s = p.source_dims > 0 ? p.source_dims
-            : early           ? std::min(room / 2, heads.rows(heads.kv / 4))
-                              : room / 2;
   if (p.source_dims > corpus_vocab)
     throw UsageError(fmt::format("--source-dims {}: the corpus has {} ids, so no more directions than that",
                                  p.source_dims, corpus_vocab));
-  out.d_s = std::clamp<std::int64_t>(out.d_s, 1, std::min(most, corpus_vocab));
-  out.carrying = heads.groups(out.d_s);
-  place_lags(p, s, early, out);
+  const std::int64_t wished = p.source_dims > 0 ? p.source_dims
+                              : two_lags_a_layer(p, lags, heads)
+                                  ? std::min(room / 2, heads.rows(heads.kv / 4))
+                                  : room / 2;
+  return std::clamp<std::int64_t>(wished, 1, std::min(most, corpus_vocab));
+}
+
+std::vector<std::int32_t> layers_of_lags(const OffsetParams& p, const ModelShape& s, std::int32_t lags,
+                                         const Room& heads) {
+  std::vector<std::int32_t> out = p.lag_layers;
+  const bool two = two_lags_a_layer(p, lags, heads);
+  if (out.empty())
+    for (std::int32_t n = 0; n < lags; ++n)
+      out.push_back(std::min<std::int32_t>(two ? n / 2 : n, static_cast<std::int32_t>(s.layers) - 1));
+  if (out.size() != static_cast<std::size_t>(lags))
+    throw UsageError(fmt::format("--offset-layers names {} layers for {} lags", out.size(), lags));
+  return out;
+}
+
+/// Output directions: what is left of the room, no more than the lags carry; tied: no more than the heads of
+/// layer 0 that carry no lag can erase.
+void size_output(const A& arch, const Room& heads, std::int64_t room, std::int64_t corpus_vocab,
+                 OffsetLayout& out) {
   out.d_o = std::min({room - out.d_s, out.lags * out.d_s, corpus_vocab});
-  if (arch.tied_head) {
-    const auto first = std::count(out.lag_layers.begin(), out.lag_layers.end(), 0);
-    const std::int64_t left =
-        std::max<std::int64_t>(1, s.kv_heads - std::max<std::int64_t>(1, first) * out.carrying);
-    out.d_o = std::min(out.d_o, heads.rows(left));
-    out.erasing = heads.groups(out.d_o);
+  if (!arch.tied_head) return;
+  const auto first = std::count(out.lag_layers.begin(), out.lag_layers.end(), 0);
+  const std::int64_t left =
+      std::max<std::int64_t>(1, heads.kv - std::max<std::int64_t>(1, first) * out.carrying);
+  out.d_o = std::min(out.d_o, heads.rows(left));
+  out.erasing = heads.groups(out.d_o);
+}
+
+// ---- heads
+
+/// Deals the key-value heads of each layer, from the first on.
+class HeadDealer {
+ public:
+  HeadDealer(const A& arch, const ModelShape& s)
+      : arch_(arch), kv_heads_(s.kv_heads), used_(static_cast<std::size_t>(s.layers)) {}
+
+  [[nodiscard]] std::int64_t layers() const { return static_cast<std::int64_t>(used_.size()); }
+  /// The first of so many heads of a layer.
+  std::int64_t take(std::int64_t layer, std::int64_t count) {
+    return std::exchange(at(used_, layer), at(used_, layer) + count);
+  }
+  /// The first layer from `from` on that has a head left.
+  [[nodiscard]] std::int64_t layer_with_spare(std::int64_t from) const {
+    while (from < layers() && at(used_, from) >= kv_heads_) ++from;
+    if (from >= layers())
+      refuse(arch_, "induction needs a spare key-value head in two of its layers, one after the other");
+    return from;
+  }
+  void check() const {
+    for (std::int64_t l = 0; l < layers(); ++l)
+      if (at(used_, l) > kv_heads_)
+        throw UsageError(
+            fmt::format("layer {} would need {} key-value heads and has {}: spread the lags over more layers "
+                        "(--offset-layers), or lower --source-dims",
+                        l, at(used_, l), kv_heads_));
   }
 
-  std::int64_t next = out.d_s;
-  if (has_constant) out.constant = next++;
-  out.padding = next++;
-  if (table) {
-    out.position = next;
-    next += position_dims;
-  }
-  if (arch.tied_head) out.log_p = next++;
-  if (p.induction) {
-    out.match = next;
-    next += out.match_dims;
-  }
-  out.output = next;
+ private:
+  const A& arch_;
+  std::int64_t kv_heads_;
+  std::vector<std::int64_t> used_;
+};
 
-  std::vector<std::int64_t> used(static_cast<std::size_t>(s.layers));
+void deal_lags(HeadDealer& dealer, OffsetLayout& out) {
   for (const std::int32_t layer : out.lag_layers) {
-    if (layer < 0 || layer >= s.layers)
-      throw UsageError(fmt::format("--offset-layers: layer {} is not among 0..{}", layer, s.layers - 1));
-    out.lag_heads.push_back(used[static_cast<std::size_t>(layer)]);
-    used[static_cast<std::size_t>(layer)] += out.carrying;
-  }
-  if (out.drives_log_p) {  // the spare row of what layer 0 carries, or a head of its own
-    const auto first = std::find(out.lag_layers.begin(), out.lag_layers.end(), 0);
-    out.log_p_head =
-        first == out.lag_layers.end()
-            ? used[0]++
-            : out.lag_heads[static_cast<std::size_t>(first - out.lag_layers.begin())] + out.carrying - 1;
-  }
-  out.erasing_head = used[0];
-  used[0] += out.erasing;
-  if (p.induction) {
-    out.match_dims = std::min(out.match_dims, out.d_s);
-    const auto spare = [&](std::int64_t from) {
-      while (from < s.layers && used[static_cast<std::size_t>(from)] >= s.kv_heads) ++from;
-      if (from >= s.layers)
-        refuse(arch, "induction needs a spare key-value head in two of its layers, one after the other");
-      return from;
-    };
-    out.copy_layer = spare(0);
-    out.copy_head = used[static_cast<std::size_t>(out.copy_layer)]++;
-    out.match_layer = spare(out.copy_layer + 1);
-    out.match_head = used[static_cast<std::size_t>(out.match_layer)]++;
-  }
-  for (std::size_t l = 0; l < used.size(); ++l)
-    if (used[l] > s.kv_heads)
+    if (layer < 0 || layer >= dealer.layers())
       throw UsageError(
-          fmt::format("layer {} would need {} key-value heads and has {}: spread the lags over more layers "
-                      "(--offset-layers), or lower --source-dims",
-                      l, used[l], s.kv_heads));
+          fmt::format("--offset-layers: layer {} is not among 0..{}", layer, dealer.layers() - 1));
+    out.lag_heads.push_back(dealer.take(layer, out.carrying));
+  }
+}
+
+/// log p is driven by the spare row of what layer 0 carries, or by a head of its own.
+void deal_log_p(HeadDealer& dealer, OffsetLayout& out) {
+  const auto first = std::find(out.lag_layers.begin(), out.lag_layers.end(), 0);
+  out.log_p_head = first == out.lag_layers.end()
+                       ? dealer.take(0, 1)
+                       : at(out.lag_heads, first - out.lag_layers.begin()) + out.carrying - 1;
+}
+
+void deal_induction(HeadDealer& dealer, OffsetLayout& out) {
+  out.match_dims = std::min(out.match_dims, out.d_s);
+  out.copy_layer = dealer.layer_with_spare(0);
+  out.copy_head = dealer.take(out.copy_layer, 1);
+  out.match_layer = dealer.layer_with_spare(out.copy_layer + 1);
+  out.match_head = dealer.take(out.match_layer, 1);
+}
+
+}  // namespace
+
+OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams& p, std::int32_t counted_lags,
+                         std::int64_t corpus_vocab) {
+  check_host(arch, s, p);
+  OffsetLayout out;
+  out.lags = lags_to_design(s, p, counted_lags);
+  out.frequencies = frequencies_of(arch, s, p);
+  out.drives_log_p = arch.tied_head && arch.final_norm_bias.empty();
+
+  const Extras extras = extras_of(arch, out);
+  std::int64_t room = room_beside(extras, arch, s);
+  if (p.induction) plan_matching(arch, s, room, out);
+  room -= out.match_dims;
+
+  const Room heads{s.kv_heads, s.head_dim, out.drives_log_p ? 1 : 0, arch.tied_head};
+  out.d_s = source_dims(arch, p, out.lags, heads, room, corpus_vocab);
+  out.carrying = heads.groups(out.d_s);
+  out.lag_layers = layers_of_lags(p, s, out.lags, heads);
+  size_output(arch, heads, room, corpus_vocab, out);
+  place_coordinates(extras, out);
+
+  HeadDealer dealer(arch, s);  // a lag takes whole key-value groups, and so does erasing in layer 0
+  deal_lags(dealer, out);
+  if (out.drives_log_p) deal_log_p(dealer, out);
+  out.erasing_head = dealer.take(0, out.erasing);
+  if (p.induction) deal_induction(dealer, out);
+  dealer.check();
   return out;
 }
 

@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "pipeline/architecture.hpp"
-#include "pipeline/values.hpp"
+#include "pipeline/model/architecture.hpp"
+#include "pipeline/model/model.hpp"
 
 namespace aloft {
 

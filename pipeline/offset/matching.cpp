@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "host/error.hpp"
-#include "pipeline/device_math.hpp"
+#include "pipeline/base/device_math.hpp"
 #include "pipeline/offset/estimators.hpp"
 
 namespace aloft {

@@ -3,7 +3,7 @@
 
 #include "host/error.hpp"
 #include "kernels/spectral_measures.hpp"
-#include "pipeline/device_math.hpp"
+#include "pipeline/base/device_math.hpp"
 #include "pipeline/offset/estimators.hpp"
 
 namespace aloft::offset {

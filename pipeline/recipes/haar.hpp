@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include "pipeline/context.hpp"
+#include "pipeline/base/context.hpp"
 
 namespace aloft::recipes {
 

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <utility>
 
-#include "pipeline/recipes/usual_init.hpp"
+#include "pipeline/recipes/recipe.hpp"
 
 // `asymmetry` and `spread`: the antisymmetric target A of a layer (expand.cpp chose lag and spectrum) becomes
 // the layer's attention kernel, M = Σ_h W_Q,hᵀ W_K,g(h) = c·A, plus the usual random part. Source: the paper
@@ -99,8 +99,8 @@ LayerDesign design_injection(Context& ctx, const RecipeInput& in, std::int64_t l
   }
   out.heads.query = to_f32(query);
   out.heads.key = to_f32(key);
-  out.heads.value = usual_matrix(ctx, in, Part::value, layer);
-  out.heads.output = usual_matrix(ctx, in, Part::output, layer);
+  out.heads.value = usual_matrix(ctx, in.params, in.shape, Part::value, layer);
+  out.heads.output = usual_matrix(ctx, in.params, in.shape, Part::output, layer);
   return out;
 }
 

@@ -6,7 +6,7 @@
 
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/recipes/haar.hpp"
-#include "pipeline/recipes/usual_init.hpp"
+#include "pipeline/recipes/registry.hpp"
 
 // Random directions with the five invariants that "attention views" found in a trained model. With P [d, r]
 // input directions shared by Q and K, output directions U_q, U_k of their own and one profile s,
@@ -226,7 +226,7 @@ LayerDesign design_invariants(Context& ctx, const RecipeInput& in, std::int64_t 
   out.heads.query = to_f32(assemble(ctx, query_out, query_profile, inputs));
   out.heads.key = to_f32(assemble(ctx, key_out, key_profile, leading_columns(ctx, inputs, rank)));
   out.heads.value = to_f32(value);
-  out.heads.output = usual_matrix(ctx, in, Part::output, layer);
+  out.heads.output = usual_matrix(ctx, in.params, in.shape, Part::output, layer);
   if (d <= kWidestMeasured && in.params.strength > 0) {
     const InvariantMeasures m = measure_invariants(ctx, s, out.heads, targets.product.top);
     out.figures.measures = {{"query_key_kl", m.query_key_kl},
@@ -244,6 +244,17 @@ LayerDesign design_invariants(Context& ctx, const RecipeInput& in, std::int64_t 
                             {"kernel_norm_ratio", m.kernel_norm / usual_kernel_norm(in.params, s)}};
   }
   return out;
+}
+
+Recipe invariants_recipe() {
+  return {
+      .name = "invariants",
+      .summary =
+          "random directions with the five invariants that \"attention views\" found in trained attention",
+      .flags = {"strength"},
+      .stages = {kCompose, kEmit},
+      .plan = plan_attention,
+      .design = design_layers<design_invariants>};
 }
 
 }  // namespace aloft::recipes

@@ -1,9 +1,9 @@
 #pragma once
 #include <cstdint>
 
-#include "pipeline/context.hpp"
+#include "pipeline/base/context.hpp"
+#include "pipeline/model/model.hpp"
 #include "pipeline/recipes/spectral_profile.hpp"
-#include "pipeline/values.hpp"
 
 namespace aloft::recipes {
 

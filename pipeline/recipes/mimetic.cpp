@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "pipeline/device_math.hpp"
+#include "pipeline/base/device_math.hpp"
 #include "pipeline/recipes/haar.hpp"
-#include "pipeline/recipes/usual_init.hpp"
+#include "pipeline/recipes/registry.hpp"
 
 // Trockman & Kolter, "Mimetic Initialization of Self-Attention Layers" (ICML 2023): per head W_Qᵀ W_K close
 // to the best rank-head_dim approximation of α(I + Z), and Σ_h W_O,h W_V,h close to −βI + β'Z, Z normal of
@@ -125,8 +125,8 @@ LayerDesign design_mimetic(Context& ctx, const RecipeInput& in, std::int64_t lay
   // Rows that the targets' rank leaves over: usual keys and values that nothing reads yet (query, output
   // zero), so that the products stay as designed and the rows can still learn.
   out.heads.query.assign(static_cast<std::size_t>(s.heads * block), 0.0F);
-  out.heads.key = usual_matrix(ctx, in, Part::key, layer);
-  out.heads.value = usual_matrix(ctx, in, Part::value, layer);
+  out.heads.key = usual_matrix(ctx, in.params, in.shape, Part::key, layer);
+  out.heads.value = usual_matrix(ctx, in.params, in.shape, Part::value, layer);
   out.heads.output.assign(static_cast<std::size_t>(s.heads * block), 0.0F);
   query_key(ctx, in, layer, out.heads);
   value_output(ctx, in, layer, out.heads);
@@ -142,6 +142,17 @@ LayerDesign design_mimetic(Context& ctx, const RecipeInput& in, std::int64_t lay
   out.figures.measures = {{"query_key_diagonal", query_key_diagonal / static_cast<double>(s.heads)},
                           {"value_output_diagonal", value_output_diagonal}};
   return out;
+}
+
+Recipe mimetic_recipe() {
+  return {.name = "mimetic",
+          .summary =
+              "query-key products near the identity, value-output products near minus it (Trockman and "
+              "Kolter 2023)",
+          .flags = {"mimetic-key", "mimetic-value"},
+          .stages = {kCompose, kEmit},
+          .plan = plan_attention,
+          .design = design_layers<design_mimetic>};
 }
 
 }  // namespace aloft::recipes

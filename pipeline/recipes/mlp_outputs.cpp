@@ -25,9 +25,15 @@ double mean_square(double variance, const F& f) {
   return sum * step / std::sqrt(2 * kPi);
 }
 
+/// Why nothing can be written; "" where it can.
+std::string missing(const DesignRequest& request) {
+  if (request.arch.mlp_output.empty()) return "the architecture does not name it";
+  return request.shape.mlp_width == 0 ? "give --mlp-width" : "";
+}
+
 }  // namespace
 
-double mlp_added2(const ComposeParams& p, const ModelShape& shape, bool gated, std::int64_t width) {
+double mlp_added2(const UsualInit& p, const ModelShape& shape, bool gated, std::int64_t width) {
   const auto d = static_cast<double>(shape.d_model);
   const double variance = d * p.init_std * p.init_std;
   const double hidden2 = gated ? mean_square(variance, silu) * variance : mean_square(variance, gelu);
@@ -35,8 +41,8 @@ double mlp_added2(const ComposeParams& p, const ModelShape& shape, bool gated, s
   return static_cast<double>(shape.layers) * d * static_cast<double>(width) * out * out * hidden2;
 }
 
-std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const ComposeParams& p,
-                                                    const ModelShape& shape, bool gated, double allowed2) {
+std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualInit& p, const ModelShape& shape,
+                                                    bool gated, double allowed2) {
   const double added2 = mlp_added2(p, shape, gated, shape.mlp_width);
   std::vector<std::vector<float>> out;
   if (added2 <= allowed2) return out;
@@ -47,6 +53,31 @@ std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const ComposeP
         normal_f32(ctx, shape.d_model, shape.mlp_width, p.seed, stream_of(Part::mlp_output, l), std));
   }
   return out;
+}
+
+void write_silent_mlp_outputs(DesignRun& run, const DesignRequest& request, HeadWeights& weights) {
+  if (const std::string why = missing(request); !why.empty())
+    return run.note("note: the MLP's output projection is left to the model: " + why);
+  const ModelShape& s = request.shape;
+  weights.mlp_output.assign(static_cast<std::size_t>(s.layers),
+                            std::vector<float>(static_cast<std::size_t>(s.mlp_width * s.d_model)));
+}
+
+void write_bounded_mlp_outputs(DesignRun& run, const DesignRequest& request, double allowed2,
+                               HeadWeights& weights) {
+  const UsualInit& usual = request.params.compose;
+  const ModelShape& s = request.shape;
+  const bool gated = request.arch.mlp_gated;
+  const std::string why = missing(request);
+  if (why.empty()) {
+    weights.mlp_output = bounded_mlp_outputs(run.ctx, usual, s, gated, allowed2);
+  } else if (mlp_added2(usual, s, gated, 4 * s.d_model) > allowed2) {
+    run.note(
+        "note: the MLP's output projection is left to the model, whose usual one adds more than this "
+        "recipe's "
+        "heads: " +
+        why);
+  }
 }
 
 }  // namespace aloft::recipes

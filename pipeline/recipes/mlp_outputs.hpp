@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "pipeline/recipes/usual_init.hpp"
+#include "pipeline/recipes/recipe.hpp"
 
 // A wide or deep model's MLPs at their usual init add more to the residual stream than a designed embedding
 // and designed heads do (SwiGLU at a width of 4096: a hundred times their length, each layer), and the head
@@ -13,13 +13,19 @@ namespace aloft::recipes {
 /// What all MLPs add to the residual stream, in squared norm, at the usual init and for inputs of length √d:
 /// layers · d · width · std_out² · E h², h = gelu(z) or, gated, silu(z) u with z, u normal of variance
 /// d · std². Their weights are independent and so are what they add.
-[[nodiscard]] double mlp_added2(const ComposeParams& p, const ModelShape& shape, bool gated,
-                                std::int64_t width);
+[[nodiscard]] double mlp_added2(const UsualInit& p, const ModelShape& shape, bool gated, std::int64_t width);
 
 /// Output projections, [layers] of [d, mlp_width], that let all MLPs add `allowed2` in all: normal numbers.
 /// Empty where the usual init adds no more than that, and where the width is not known.
-[[nodiscard]] std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const ComposeParams& p,
+[[nodiscard]] std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualInit& p,
                                                                   const ModelShape& shape, bool gated,
                                                                   double allowed2);
+
+/// Zeros for all of them; a note where the architecture does not say what to write.
+void write_silent_mlp_outputs(DesignRun& run, const DesignRequest& request, HeadWeights& weights);
+/// Smaller than the usual ones where those would add more than `allowed2`; a note where they would, and the
+/// architecture does not say what to write.
+void write_bounded_mlp_outputs(DesignRun& run, const DesignRequest& request, double allowed2,
+                               HeadWeights& weights);
 
 }  // namespace aloft::recipes

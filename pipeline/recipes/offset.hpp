@@ -1,29 +1,23 @@
 #pragma once
-#include "pipeline/offset/factors.hpp"
-#include "pipeline/offset/layout.hpp"
-#include "pipeline/offset/matching.hpp"
+#include <string>
+
+#include "pipeline/offset/offset.hpp"
 #include "pipeline/recipes/recipe.hpp"
 
 namespace aloft::recipes {
 
-/// Members of the family: which parts of the offset recipe a model gets. The rest has the usual init.
-enum class OffsetPart {
-  all,        ///< offset: embedding, head, and attention that carries every lag
-  lag_one,    ///< bigram-head: embedding, head, and lag 1 alone
-  embedding,  ///< embedding: no designed attention
-  induction,  ///< bigram-head, and a pair of heads that repeat what followed the token before (experimental)
-  unigram,    ///< log p through the constant coordinate (tied: its own), nothing else
-};
+/// Where the recipe is placed in this model. Throws UsageError for models that cannot host it.
+[[nodiscard]] OffsetLayout layout_of(const DesignRequest& request);
 
-/// Squared norm that what is not designed may add until the final norm: what the recipe reckons with, and
-/// what MLPs are bounded to.
-inline constexpr double kRandomPart2 = 0.2;
+/// The counts that `control` designs from: of as many tokens drawn from the unigram, or with source and
+/// target exchanged.
+[[nodiscard]] Counts controlled_counts(Context& ctx, const Counts& counts, Control control,
+                                       std::uint64_t seed);
 
-/// Attention, embedding, output head, norm and position table as the architecture has them (science:
-/// section 5.4, "placement"). factors: unused for unigram but for its bias; matching: for induction.
-[[nodiscard]] Composition design_offset(Context& ctx, const ComposeParams& params, const OffsetParams& offset,
-                                        OffsetPart part, const Architecture& arch, const ModelShape& shape,
-                                        const OffsetLayout& layout, const LagFactors& factors,
-                                        const Matching& matching = {});
+/// offset.json: the scalars and what chose them, where every lag is and how sharply it looks, losses beside
+/// the unigram's.
+[[nodiscard]] std::string offset_report_json(const DesignRequest& request, const OffsetLayout& layout,
+                                             const LagFactors& factors,
+                                             const std::vector<LayerComposition>& layers);
 
 }  // namespace aloft::recipes

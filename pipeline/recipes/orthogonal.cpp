@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "pipeline/recipes/haar.hpp"
-#include "pipeline/recipes/usual_init.hpp"
+#include "pipeline/recipes/registry.hpp"
 
 // Every projection a (semi-)orthogonal matrix over all its heads (Saxe et al., "Exact solutions to the
 // nonlinear dynamics of learning in deep linear neural networks", 2014), at the Frobenius norm the usual init
@@ -39,6 +39,14 @@ LayerDesign design_orthogonal(Context& ctx, const RecipeInput& in, std::int64_t 
   out.heads.value = matrix(s.kv_heads, 2, in.params.init_std);
   out.heads.output = matrix(s.heads, 3, output_std(in.params, s));
   return out;
+}
+
+Recipe orthogonal_recipe() {
+  return {.name = "orthogonal",
+          .summary = "semi-orthogonal projections at the usual norm (Saxe et al. 2014)",
+          .stages = {kCompose, kEmit},
+          .plan = plan_attention,
+          .design = design_layers<design_orthogonal>};
 }
 
 }  // namespace aloft::recipes

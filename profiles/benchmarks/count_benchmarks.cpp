@@ -2,8 +2,8 @@
 #include <bit>
 #include <filesystem>
 
-#include "pipeline/count_plan.hpp"
-#include "pipeline/run_plan.hpp"
+#include "pipeline/counts/plan.hpp"
+#include "pipeline/run/plan.hpp"
 #include "profiles/benchmarks/harness.hpp"
 #include "profiles/benchmarks/inputs.hpp"
 #include "profiles/benchmarks/limits.hpp"

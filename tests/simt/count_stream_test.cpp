@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "host/error.hpp"
-#include "pipeline/run_plan.hpp"
+#include "pipeline/run/plan.hpp"
 #include "tests/cli_helpers.hpp"
 #include "tests/simt/cudart.hpp"
 #include "tests/stream_source.hpp"

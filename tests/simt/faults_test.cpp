@@ -3,7 +3,7 @@
 #include <random>
 
 #include "host/error.hpp"
-#include "pipeline/stages.hpp"
+#include "pipeline/counts/counts.hpp"
 #include "tests/simt/cudart.hpp"
 #include "tests/stream_source.hpp"
 

@@ -10,6 +10,7 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "tools/aloft/options.hpp"
 
 namespace aloft {
 namespace {
@@ -53,6 +54,21 @@ void add_words(const std::string& path, const std::string& key, const YAML::Node
   for (const YAML::Node& item : value) words.push_back("--" + key + "=" + scalar(path, item, key));
 }
 
+bool among(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// A manifest's flags of recipes other than the one that is asked for now: a run of another recipe is
+/// repeated without them. (Those of earlier versions held every flag.)
+std::vector<std::string> foreign_keys(const YAML::Node& root, const CLI::App& command) {
+  const CLI::Option* asked = command.get_option_no_throw("--recipe");
+  if (!root["manifest"] || asked == nullptr) return {};
+  const auto name = asked->count() > 0 ? asked->as<std::string>() : root["recipe"].as<std::string>("");
+  for (const Recipe& recipe : all_recipes())
+    if (recipe.name == name) return foreign_flags(recipe);
+  return {};
+}
+
 }  // namespace
 
 std::vector<std::string> config_words(const std::string& path, const CLI::App& command) {
@@ -65,10 +81,11 @@ std::vector<std::string> config_words(const std::string& path, const CLI::App& c
   if (!root.IsMap()) fail(path, root.Mark(), "a config is a mapping of flags to values");
   std::vector<std::string> words;
   std::vector<std::string> seen;
+  const std::vector<std::string> foreign = foreign_keys(root, command);
   for (const auto& entry : root) {
     const std::string key = scalar(path, entry.first, "a key");
     if (std::find(seen.begin(), seen.end(), key) != seen.end())
-      fail(path, entry.first.Mark(), fmt::format("'{}' stands here twice", key));
+      fail(path, entry.first.Mark(), fmt::format("'{}' is here twice", key));
     seen.push_back(key);
     if (key == "manifest") continue;
     const CLI::Option* option = command.get_option_no_throw("--" + key);
@@ -76,7 +93,8 @@ std::vector<std::string> config_words(const std::string& path, const CLI::App& c
       fail(path, entry.first.Mark(),
            fmt::format("unknown key '{}' (see `aloft {} --help`)", key, command.get_name()));
     if (entry.second.IsNull()) fail(path, entry.first.Mark(), fmt::format("'{}' has no value", key));
-    if (option->count() == 0 && !superseded(key, command)) add_words(path, key, entry.second, *option, words);
+    if (option->count() == 0 && !superseded(key, command) && !among(foreign, key))
+      add_words(path, key, entry.second, *option, words);
   }
   return words;
 }
@@ -92,9 +110,6 @@ nlohmann::ordered_json typed(const std::string& text) {
 
 std::string settings_json(const CLI::App& command, const std::vector<std::string>& left_out,
                           const std::vector<std::string>& paths) {
-  const auto among = [](const std::vector<std::string>& names, const std::string& name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
   for (const CLI::Option* option : command.get_options()) {
     if (option->get_lnames().empty()) continue;

@@ -6,8 +6,8 @@
 
 #include "host/error.hpp"
 #include "host/hash.hpp"
-#include "pipeline/artifacts.hpp"
-#include "pipeline/run_plan.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/memory_size.hpp"
 #include "tools/aloft/options.hpp"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/ops.hpp"
-#include "pipeline/run_plan.hpp"
+#include "pipeline/run/plan.hpp"
 #include "tools/aloft/build_info.hpp"
 #include "tools/aloft/builtin_architectures.hpp"
 #include "tools/aloft/commands.hpp"

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
-#include "pipeline/run.hpp"
+#include "pipeline/run/run.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/config_file.hpp"
 #include "tools/aloft/options.hpp"
@@ -64,9 +64,8 @@ void print_table(const RunOutcome& r, const std::string& output) {
                      .c_str(),
                  stdout);
     }
-    std::fputs(
-        "(PR: energy participation ratio. Its nulls, and the paper's figures, stand in spectra.json.)\n",
-        stdout);
+    std::fputs("(PR: energy participation ratio. Its nulls, and the paper's figures, are in spectra.json.)\n",
+               stdout);
   }
   std::fputs(fmt::format("\nwrote {}/init.safetensors: {} tensors\n", output, r.tensors).c_str(), stdout);
 }
@@ -94,6 +93,7 @@ class InitCommand final : public Command {
     add_offset_options(app_, config_.offset);
     app_.add_flag("--save-heads", config_.save_heads, "Also write heads.safetensors, the canonical form")
         ->group("Design");
+    describe_recipes(app_);
   }
   CLI::App& app() override { return app_; }
 
@@ -104,8 +104,10 @@ class InitCommand final : public Command {
     settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
     TerminalProgress progress(output_.quiet);
+    std::vector<std::string> left_out = foreign_flags(find_recipe(config_.compose.recipe));
+    left_out.insert(left_out.end(), kNotSettings.begin(), kNotSettings.end());
     const RunOutcome outcome = run_init(config_, model_.sizes, model.config, model.architecture,
-                                        settings_json(app_, kNotSettings, kPaths), progress,
+                                        settings_json(app_, left_out, kPaths), progress,
                                         [&](const std::string& line) { progress.note(line); });
     if (output_.json) {
       std::fputs((json_of(outcome, config_.output).dump(1) + "\n").c_str(), stdout);

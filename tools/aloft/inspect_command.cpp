@@ -13,8 +13,8 @@
 #include "host/safetensors.hpp"
 #include "host/vocabulary.hpp"
 #include "kernels/spectral_measures.hpp"
-#include "pipeline/architecture.hpp"
-#include "pipeline/artifacts.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/model/architecture.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/options.hpp"
 #include "tools/aloft/terminal_progress.hpp"
@@ -57,7 +57,7 @@ ordered_json tensor_summary(const SafetensorsReader& file, const TensorInfo& t) 
 
 ordered_json counts_summary(const std::string& path) {
   Backend backend = make_backend("cpu");
-  const Counts counts = *load_counts(*backend.device, path, "");
+  const Counts counts = *load<Counts>(*backend.device, path, "");
   ordered_json out{{"vocab", counts.vocab}, {"tokens", counts.tokens}, {"corpus_hash", counts.corpus_hash}};
   out["ids_seen"] =
       std::count_if(counts.unigram.begin(), counts.unigram.end(), [](std::uint64_t n) { return n > 0; });

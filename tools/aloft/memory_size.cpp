@@ -6,7 +6,7 @@
 #include <map>
 
 #include "host/error.hpp"
-#include "pipeline/run_plan.hpp"
+#include "pipeline/run/plan.hpp"
 
 namespace aloft {
 

@@ -3,12 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "pipeline/run_config.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/run/config.hpp"
 
 namespace aloft {
-
-/// CLI11 reads "-1" as the largest unsigned number.
-[[nodiscard]] CLI::Validator whole_number();
 
 /// What every command takes.
 struct OutputOptions {
@@ -56,8 +54,12 @@ struct DesignOptions {
 void add_design_options(CLI::App& command, RunConfig& config, DesignOptions& o);
 /// Flags of the offset family (init, plan).
 void add_offset_options(CLI::App& command, OffsetConfig& config);
+/// Flags of other recipes than this one, without dashes.
+[[nodiscard]] std::vector<std::string> foreign_flags(const Recipe& recipe);
+/// Adds to the help which recipe each flag is for, and the list of them. Once all flags are there.
+void describe_recipes(CLI::App& command);
 /// Fills in what was counted apart, and what depends on more than one flag; `command` knows which were given.
-/// Throws UsageError.
+/// Throws UsageError, for flags of another recipe too.
 void settle(const CLI::App& command, RunConfig& config, const CountOptions& count,
             const DesignOptions& design);
 

@@ -5,8 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
-#include "pipeline/run_plan.hpp"
+#include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
+#include "tools/aloft/flag_kinds.hpp"
 #include "tools/aloft/options.hpp"
 #include "tools/aloft/terminal_progress.hpp"
 
@@ -34,6 +35,7 @@ class PlanCommand final : public Command {
     add_model_options(app_, model_);
     add_design_options(app_, config_, design_);
     add_offset_options(app_, config_.offset);
+    describe_recipes(app_);
   }
   CLI::App& app() override { return app_; }
 
@@ -44,8 +46,9 @@ class PlanCommand final : public Command {
     const Backend backend = make_backend(config_.backend, config_.threads, config_.gpu);
     if (!backend.note.empty()) TerminalProgress(output_.quiet).note(backend.note);
     CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
-    if (!is_offset_recipe(config_.compose.recipe) && !recipe_reads_corpus(config_.compose.recipe)) {
-      corpus.vocab = 1;
+    if (!find_recipe(config_.compose.recipe).reads_corpus()) {
+      corpus = no_corpus();
+      corpus.expected_tokens = tokens_;
     } else if (tokens_ == 0) {
       if (config_.corpus.paths.empty())
         throw UsageError("--corpus (or --tokens with --vocab-size) is needed");

@@ -44,7 +44,7 @@ struct Program {
                             make_doctor_command}) {
       commands.push_back(make(app));
       CLI::App& command = commands.back()->app();
-      command.footer(kFooter);
+      command.footer(command.get_footer() + kFooter);
       for (CLI::Option* option : command.get_options())
         if (option->get_items_expected_max() == 1)
           option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

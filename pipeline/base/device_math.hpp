@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "pipeline/base/context.hpp"
+
+// Small combinations of LinearOps that several stages need.
+
+namespace aloft {
+
+[[nodiscard]] inline std::vector<double> to_host(const Matrix& m) { return to_host(m.data); }
+
+/// Rows that are worked on at a time where a copy of all would be too much memory; multiples of the tiles of
+/// gemm(), whose results are then those of all rows at once.
+inline constexpr std::int64_t kStripeRows = 4096;
+/// Rows of the longest stripe of so many.
+[[nodiscard]] constexpr std::int64_t longest_stripe(std::int64_t rows) {
+  return rows < 2 * kStripeRows ? rows : kStripeRows + rows % kStripeRows;
+}
+/// visit(first, count) for every stripe; the last takes the remainder.
+template <class Visit>
+void for_each_stripe(std::int64_t rows, const Visit& visit) {
+  for (std::int64_t first = 0; first < rows;) {
+    const std::int64_t left = rows - first, count = left < 2 * kStripeRows ? left : kStripeRows;
+    visit(first, count);
+    first += count;
+  }
+}
+/// x ← x·a, stripe by stripe; x [rows, n], a [n, n]. Synchronises.
+void multiply_in_place(Context& ctx, MatrixView x, ConstMatrixView a);
+
+[[nodiscard]] Matrix identity(Device& device, std::int64_t n);
+/// xᵀ for every batch item, exactly.
+[[nodiscard]] Matrix transposed(Context& ctx, ConstMatrixView x);
+/// (x − xᵀ)/2 for every batch item [n, n]; antisymmetric to the last bit.
+[[nodiscard]] Matrix skew_part(Context& ctx, ConstMatrixView x);
+/// ⟨x_b, y_b⟩ of every batch item; the same shape. Synchronises.
+[[nodiscard]] std::vector<double> inner_products(Context& ctx, ConstMatrixView x, ConstMatrixView y);
+
+}  // namespace aloft

@@ -1,0 +1,127 @@
+#include "pipeline/base/json_fields.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+using nlohmann::json;
+
+std::string kind_of(const json& value) {
+  return value.is_number() ? "the number " + value.dump()
+                           : std::string("a value of type ") + value.type_name();
+}
+
+/// Input is quoted in one-line messages: control characters escaped, not too long.
+std::string shown(const std::string& text) {
+  const std::string quoted = json(text.substr(0, 80)).dump(-1, ' ', true, json::error_handler_t::replace);
+  return quoted.substr(1, quoted.size() - 2) + (text.size() > 80 ? "..." : "");
+}
+
+}  // namespace
+
+json parse_json_object(const std::string& text, const std::string& origin) {
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const auto watch = [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
+      throw InputError(
+          fmt::format("{}: the key '{}' appears twice", origin, shown(value.get<std::string>())));
+    return true;
+  };
+  try {
+    json value = json::parse(text, watch);
+    if (!value.is_object()) throw InputError(origin + ": a JSON object is needed");
+    return value;
+  } catch (const json::parse_error& e) {
+    throw InputError(fmt::format("{}: not valid JSON at byte {}", origin, e.byte));
+  } catch (const json::exception&) {  // a number that no double holds
+    throw InputError(origin + ": not valid JSON: a number is out of range");
+  }
+}
+
+JsonFields::JsonFields(const json& object, std::string origin, std::string path)
+    : object_(&object), origin_(std::move(origin)), path_(std::move(path)) {}
+
+bool JsonFields::has(const std::string& field) const {
+  const auto found = object_->find(field);
+  return found != object_->end() && !found->is_null();
+}
+
+const json* JsonFields::find(const std::string& field) {
+  known_.insert(field);
+  return has(field) ? &*object_->find(field) : nullptr;
+}
+
+void JsonFields::fail(const std::string& field, const std::string& reason) const {
+  throw InputError(
+      fmt::format("{}: {}{}{}: {}", origin_, path_, path_.empty() ? "" : ".", shown(field), reason));
+}
+
+std::optional<std::string> JsonFields::text(const std::string& field) {
+  const json* value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) fail(field, "a string is needed, not " + kind_of(*value));
+  if (value->get_ref<const std::string&>().empty()) fail(field, "must not be empty");
+  return value->get<std::string>();
+}
+
+std::optional<bool> JsonFields::boolean(const std::string& field) {
+  const json* value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) fail(field, "true or false is needed, not " + kind_of(*value));
+  return value->get<bool>();
+}
+
+std::optional<std::int64_t> JsonFields::positive(const std::string& field) {
+  const json* value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number_unsigned()) fail(field, "a positive whole number is needed, not " + kind_of(*value));
+  const auto number = value->get<std::uint64_t>();
+  if (number == 0 || number > std::uint64_t{1} << 31)
+    fail(field, fmt::format("{} is not in 1..2^31", number));
+  return static_cast<std::int64_t>(number);
+}
+
+std::optional<double> JsonFields::real(const std::string& field, double low, double high, bool open) {
+  const json* value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number()) fail(field, "a number is needed, not " + kind_of(*value));
+  const auto number = value->get<double>();
+  if (!std::isfinite(number) || number < low || number > high || (open && number == low))
+    fail(field, fmt::format("{} is out of range: {}{} to {}", number, open ? "above " : "", low, high));
+  return number;
+}
+
+std::optional<std::vector<std::string>> JsonFields::texts(const std::string& field) {
+  const json* value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_array()) fail(field, "an array of strings is needed, not " + kind_of(*value));
+  std::vector<std::string> out;
+  for (const json& item : *value) {
+    if (!item.is_string())
+      fail(fmt::format("{}[{}]", field, out.size()), "a string is needed, not " + kind_of(item));
+    out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
+std::optional<JsonFields> JsonFields::object(const std::string& field) {
+  const json* value = find(field);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_object()) fail(field, "an object is needed, not " + kind_of(*value));
+  return JsonFields(*value, origin_, path_.empty() ? field : path_ + "." + field);
+}
+
+void JsonFields::refuse_unknown() const {
+  for (const auto& [field, value] : object_->items())
+    if (!known_.contains(field)) fail(field, "unknown field");
+}
+
+}  // namespace aloft

@@ -1,0 +1,152 @@
+#include "pipeline/counts/holdout.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr std::uint64_t kSliceBlock = 64;  // own tokens of a block
+constexpr std::size_t kMostBlocks = 512;   // 32768 tokens in all
+
+/// The places of `h` from which `reach` tokens on there is no document break, [first, last) relative to each
+/// block's own tokens: called with the iterator of the first of the reach + 1 tokens.
+template <class Visit>
+void for_each_run(const Holdout& h, std::int64_t reach, std::int64_t from, bool inside, const Visit& visit) {
+  for (const Holdout::Block& b : h.blocks) {
+    const std::int64_t have = b.before + b.own + b.after;
+    const std::int64_t end = inside ? b.before + b.own - reach : std::min(b.before + b.own, have - reach);
+    for (std::int64_t k = std::max<std::int64_t>(0, b.before + from); k < end; ++k) {
+      const auto first = h.ids.begin() + b.first + k;
+      if (std::find(first, first + reach + 1, kDocumentBreak) == first + reach + 1) visit(first);
+    }
+  }
+}
+
+/// Pairs at `lag` inside one document with at least one end in the slice, sorted.
+std::vector<std::pair<TokenId, TokenId>> pairs_touching(const Holdout& h, std::int64_t lag) {
+  std::vector<std::pair<TokenId, TokenId>> out;
+  for_each_run(h, lag, -lag, false, [&](auto first) { out.emplace_back(*first, first[lag]); });
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+[[noreturn]] void not_of_these_counts() {
+  throw InputError("the held-out slice is not part of the counts it came with: count the corpus again");
+}
+
+CountCsr minus(Device& device, const CountCsr& from, const std::vector<std::pair<TokenId, TokenId>>& pairs) {
+  const auto offsets = to_host(from.row_offsets);
+  const auto columns = to_host(from.columns);
+  auto values = to_host(from.values);
+  for (const auto& [i, j] : pairs) {
+    const auto begin = columns.begin() + static_cast<std::ptrdiff_t>(offsets[i]),
+               end = columns.begin() + static_cast<std::ptrdiff_t>(offsets[i + 1]);
+    const auto at = std::lower_bound(begin, end, j);
+    if (at == end || *at != j) not_of_these_counts();
+    std::uint64_t& value = values[static_cast<std::size_t>(at - columns.begin())];
+    if (value-- == 0) not_of_these_counts();
+  }
+  std::vector<std::uint64_t> new_offsets{0}, new_values;
+  std::vector<std::uint32_t> new_columns;
+  for (std::int64_t i = 0; i < from.rows; ++i) {
+    for (auto e = offsets[static_cast<std::size_t>(i)]; e < offsets[static_cast<std::size_t>(i) + 1]; ++e)
+      if (values[e] > 0) {
+        new_columns.push_back(columns[e]);
+        new_values.push_back(values[e]);
+      }
+    new_offsets.push_back(new_columns.size());
+  }
+  return {from.rows, from.cols, to_device<const std::uint64_t>(device, new_offsets),
+          to_device<const std::uint32_t>(device, new_columns),
+          to_device<const std::uint64_t>(device, new_values)};
+}
+
+}  // namespace
+
+HoldoutSource::HoldoutSource(TokenSource& source, std::int32_t context)
+    : source_(source), context_(static_cast<std::uint64_t>(context)) {
+  expects(context >= 1 && context_ < distance_ / 4, "a context of few tokens");
+}
+
+void HoldoutSource::begin_block() {
+  if (blocks_.size() == kMostBlocks) {  // the first block begins at `distance`: keep the even multiples
+    for (std::size_t i = 0; i < kMostBlocks / 2; ++i) blocks_[i] = std::move(blocks_[2 * i + 1]);
+    blocks_.resize(kMostBlocks / 2);
+    distance_ *= 2;
+    if (seen_ % distance_ != 0) return;
+  }
+  blocks_.push_back({seen_, static_cast<std::int64_t>(recent_.size()), recent_});
+}
+
+std::size_t HoldoutSource::read(std::span<TokenId> out) {
+  const std::size_t n = source_.read(out);
+  for (std::size_t at = 0; at < n;) {  // in pieces that end where a block begins
+    if (seen_ > 0 && seen_ % distance_ == 0) begin_block();
+    const std::size_t piece = std::min<std::uint64_t>(n - at, distance_ - seen_ % distance_);
+    const auto tokens = out.subspan(at, piece);
+    const std::uint64_t end = blocks_.empty() ? 0 : blocks_.back().begin + kSliceBlock + context_;
+    if (seen_ < end) {
+      const auto take = tokens.first(std::min<std::uint64_t>(piece, end - seen_));
+      blocks_.back().ids.insert(blocks_.back().ids.end(), take.begin(), take.end());
+    }
+    const auto latest = tokens.last(std::min<std::uint64_t>(piece, context_));
+    recent_.insert(recent_.end(), latest.begin(), latest.end());
+    if (recent_.size() > context_)
+      recent_.erase(recent_.begin(), recent_.end() - static_cast<std::ptrdiff_t>(context_));
+    seen_ += piece;
+    at += piece;
+  }
+  return n;
+}
+
+Holdout HoldoutSource::take() {
+  Holdout out;
+  for (const Block& b : blocks_) {
+    const auto own = std::min<std::int64_t>(static_cast<std::int64_t>(b.ids.size()) - b.before, kSliceBlock);
+    if (own <= 0) continue;
+    out.blocks.push_back({static_cast<std::int64_t>(out.ids.size()), b.before, own,
+                          static_cast<std::int64_t>(b.ids.size()) - b.before - own});
+    out.ids.insert(out.ids.end(), b.ids.begin(), b.ids.end());
+  }
+  blocks_.clear();
+  return out;
+}
+
+Counts without_holdout(Context& ctx, const Counts& counts) {
+  const Holdout& h = counts.holdout;
+  Counts out;
+  out.vocab = counts.vocab;
+  out.max_lag = counts.max_lag;
+  out.tokens = counts.tokens;
+  out.corpus_hash = counts.corpus_hash;
+  out.unigram = counts.unigram;
+  for_each_run(h, 0, 0, true, [&](auto id) {
+    if (out.unigram[*id]-- == 0) not_of_these_counts();
+    --out.tokens;
+  });
+  for (std::size_t l = 0; l < counts.lags.size(); ++l) {
+    const auto pairs = pairs_touching(h, static_cast<std::int64_t>(l) + 1);
+    out.lags.push_back(minus(ctx.device(), counts.lags[l], pairs));
+    out.pairs.push_back(counts.pairs[l] - pairs.size());
+  }
+  return out;
+}
+
+HoldoutPositions holdout_positions(const Holdout& h, std::int32_t lags, std::int64_t most) {
+  std::vector<std::vector<TokenId>::const_iterator> usable;  // of the oldest token of the context
+  for_each_run(h, lags, -lags, true, [&](auto first) { usable.push_back(first); });
+  HoldoutPositions out;
+  out.lags = lags;
+  const auto have = static_cast<std::int64_t>(usable.size()), n = std::min(have, most);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto first = usable[static_cast<std::size_t>(i * have / n)];
+    for (std::int32_t l = 1; l <= lags; ++l) out.context.push_back(first[lags - l]);
+    out.next.push_back(first[lags]);
+  }
+  return out;
+}
+
+}  // namespace aloft

@@ -1,0 +1,213 @@
+#include "pipeline/counts/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "host/chunk_feed.hpp"
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr std::int64_t kHostTableChunk = std::int64_t{1} << 20;    // ids of a chunk stay in a cache or two
+constexpr std::int64_t kDeviceTableChunk = std::int64_t{1} << 22;  // long beside a launch and a copy's start
+constexpr std::int64_t kSparseChunk = std::int64_t{1} << 22;  // long, so that rows are long and merges few
+constexpr std::int64_t kLeastChunk = std::int64_t{1} << 14;   // below it, starting a chunk costs as much
+constexpr std::uint64_t kUnknownTokensTable = std::uint64_t{256}
+                                              << 20;  // a table this small is never a mistake
+constexpr std::uint64_t kCsrEntry = sizeof(std::uint32_t) + sizeof(std::uint64_t);
+
+std::string mib(std::uint64_t bytes) {
+  const double m = static_cast<double>(bytes) / (1 << 20);
+  return m < 10 ? fmt::format("{:.1f} MiB", m) : fmt::format("{:.0f} MiB", m);
+}
+
+class Planner {
+ public:
+  Planner(const CountParams& p, const CountOps& ops)
+      : p_(p),
+        ops_(ops),
+        v_(static_cast<std::uint64_t>(p.vocab)),
+        lags_(static_cast<std::uint64_t>(p.max_lag)) {
+    base_.on_device = p.device_bytes > 0;
+    base_.budget_bytes = base_.on_device ? p.device_bytes : p.memory_bytes;
+    base_.result_bytes = result_bytes();
+    row_bytes_ = lags_ * v_ * sizeof(std::uint32_t);
+  }
+
+  [[nodiscard]] CountPlan choose() const {
+    if (p_.strategy == CountStrategy::dense) return accept(dense(), "asked for");
+    if (p_.strategy == CountStrategy::sparse) return accept(sparse(), "asked for");
+    if (p_.strategy == CountStrategy::striped) {
+      const CountPlan plan = striped();
+      if (plan.stripes > 1 && !p_.repeatable)
+        throw UsageError("striped counting reads the corpus once a stripe: give it as a file, not a pipe");
+      return accept(plan, stripes_of(plan) + ": asked for");
+    }
+    const std::string counters = mib(v_ * row_bytes_) + " of counters";
+    const bool filled =
+        p_.expected_tokens > 0 ? v_ * v_ <= 4 * p_.expected_tokens : v_ * row_bytes_ <= kUnknownTokensTable;
+    if (filled && fits(dense())) return accept(dense(), counters + " fit, and the corpus fills them");
+    // Reading the tokens once more costs about what one lag costs, and sorting pairs about twice what
+    // counting them in a table does: up to as many passes as there are lags, stripes are no slower.
+    const CountPlan stripes = striped(), sorting = sparse();
+    const bool few = stripes.stripes <= std::max<std::int32_t>(2, p_.max_lag);
+    if (p_.repeatable && fits(stripes)) {
+      if (filled && few)
+        return accept(stripes,
+                      fmt::format("{}: {} do not fit {} at once, and {} passes cost less than sorting",
+                                  stripes_of(stripes), counters, mib(stripes.budget_bytes), stripes.stripes));
+      if (!fits(sorting))
+        return accept(stripes, stripes_of(stripes) + ": sorting would not fit " + mib(stripes.budget_bytes));
+    }
+    return accept(sorting, counters + (!filled         ? " would stay nearly empty"
+                                       : p_.repeatable ? " would take too many passes"
+                                                       : " do not fit, and a pipe is read once"));
+  }
+
+ private:
+  [[nodiscard]] bool fits(const CountPlan& plan) const {
+    return plan.budget_bytes == 0 || plan.total_bytes() <= plan.budget_bytes;
+  }
+
+  [[nodiscard]] CountPlan accept(CountPlan plan, std::string reason) const {
+    plan.reason = std::move(reason);
+    if (plan.strategy != CountStrategy::sparse) plan.dense_kernel = ops_.dense_kernel(p_.vocab, p_.max_lag);
+    const auto refuse = [&](std::uint64_t need, std::uint64_t allowed, const char* kind, const char* flag) {
+      throw ResourceError(fmt::format(
+          "counting {} ids at {} lags ({}) needs about {}{}, {} are allowed: raise {}, or lower --vocab-size "
+          "or --lags",
+          p_.vocab, p_.max_lag, strategy_name(plan.strategy), mib(need), kind, mib(allowed), flag));
+    };
+    if (!fits(plan))
+      refuse(plan.total_bytes(), plan.budget_bytes, plan.on_device ? " of device memory" : "",
+             plan.on_device ? "--device-memory" : "--memory");
+    if (p_.memory_bytes > 0 && plan.staging_bytes > p_.memory_bytes)
+      refuse(plan.staging_bytes, p_.memory_bytes, "", "--memory");
+    return plan;
+  }
+
+  [[nodiscard]] static std::string stripes_of(const CountPlan& plan) {
+    return fmt::format("{} stripe{} of {} rows", plan.stripes, plan.stripes == 1 ? "" : "s",
+                       plan.stripe_rows);
+  }
+
+  // Chunks of at most `longest` tokens, shorter where the corpus is, or where they would take more than an
+  // eighth of the memory.
+  [[nodiscard]] std::int64_t chunk_tokens(std::int64_t longest, std::uint64_t bytes_per_token) const {
+    if (p_.chunk_tokens > 0) return p_.chunk_tokens;
+    std::int64_t chunk = longest;
+    if (p_.expected_tokens > 0 && p_.expected_tokens < static_cast<std::uint64_t>(chunk))
+      chunk = static_cast<std::int64_t>(p_.expected_tokens);
+    if (base_.budget_bytes > 0)
+      chunk = std::min<std::int64_t>(
+          chunk, static_cast<std::int64_t>(std::min<std::uint64_t>(base_.budget_bytes / 8 / bytes_per_token,
+                                                                   static_cast<std::uint64_t>(longest))));
+    return std::max(chunk, kLeastChunk);
+  }
+
+  // Ids of a chunk where it is counted; the ring's slots hold them on the host.
+  void add_chunks(CountPlan& plan, int copies) const {
+    const std::uint64_t chunk = (static_cast<std::uint64_t>(plan.chunk_tokens) + lags_) * sizeof(TokenId);
+    const std::uint64_t ring = ChunkRing::kSlots * chunk;
+    if (plan.on_device) plan.staging_bytes = ring;
+    plan.workspace_bytes +=
+        (plan.on_device ? ChunkFeed::kLanes * chunk : ring) + static_cast<std::uint64_t>(copies) * chunk;
+    plan.workspace_bytes += v_ * sizeof(std::uint64_t);  // the unigram
+  }
+
+  [[nodiscard]] CountPlan table(CountStrategy strategy, std::int64_t rows) const {
+    CountPlan plan = base_;
+    plan.strategy = strategy;
+    plan.chunk_tokens = chunk_tokens(plan.on_device ? kDeviceTableChunk : kHostTableChunk,
+                                     (ChunkRing::kSlots + 1) * sizeof(TokenId));
+    add_chunks(plan, 1);                                 // and its renumbered copy
+    plan.workspace_bytes += v_ * sizeof(TokenId);        // its rank
+    plan.workspace_bytes += v_ * sizeof(std::uint64_t);  // row lengths while a table is compacted
+    // Parts of different rows have together the size of the result, parts of the same rows at most twice
+    // that.
+    if (p_.expected_tokens >= p_.flush_after) plan.workspace_bytes += plan.result_bytes;
+    if (p_.expected_tokens >= p_.flush_after || rows < p_.vocab) plan.workspace_bytes += adding_bytes();
+    plan.stripes = static_cast<std::int32_t>((p_.vocab + rows - 1) / rows);
+    plan.stripe_rows = (p_.vocab + plan.stripes - 1) / plan.stripes;
+    plan.table_bytes = static_cast<std::uint64_t>(plan.stripe_rows) * row_bytes_;
+    return plan;
+  }
+  [[nodiscard]] CountPlan dense() const { return table(CountStrategy::dense, p_.vocab); }
+
+  // The highest stripes that fit; one row where not even that does.
+  [[nodiscard]] CountPlan striped() const {
+    std::int64_t rows = p_.stripe_rows > 0 ? std::min(p_.stripe_rows, p_.vocab) : p_.vocab;
+    if (p_.stripe_rows == 0 && !fits(table(CountStrategy::striped, rows))) {
+      const CountPlan least = table(CountStrategy::striped, 1);
+      const std::uint64_t rest = least.total_bytes() - least.table_bytes;
+      const std::uint64_t left = least.budget_bytes - std::min(least.budget_bytes, rest);
+      rows = static_cast<std::int64_t>(std::clamp<std::uint64_t>(left / row_bytes_, 1, v_));
+    }
+    return table(CountStrategy::striped, rows);
+  }
+
+  [[nodiscard]] CountPlan sparse() const {
+    CountPlan plan = base_;
+    plan.strategy = CountStrategy::sparse;
+    plan.stripe_rows = p_.vocab;
+    const auto work = [&](std::int64_t n) { return ops_.sparse_workspace_bytes(n, p_.vocab, p_.max_lag); };
+    plan.chunk_tokens = chunk_tokens(kSparseChunk, ChunkRing::kSlots * sizeof(TokenId));
+    if (p_.chunk_tokens == 0 && plan.budget_bytes > 0)
+      while (plan.chunk_tokens > kLeastChunk && work(plan.chunk_tokens) > plan.budget_bytes / 3)
+        plan.chunk_tokens = std::max(plan.chunk_tokens / 2, kLeastChunk);
+    add_chunks(plan, 0);
+    // A chunk's results are part of its work: those of the only chunk are the whole result.
+    const std::uint64_t counting = work(plan.chunk_tokens);
+    const bool only_chunk =
+        p_.expected_tokens > 0 && static_cast<std::uint64_t>(plan.chunk_tokens) >= p_.expected_tokens;
+    if (only_chunk)
+      plan.workspace_bytes += counting - std::min(counting, plan.result_bytes);
+    else  // the parts, and either one more or what adding them up takes
+      plan.workspace_bytes += plan.result_bytes + std::max(counting, adding_bytes());
+    return plan;
+  }
+
+  // Parts are added up lag by lag: beside them stand one lag's sum, and a number for each entry of a part.
+  [[nodiscard]] std::uint64_t adding_bytes() const { return 2 * base_.result_bytes / lags_; }
+
+  // Distinct pairs at one lag grow more slowly than the text (Heaps' law). 4·N^0.83 is 1.5 to 2 times what
+  // English text of 10^6 to 3·10^6 tokens shows at lag 8, the fullest; never more than all cells or all
+  // tokens.
+  [[nodiscard]] std::uint64_t result_bytes() const {
+    if (p_.expected_entries > 0)
+      return p_.expected_entries * kCsrEntry + lags_ * (v_ + 1) * sizeof(std::uint64_t);
+    const auto v = static_cast<double>(p_.vocab);
+    const double tokens = p_.expected_tokens == 0 ? v * 64 : static_cast<double>(p_.expected_tokens);
+    const double pairs = std::min({v * v, tokens, 4 * std::pow(tokens, 0.83)});
+    return lags_ * (static_cast<std::uint64_t>(pairs) * kCsrEntry + (v_ + 1) * sizeof(std::uint64_t));
+  }
+
+  const CountParams& p_;
+  const CountOps& ops_;
+  const std::uint64_t v_, lags_;
+  std::uint64_t row_bytes_ = 0;  ///< counters of one source id, all lags
+  CountPlan base_;
+};
+
+}  // namespace
+
+std::string strategy_name(CountStrategy s) {
+  switch (s) {
+    case CountStrategy::dense:
+      return "dense";
+    case CountStrategy::striped:
+      return "striped";
+    case CountStrategy::sparse:
+      return "sparse";
+    case CountStrategy::automatic:
+      break;
+  }
+  return "automatic";
+}
+
+CountPlan plan_count(const CountParams& p, const CountOps& ops) { return Planner(p, ops).choose(); }
+
+}  // namespace aloft

@@ -1,0 +1,174 @@
+#include "pipeline/model/architecture.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "host/error.hpp"
+#include "pipeline/base/json_fields.hpp"
+
+namespace aloft {
+namespace {
+
+using A = Architecture;
+
+/// A tensor name: "{layer}" exactly once where there is one tensor a layer, and no other brace.
+std::string tensor_name(JsonFields& fields, const std::string& field, bool per_layer) {
+  static const std::string kLayer = "{layer}";
+  std::string name = fields.required(field, fields.text(field));
+  std::string rest = name;
+  int count = 0;
+  for (auto at = rest.find(kLayer); at != std::string::npos; at = rest.find(kLayer)) {
+    rest.replace(at, kLayer.size(), "");
+    ++count;
+  }
+  if (rest.find_first_of("{}") != std::string::npos) fields.fail(field, "only {layer} may stand in braces");
+  if (per_layer && count != 1) fields.fail(field, "the name must contain {layer} exactly once");
+  if (!per_layer && count != 0)
+    fields.fail(field, "the name must not contain {layer}: there is one for all layers");
+  return name;
+}
+
+void read_tensors(A& a, JsonFields fields) {
+  a.fusion = fields.required(
+      "fusion",
+      fields.choice<A::Fusion>("fusion", {{"separate", A::Fusion::separate},
+                                          {"concatenated", A::Fusion::concatenated},
+                                          {"interleaved_by_head", A::Fusion::interleaved_by_head}}));
+  a.orientation = fields.required(
+      "orientation", fields.choice<A::Orientation>("orientation", {{"out_in", A::Orientation::out_in},
+                                                                   {"in_out", A::Orientation::in_out}}));
+  std::vector<std::string> used;
+  const auto name = [&](const std::string& field, bool per_layer) {
+    std::string text = tensor_name(fields, field, per_layer);
+    if (std::find(used.begin(), used.end(), text) != used.end()) fields.fail(field, "the name is used twice");
+    used.push_back(text);
+    return text;
+  };
+  if (a.fusion == A::Fusion::separate) {
+    a.query = name("query", true);
+    a.key = name("key", true);
+    a.value = name("value", true);
+  } else {
+    a.qkv = name("qkv", true);
+  }
+  a.output = name("output", true);
+  a.embedding = name("embedding", false);
+  if (fields.has("head")) a.head = name("head", false);
+  if (fields.has("final_norm")) a.final_norm = name("final_norm", false);
+  if (fields.has("final_norm_bias")) {
+    a.final_norm_bias = name("final_norm_bias", false);
+    if (a.final_norm.empty()) fields.fail("final_norm_bias", "needs final_norm beside it");
+  }
+  if (fields.has("mlp_output")) a.mlp_output = name("mlp_output", true);
+  a.mlp_ratio = fields.real("mlp_ratio", 0, 1000, /*open=*/true).value_or(0);
+  a.mlp_gated = fields.boolean("mlp_gated").value_or(false);
+  a.optional_prefixes = fields.texts("optional_prefixes").value_or(std::vector<std::string>{});
+  fields.refuse_unknown();
+}
+
+void read_attention(A& a, JsonFields fields) {
+  a.grouped_query = fields.required("grouped_query", fields.boolean("grouped_query"));
+  a.free_head_dim = fields.required("free_head_dim", fields.boolean("free_head_dim"));
+  a.attention_bias = fields.required("bias", fields.boolean("bias"));
+  a.qk_norm = fields.required("qk_norm", fields.boolean("qk_norm"));
+  a.score_scale = fields.real("score_scale", 0, 1e6, /*open=*/true);
+  if (a.grouped_query && a.fusion == A::Fusion::interleaved_by_head)
+    fields.fail("grouped_query", "must be false where tensors.fusion is interleaved_by_head");
+  fields.refuse_unknown();
+}
+
+void read_position(A& a, JsonFields fields) {
+  a.position = fields.required("kind", fields.choice<A::Position>("kind", {{"rope", A::Position::rope},
+                                                                           {"learned", A::Position::learned},
+                                                                           {"alibi", A::Position::alibi},
+                                                                           {"none", A::Position::none}}));
+  if (a.position == A::Position::learned) a.position_embedding = tensor_name(fields, "embedding", false);
+  if (a.position == A::Position::rope) {
+    a.pairing = fields.required(
+        "pairing", fields.choice<A::Pairing>(
+                       "pairing", {{"half", A::Pairing::half}, {"interleaved", A::Pairing::interleaved}}));
+    const double sign = fields.real("sign", -1, 1).value_or(1);
+    if (sign != 1 && sign != -1) fields.fail("sign", "1 or -1 is needed");
+    a.rope_sign = static_cast<int>(sign);
+    a.rope_base = fields.required("base", fields.real("base", 1, 1e12, /*open=*/true));
+    a.rotary_fraction = fields.real("fraction", 0, 1, /*open=*/true).value_or(1);
+    a.rope_scaling =
+        fields.choice<std::string>("scaling", {{"none", "none"}, {"linear", "linear"}}).value_or("none");
+    const auto factor = fields.real("scaling_factor", 0, 1e6, /*open=*/true);
+    if (factor.has_value() != (a.rope_scaling == "linear"))
+      fields.fail("scaling_factor", factor ? "is only for linear scaling" : "is missing (scaling is linear)");
+    a.rope_scaling_factor = factor.value_or(1);
+  }
+  fields.refuse_unknown();
+}
+
+}  // namespace
+
+Architecture parse_architecture(const std::string& json_text, const std::string& origin) {
+  const nlohmann::json json = parse_json_object(json_text, origin);
+  JsonFields top(json, origin);
+  A a;
+  a.name = top.required("name", top.text("name"));
+  if (a.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
+      std::string::npos)
+    top.fail("name", "only letters, digits, '-', '_' and '.' may be used");
+  a.description = top.text("description").value_or("");
+  read_tensors(a, top.required("tensors", top.object("tensors")));
+  a.tied_head = top.required("tied_head", top.boolean("tied_head"));
+  if (!a.tied_head && a.head.empty()) top.fail("tensors.head", "is missing (tied_head is false)");
+  a.norm = top.required("norm", top.choice<A::Norm>("norm", {{"layernorm", A::Norm::layernorm},
+                                                             {"rmsnorm", A::Norm::rmsnorm}}));
+  read_attention(a, top.required("attention", top.object("attention")));
+  read_position(a, top.required("position", top.object("position")));
+  JsonFields init = top.required("init", top.object("init"));
+  a.init_std = init.required("std", init.real("std", 0, 100, /*open=*/true));
+  a.init_residual_scaled = init.required("residual_scaled", init.boolean("residual_scaled"));
+  init.refuse_unknown();
+  top.refuse_unknown();
+  return a;
+}
+
+std::int64_t rotary_dim(const Architecture& arch, const ModelShape& shape) {
+  if (arch.position != A::Position::rope) return 0;
+  // the product truncated, as model code does (int(head_size * rotary_pct))
+  return static_cast<std::int64_t>(std::floor(static_cast<double>(shape.head_dim) * arch.rotary_fraction));
+}
+
+void check_shape(const Architecture& arch, const ModelShape& shape) {
+  const auto positive = [](const char* what, std::int64_t value) {
+    if (value <= 0)
+      throw UsageError(fmt::format("the model needs a positive number of {}, not {}", what, value));
+    if (value > std::int64_t{1} << 31) throw UsageError(fmt::format("{} {} are too many", value, what));
+  };
+  positive("layers", shape.layers);
+  positive("heads", shape.heads);
+  positive("key-value heads", shape.kv_heads);
+  positive("head dimensions", shape.head_dim);
+  positive("model dimensions", shape.d_model);
+  positive("context positions", shape.context);
+  positive("vocabulary entries", shape.vocab);
+  if (shape.heads % shape.kv_heads != 0)
+    throw UsageError(
+        fmt::format("{} heads cannot share {} key-value heads evenly", shape.heads, shape.kv_heads));
+  if (shape.kv_heads != shape.heads && !arch.grouped_query)
+    throw UsageError(fmt::format("architecture {} has as many key-value heads as heads ({}), not {}",
+                                 arch.name, shape.heads, shape.kv_heads));
+  if (shape.heads * shape.head_dim != shape.d_model && !arch.free_head_dim)
+    throw UsageError(
+        fmt::format("architecture {} needs heads x head dimension = model width: {} x {} is not {}",
+                    arch.name, shape.heads, shape.head_dim, shape.d_model));
+  if (arch.position != A::Position::rope) return;
+  const std::int64_t rotary = rotary_dim(arch, shape);
+  if (rotary == 0 || rotary % 2 != 0)
+    throw UsageError(
+        fmt::format("architecture {}: {} of the {} head dimensions would rotate; an even number above 0 is "
+                    "needed",
+                    arch.name, rotary, shape.head_dim));
+  if (!(shape.rope_base > 1))
+    throw UsageError(fmt::format("a rotary base above 1 is needed, not {}", shape.rope_base));
+}
+
+}  // namespace aloft

@@ -1,0 +1,40 @@
+#include "pipeline/run/config.hpp"
+
+namespace aloft {
+
+DesignParams design_params(const RunConfig& config, const ModelFlags& flags, const Architecture& arch) {
+  DesignParams out = config;
+  out.embed.seed = out.expand.seed = out.compose.seed = config.seed;
+  out.compose.init_std = flags.init_std.value_or(arch.init_std);
+  out.compose.residual_scaled = arch.init_residual_scaled;
+  return out;
+}
+
+namespace {
+
+/// Names of the tables [vocab or context, d], which no orientation transposes.
+std::string table_names(const Architecture& arch) {
+  std::string out = arch.embedding;
+  for (const std::string* name : {&arch.head, &arch.position_embedding})
+    if (!name->empty()) out += " " + *name;
+  return out;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> provenance(const RunConfig& config, const Architecture& arch,
+                                              const std::string& corpus_hash) {
+  std::map<std::string, std::string> m{
+      {"producer", "aloft"},
+      {"architecture", arch.name},
+      {"recipe", config.compose.recipe},
+      {"seed", std::to_string(config.seed)},
+      // what a loader must know to serve models of the other orientation
+      {"orientation", arch.orientation == Architecture::Orientation::out_in ? "out_in" : "in_out"},
+      {"tables", table_names(arch)},
+      {"tied_head", arch.tied_head ? "true" : "false"}};
+  if (!corpus_hash.empty()) m["corpus_hash"] = corpus_hash;
+  return m;
+}
+
+}  // namespace aloft

@@ -1,0 +1,30 @@
+#include "pipeline/run/inputs.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "host/hash.hpp"
+
+namespace aloft {
+std::string inputs_fingerprint(const RunConfig& c) {
+  const CorpusSpec& s = c.corpus;
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.format), s.tokenizer, s.vocab_size, s.vocabulary,
+                  s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags);
+  std::vector<std::string> files = s.paths;
+  files.push_back(c.counts_file);
+  files.push_back(s.vocabulary);
+  files.push_back(s.tokenizer);  // a SentencePiece model, unless a built-in's name
+  for (const std::string& path : files) {
+    if (path == "-") return "";
+    struct stat st {};
+    if (path.empty() || ::stat(path.c_str(), &st) != 0) continue;
+    text += fmt::format("\n{} {} {}.{}", std::filesystem::absolute(path).string(), st.st_size,
+                        st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+  }
+  return hash_of(text);
+}
+
+}  // namespace aloft

@@ -1,0 +1,120 @@
+#include "pipeline/run/plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+
+#include "host/error.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr std::uint64_t kAtWork = std::uint64_t{32} << 20;  // thread stacks, the libraries' own buffers
+
+std::string gib(std::uint64_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1u << 30));
+}
+
+}  // namespace
+
+std::uint64_t RunPlan::peak_memory() const {
+  std::uint64_t peak = 0;
+  for (const StagePlan& s : stages) peak = std::max(peak, s.memory_bytes);
+  return peak;
+}
+
+std::uint64_t RunPlan::peak_device_memory() const {
+  std::uint64_t peak = 0;
+  for (const StagePlan& s : stages) peak = std::max(peak, s.device_bytes);
+  return peak;
+}
+
+std::uint64_t RunPlan::disk() const {
+  return std::accumulate(stages.begin(), stages.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const StagePlan& s) { return sum + s.disk_bytes; });
+}
+
+CountParams count_params(const RunConfig& config, const CorpusFacts& corpus, std::uint64_t device_budget) {
+  CountParams p;
+  p.vocab = corpus.vocab;
+  p.max_lag = config.lags;
+  p.strategy = config.strategy;
+  p.memory_bytes = config.memory_bytes;
+  p.device_bytes = device_budget;
+  p.expected_tokens = corpus.expected_tokens;
+  p.repeatable = corpus.repeatable;
+  return p;
+}
+
+namespace {
+
+/// What the program has resident whatever the run does. Counts that are loaded already are planned below.
+std::uint64_t program_memory(const CorpusFacts& corpus, bool apart) {
+  const std::uint64_t now = resident_memory();
+  const bool counted = !corpus.entries.empty() && !apart;
+  const std::uint64_t known = counted ? CountsShape{corpus.vocab, corpus.entries}.bytes() : 0;
+  return now - std::min(now, known) + kAtWork;
+}
+
+/// The row of kCount, and what the counts will be.
+CountsShape plan_counting(const CorpusFacts& corpus, const CountParams& params, const CountOps& ops,
+                          CountPlan& plan, Planner& rows) {
+  Peak work;
+  if (!corpus.entries.empty()) {
+    const CountsShape counts{corpus.vocab, corpus.entries};
+    plan.result_bytes = counts.bytes();
+    work.reach(on_device(counts.bytes()) + on_host(csr_bytes(counts.vocab, counts.most_entries())));
+    rows.row(kCount, {}, work, counts.bytes(), "counted already");
+    return counts;
+  }
+  plan = plan_count(params, ops);
+  work.reach(on_device(plan.total_bytes()) + on_host(plan.staging_bytes));
+  work.reach(on_device(plan.result_bytes) + on_host(plan.result_bytes));  // saved
+  rows.row(kCount, {}, work, plan.result_bytes, strategy_name(plan.strategy));
+  return shape_of_bytes(corpus.vocab, params.max_lag, plan.result_bytes);
+}
+
+}  // namespace
+
+RunPlan plan_run(const RunConfig& config, const Architecture& arch, const ModelShape& shape,
+                 const CorpusFacts& corpus, const Backend& backend) {
+  const Recipe& recipe = find_recipe(config.compose.recipe);
+  RunPlan plan;
+  plan.device_budget = device_budget(*backend.device, config.device_bytes);
+  const bool apart = plan.device_budget > 0;
+  const CountParams counting = count_params(config, corpus, plan.device_budget);
+  Planner rows(program_memory(corpus, apart), apart);
+  CountsShape counts;
+  if (recipe.reads_corpus()) counts = plan_counting(corpus, counting, *backend.count, plan.count, rows);
+  recipe.plan({.design = {recipe, config, arch, shape, config.lags, corpus.vocab},
+               .rows = rows,
+               .backend = backend,
+               .counts = counts,
+               .counting = counting,
+               .null = plan.null,
+               .dtype = config.dtype,
+               .save_heads = config.save_heads});
+  plan.stages = rows.rows();
+  return plan;
+}
+
+void check_plan(const RunPlan& plan, const RunConfig& config) {
+  if (config.memory_bytes > 0 && plan.peak_memory() > config.memory_bytes)
+    throw ResourceError(
+        fmt::format("this run needs about {} of memory, {} are allowed: raise --memory, or lower --d-model, "
+                    "--vocab-size or --lags (`aloft plan` shows which stage needs what)",
+                    gib(plan.peak_memory()), gib(config.memory_bytes)));
+  if (plan.device_budget > 0 && plan.peak_device_memory() > plan.device_budget)
+    throw ResourceError(fmt::format(
+        "this run needs about {} of device memory, {} are allowed: raise --device-memory, or lower "
+        "--d-model, --vocab-size or --lags (`aloft plan` shows which stage needs what)",
+        gib(plan.peak_device_memory()), gib(plan.device_budget)));
+  const std::uint64_t free = free_disk(config.output);
+  if (plan.disk() > free)
+    throw ResourceError(fmt::format("this run needs about {} of disk at {}, {} are free", gib(plan.disk()),
+                                    config.output, gib(free)));
+}
+
+}  // namespace aloft

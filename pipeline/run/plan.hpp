@@ -1,0 +1,48 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pipeline/base/machine_memory.hpp"
+#include "pipeline/base/plan.hpp"
+#include "pipeline/counts/plan.hpp"
+#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/run/config.hpp"
+
+namespace aloft {
+
+/// What a run will take, estimated before any work.
+struct RunPlan {
+  CountPlan count;
+  CountParams null;                 ///< memory that remains for counting the null
+  std::uint64_t device_budget = 0;  ///< 0: the backend has no memory of its own
+  std::vector<StagePlan> stages;    ///< those of the recipe, in order
+  [[nodiscard]] std::uint64_t peak_memory() const;
+  [[nodiscard]] std::uint64_t peak_device_memory() const;
+  [[nodiscard]] std::uint64_t disk() const;
+};
+
+/// What is known of a corpus before it is counted.
+struct CorpusFacts {
+  std::int64_t vocab = 0;
+  std::uint64_t expected_tokens = 0;  ///< 0: unknown
+  bool repeatable = true;             ///< false: a pipe
+  std::vector<std::int64_t> entries =
+      {};  ///< [lags] pairs that its counts store, where it is counted already
+};
+/// What a recipe that reads no corpus is planned with.
+[[nodiscard]] inline CorpusFacts no_corpus() { return {1, 0, true}; }
+
+/// device_budget: machine_memory.hpp.
+[[nodiscard]] CountParams count_params(const RunConfig& config, const CorpusFacts& corpus,
+                                       std::uint64_t device_budget);
+
+/// Throws ResourceError when counting cannot be done within config.memory_bytes, or device_budget; UsageError
+/// when the recipe cannot be placed in the model.
+[[nodiscard]] RunPlan plan_run(const RunConfig& config, const Architecture& arch, const ModelShape& shape,
+                               const CorpusFacts& corpus, const Backend& backend);
+/// Throws ResourceError when the plan exceeds config.memory_bytes, the device's budget, or the free space at
+/// config.output.
+void check_plan(const RunPlan& plan, const RunConfig& config);
+
+}  // namespace aloft

@@ -1,0 +1,69 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "pipeline/base/krylov_eigen.hpp"
+#include "pipeline/counts/counts.hpp"
+#include "pipeline/spectra/spectra.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr double kRankTolerance = 1e-10;  // of |λ₁|: below is what the solver leaves of an exact zero
+
+/// Positive PMI of J + Jᵀ. Symmetric: its left singular vectors are eigenvectors, its singular values |λ|.
+RealCsr symmetric_ppmi(Context& ctx, const CountCsr& j) {
+  const auto both = [&] {
+    const CountCsr reversed = ctx.linear().transpose(j.view());
+    return ctx.count().add(j.view(), reversed.view());
+  };
+  return ctx.linear().positive_pmi(both().view());
+}
+
+}  // namespace
+
+Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d, std::uint64_t seed) {
+  if (d < 1) throw UsageError(fmt::format("an embedding of dimension {} makes no sense", d));
+  expects(!counts.lags.empty(), "counts of lag 1");
+  const std::int64_t vocab = counts.vocab, k = std::min(d, vocab);
+  EigenPairs pairs = largest_eigenpairs(ctx, symmetric_ppmi(ctx, counts.lags[0]).view(), k, seed, "embed");
+
+  // Signs and the rounding to F32 are for the host: the artifact wants these numbers there anyway.
+  std::vector<double> u(static_cast<std::size_t>(vocab)), rows(static_cast<std::size_t>(vocab * d), 0.0);
+  std::int64_t rank = 0;
+  for (; rank < k &&
+         std::abs(pairs.values[static_cast<std::size_t>(rank)]) > kRankTolerance * std::abs(pairs.values[0]);
+       ++rank) {
+    ctx.device().download(u.data(), pairs.vectors.data.data() + rank * vocab, u.size() * sizeof(double));
+    ctx.device().synchronize();
+    const auto largest =
+        std::max_element(u.begin(), u.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
+    const double scale =
+        std::copysign(std::sqrt(std::abs(pairs.values[static_cast<std::size_t>(rank)])), *largest);
+    for (std::int64_t i = 0; i < vocab; ++i)
+      rows[static_cast<std::size_t>(i * d + rank)] =
+          static_cast<double>(static_cast<float>(scale * u[static_cast<std::size_t>(i)]));
+  }
+  pairs.vectors = {};
+  return {matrix_from(ctx.device(), rows, vocab, d), "ppmi-svd", rank};
+}
+
+Peak embed_ppmi_svd_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d) {
+  const std::int64_t v = counts.vocab, nnz = counts.entries.front();
+  const auto cells = static_cast<double>(v) * static_cast<double>(v);
+  const std::int64_t both = 2 * static_cast<double>(nnz) <= cells ? 2 * nnz : v * v;
+  const std::int64_t k = std::min(d, v);
+  const Footprint one = on_device(csr_bytes(v, nnz)), sum = on_device(csr_bytes(v, both)),
+                  rows = on_host(matrix_bytes(v, d + 1));
+  Peak out;
+  out.reach(one + ops.sparse_scratch(v, nnz));
+  out.reach(one + sum + on_device(static_cast<std::uint64_t>(nnz + 1) * sizeof(std::uint64_t)));
+  out.reach(sum + sum + ops.sparse_scratch(v, both));
+  out.reach(sum, krylov_memory(ops, v, both, k));
+  out.reach(rows + on_device(matrix_bytes(v, std::max(k, d))));
+  return out;
+}
+
+}  // namespace aloft

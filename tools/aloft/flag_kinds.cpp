@@ -1,0 +1,37 @@
+#include "tools/aloft/flag_kinds.hpp"
+
+#include <cmath>
+
+namespace aloft {
+namespace {
+
+CLI::Validator number_check(const std::string& what, bool zero) {
+  return CLI::Validator(
+      [what, zero](const std::string& text) {
+        double value = 0;
+        const bool number = CLI::detail::lexical_cast(text, value) && std::isfinite(value);
+        return number && (value > 0 || (zero && value == 0)) ? std::string()
+                                                             : fmt::format("'{}' is no {}", text, what);
+      },
+      "FLOAT");
+}
+
+}  // namespace
+
+CLI::Validator number_above_zero() { return number_check("number above 0", false); }
+CLI::Validator number_from_zero() { return number_check("number from 0", true); }
+
+CLI::Validator not_empty() {
+  return {[](const std::string& value) { return std::string(value.empty() ? "an empty value" : ""); }, ""};
+}
+
+CLI::Validator whole_number() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        return digits ? std::string() : fmt::format("'{}' is no whole number from 0", text);
+      },
+      "UINT");
+}
+
+}  // namespace aloft
