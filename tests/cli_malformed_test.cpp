@@ -115,7 +115,8 @@ TEST(MalformedInputs, AreAcceptedWithoutTheirDefect) {
       {"slice.safetensors", sound_counts_with_slice().file()},
       {"e.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 8), }", rows)},
       {"e.safetensors", embedding.file()}};
-  const Words sizes{"--layers", "1", "--d-model", "8", "--heads", "2", "--pr-target", "2", "--lags", "2"};
+  const Words sizes{"--layers", "1", "--d-model", "8", "--heads", "2", "--lags", "2"},
+      spread{"--recipe", "spread", "--pr-target", "2"};
   const std::vector<Words> commands{
       count_with({"--corpus", "@t.txt", "--vocab-size", "8"}),
       init_with({"--corpus", "@t.txt", "--vocab-size", "8"}),
@@ -133,9 +134,8 @@ TEST(MalformedInputs, AreAcceptedWithoutTheirDefect) {
           sizes,
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.npy"}),
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.safetensors"}),
-      Words{"init", "--recipe", "spread", "--arch", "@arch.json", "--counts", "@counts.safetensors",
-            "--output", "@run"} +
-          sizes,
+      Words{"init", "--arch", "@arch.json", "--counts", "@counts.safetensors", "--output", "@run"} +
+          spread + sizes,
       Words{"init", "--model-config", "@config.json", "--counts", "@counts.safetensors", "--recipe", "spread",
             "--pr-target", "2", "--lags", "2", "--output", "@run"}};
   for (const Words& command : commands) {

@@ -174,7 +174,10 @@ Design design(DesignRun& run, const DesignRequest& request, Keyed<Counts>* count
         "the recipe's scalars are defaults");
   Design out;
   out.composition = run.stages.run(kCompose, [&] { return compose(run, request, layout, factors.value); });
-  write_bounded_mlp_outputs(run, request, kRandomPart2, out.composition.weights);
+  if (request.params.offset.placement.zero_outputs)
+    write_silent_mlp_outputs(run, request, out.composition.weights);
+  else
+    write_bounded_mlp_outputs(run, request, kRandomPart2, out.composition.weights);
   out.report = [text = offset_report_json(request, layout, factors.value, out.composition.layers)] {
     return text;
   };
@@ -205,9 +208,6 @@ OffsetLayout layout_of(const DesignRequest& request) {
   OffsetParams p = request.params.offset.placement;
   const OffsetPart part = part_of(request);
   p.induction |= part == OffsetPart::induction;
-  if (p.induction && part != OffsetPart::induction && part != OffsetPart::all)
-    throw UsageError("--induction: recipe " + std::string(request.recipe.name) +
-                     " takes no further heads: use offset or induction");
   if (part == OffsetPart::lag_one || part == OffsetPart::induction) {
     p.lags = 1;
     if (!p.lag_layers.empty()) p.lag_layers = {p.lag_layers.front()};
@@ -278,6 +278,6 @@ Recipe offset_recipe() { return member(kOffset, {"offset-lags", "induction"}); }
 Recipe bigram_head_recipe() { return member(kBigramHead, {}); }
 Recipe embedding_recipe() { return member(kEmbedding, {"offset-lags"}); }
 Recipe unigram_recipe() { return member(kUnigram, {"offset-lags"}); }
-Recipe induction_recipe() { return member(kInduction, {}); }
+Recipe induction_recipe() { return member(kInduction, {"induction"}); }
 
 }  // namespace aloft::recipes
