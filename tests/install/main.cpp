@@ -21,10 +21,12 @@ int main() {
   aloft::NoProgress quiet;
   aloft::Context context(backend, quiet);
   const aloft::CountParams params{.vocab = 3, .max_lag = 2};
-  const auto counts = aloft::count_transitions(context, params, [] { return std::make_unique<FiveTokens>(); });
+  const auto counts =
+      aloft::count_transitions(context, params, [] { return std::make_unique<FiveTokens>(); });
   for (const std::string& name : aloft::available_backends()) std::printf("%s ", name.c_str());
   for (const aloft::CountCsr& lag : counts.lags)
-    std::printf("%llu pairs, %lld different; ", static_cast<unsigned long long>(context.count().total(lag.view())),
+    std::printf("%llu pairs, %lld different; ",
+                static_cast<unsigned long long>(context.count().total(lag.view())),
                 static_cast<long long>(lag.nnz()));
   std::printf("%s\n", counts.corpus_hash.c_str());
 }

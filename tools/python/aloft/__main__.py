@@ -20,8 +20,15 @@ def main(words: Sequence[str] | None = None) -> int:
         print("aloft: interrupted; the same command again goes on", file=sys.stderr)
         return 5
     except (AloftError, OSError, MemoryError) as error:
-        print("aloft:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        print("aloft:", _line(error), file=sys.stderr)
         return exit_code_of(error)
+
+
+def _line(error: Exception) -> str:
+    """One line, which says what even where Python's message is empty."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def exit_code_of(error: AloftError | OSError | MemoryError) -> int:

@@ -33,7 +33,6 @@ def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers:
     """Every job of the plan; returns the Trial. until: a time (seconds since the epoch) after which no job is started."""
     for limit in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[limit] = "1"
-    found_program(program)  # before any work
     trial = Trial(spec, folder, program)
     trial.windows(), trial.test_windows()
     trial.counts_file()
@@ -67,6 +66,7 @@ def main(arguments: argparse.Namespace) -> None:
         spec["corpus"]["text"] = arguments.text
     if not Path(spec["corpus"].get("text", "")).is_file():
         raise InputError(f"trial: the text {spec['corpus'].get('text')} is not there: give --text FILE")
+    found_program(arguments.program)  # before any work
     same_trial(spec, arguments.output)
     until = time.time() + 60 * arguments.minutes if arguments.minutes else None
     trial = run_trial(spec, arguments.output, arguments.program, arguments.workers, until=until)
