@@ -207,6 +207,8 @@ Recipe member(const Member& m, std::vector<std::string_view> more_flags) {
 OffsetLayout layout_of(const DesignRequest& request) {
   OffsetParams p = request.params.offset.placement;
   const OffsetPart part = part_of(request);
+  if (p.induction && part != OffsetPart::induction && part != OffsetPart::all)
+    throw UsageError("induction: recipe " + std::string(request.recipe.name) + " takes no further heads");
   p.induction |= part == OffsetPart::induction;
   if (part == OffsetPart::lag_one || part == OffsetPart::induction) {
     p.lags = 1;

@@ -125,7 +125,7 @@ def test_from_the_command_line(tmp_path):
     done = run(tmp_path / "base", init, tmp_path / "out")
     assert done.returncode == 0 and "3 tensors replaced" in done.stdout, done.stderr
     again = run(tmp_path / "base", init, tmp_path / "out")
-    assert again.returncode == 3 and again.stderr.startswith("aloft: ") and len(again.stderr.splitlines()) == 1
+    assert again.returncode == 2 and again.stderr.startswith("aloft: ") and len(again.stderr.splitlines()) == 1
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/model.safetensors").write_bytes(b"not tensors")
     assert run(tmp_path / "broken", init, tmp_path / "x").returncode == 3

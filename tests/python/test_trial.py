@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from aloft import AloftError, InputError, UsageError
 from aloft.trial import corpus, report, results
 from aloft.trial.jobs import Job, Trial
 from aloft.trial.models import Model, Shape, initialise
@@ -25,6 +27,13 @@ from sample_text import dependent_words
 def run(*words):
     return subprocess.run([sys.executable, "-m", "aloft", "trial", *map(str, words)], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT / "tools/python")}, timeout=300)
+
+
+def refused(code, message, *words):
+    """One line, no traceback, and the exit code that the README lists."""
+    done = run(*words)
+    assert done.returncode == code and message in done.stderr, done.stderr
+    assert done.stderr.startswith("aloft: ") and len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
@@ -60,8 +69,13 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
 
 
 def test_what_is_no_trial_is_refused(tmp_path):
-    assert "neither a file nor one of full, small, small-gpt2, smoke" in run("tiny", "--output", tmp_path).stderr
-    assert "is not there: give --text" in run("smoke", "--output", tmp_path, "--text", tmp_path / "absent.txt").stderr
+    with pytest.raises(UsageError, match="neither a file nor one of full, small, small-gpt2, smoke"):
+        load_spec("tiny")
+    for broken in ("model: [", "model: {}\ncorpus: {}", "- 1"):
+        (tmp_path / "spec.yaml").write_text(broken)
+        with pytest.raises(InputError, match="spec.yaml"):
+            load_spec(str(tmp_path / "spec.yaml"))
+    refused(3, "is not there: give --text", "smoke", "--output", tmp_path, "--text", tmp_path / "absent.txt")
     text = tmp_path / "t.txt"
     text.write_text("one two three")
     spec = load_spec("smoke")
@@ -70,18 +84,18 @@ def test_what_is_no_trial_is_refused(tmp_path):
     same_trial(spec, tmp_path)
     for change in ({"model": spec["model"] | {"layers": 3}}, {"training": spec["training"] | {"batch": 9}},
                    {"training": spec["training"] | {"test_tokens": 64}}):
-        with pytest.raises(SystemExit, match="another"):
+        with pytest.raises(UsageError, match="another"):
             same_trial(spec | change, tmp_path)
     same_trial(spec | {"training": spec["training"] | {"device": "cuda"}}, tmp_path)
     older = json.loads((tmp_path / "trial.json").read_text())
     del older["test_tokens"]  # a folder from before there were test tokens goes on
     (tmp_path / "trial.json").write_text(json.dumps(older))
     same_trial(spec, tmp_path)
-    short = run("smoke", "--output", tmp_path / "short", "--text", text, "--program", PROGRAM)
-    assert short.returncode == 1 and "held-out tokens; there are 1: ask for fewer, or give a longer text" in short.stderr
-    assert "Traceback" not in short.stderr and len(short.stderr.splitlines()) == 1, short.stderr
+    words = ("smoke", "--output", tmp_path / "short", "--text", text, "--program")
+    refused(3, "held-out tokens; there are 1: ask for fewer, or give a longer text", *words, PROGRAM)
+    refused(2, "there is no program /nope: give --program FILE", *words, "/nope")
     text.write_text("one two three four")
-    with pytest.raises(SystemExit, match="text bytes"):
+    with pytest.raises(UsageError, match="text bytes"):
         same_trial(spec, tmp_path)
 
 
@@ -125,7 +139,7 @@ def test_a_killed_writer_damages_no_line(tmp_path):
     assert list(results.read(path).values()) == [entry("a")]  # the first result of a job is the job's
     for damage in ('{"arm": "c"\n', '{"arm": "c"}\n', "\n", "3\n"):
         path.write_bytes(whole + damage.encode() + whole)
-        with pytest.raises(SystemExit, match=r"line 2 of .*results.jsonl is no result"):
+        with pytest.raises(InputError, match=r"line 2 of .*results.jsonl is no result"):
             results.read(path)
 
 
@@ -333,8 +347,21 @@ def test_another_program_designs_anew(tmp_path):
     other.write_text(f'#!/bin/sh\nexec "{PROGRAM}" "$@"\n')
     other.chmod(0o755)
     assert Trial(spec, tmp_path / "trial", str(other)).init_file("offset", 0) != first
-    with pytest.raises(SystemExit, match="no program"):
+    with pytest.raises(UsageError, match="no program"):
         Trial(spec, tmp_path / "trial", str(tmp_path / "absent")).init_file("offset", 0)
+
+
+def test_a_program_that_fails_ends_the_trial_with_its_exit_code(tmp_path):
+    text = tmp_path / "corpus.txt"
+    text.write_text(dependent_words(3000, types=30))
+    spec = load_spec("smoke") | {"corpus": {"text": str(text)}, "arms": {"wrong": {"init": {"recipe": "nonsense"}}}}
+    with pytest.raises(AloftError, match="init .*--recipe nonsense.* ended with 2") as caught:
+        Trial(spec, tmp_path / "trial", PROGRAM).init_file("wrong", 0)
+    assert caught.value.exit_code == 2
+    copy = pickle.loads(pickle.dumps(caught.value))  # as a worker process hands it over
+    assert str(copy) == str(caught.value) and copy.exit_code == 2
+    with pytest.raises(InputError, match="unexpected keyword argument 'depth'"):
+        Trial(spec | {"model": {"depth": 3}}, tmp_path / "trial", PROGRAM)
 
 
 def test_steps_to_a_loss_are_read_off_the_mean_curve():

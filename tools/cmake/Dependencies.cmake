@@ -11,17 +11,16 @@ if(NOT TARGET yaml-cpp::yaml-cpp)  # Debian 12's package names its target plainl
   add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)
 endif()
 
-function(import_pkgconfig target module)
-  string(MAKE_C_IDENTIFIER ${module} id)
-  pkg_check_modules(${id} REQUIRED IMPORTED_TARGET GLOBAL ${module})
-  add_library(${target} ALIAS PkgConfig::${id})
-  set(${id}_VERSION ${${id}_VERSION} PARENT_SCOPE)
-endfunction()
-import_pkgconfig(xxhash::xxhash libxxhash)
-import_pkgconfig(utf8proc::utf8proc libutf8proc)
-import_pkgconfig(sentencepiece::sentencepiece sentencepiece)
-import_pkgconfig(openblas::openblas openblas)
-import_pkgconfig(LAPACKE::LAPACKE lapacke)
+# Libraries that pkg-config describes; the installed package looks for the same ones.
+set(pkgconfig_modules libxxhash libutf8proc sentencepiece lapacke openblas)
+foreach(module ${pkgconfig_modules})
+  pkg_check_modules(${module} REQUIRED IMPORTED_TARGET GLOBAL ${module})
+endforeach()
+add_library(xxhash::xxhash ALIAS PkgConfig::libxxhash)
+add_library(utf8proc::utf8proc ALIAS PkgConfig::libutf8proc)
+add_library(sentencepiece::sentencepiece ALIAS PkgConfig::sentencepiece)
+add_library(LAPACKE::LAPACKE ALIAS PkgConfig::lapacke)
+add_library(openblas::openblas ALIAS PkgConfig::openblas)
 
 find_path(KISSFFT_INCLUDE kissfft/kissfft.hh REQUIRED)  # the C++ template is header-only and does double
 add_library(kissfft_headers INTERFACE)

@@ -4,7 +4,12 @@
     report = apply_init(model, "run/init.safetensors")
 """
 
-from .apply import InitError, Report, apply_init
+from .apply import Report, apply_init
 from .checkpoint import complete_checkpoint
+from .errors import AloftError, InitError, InputError, OutputExistsError, ProgramError, UsageError
+from .version import version
 
-__all__ = ["InitError", "Report", "apply_init", "complete_checkpoint"]
+__version__ = version()
+
+__all__ = ["AloftError", "InitError", "InputError", "OutputExistsError", "ProgramError", "Report", "UsageError", "__version__",
+           "apply_init", "complete_checkpoint"]

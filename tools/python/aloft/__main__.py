@@ -1,11 +1,48 @@
 """python -m aloft complete | trial"""
 
 import argparse
+import errno
 import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import AloftError
 
 
-def main():
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command; errors become a line on stderr and the exit code that the README lists."""
+    arguments = _parser().parse_args(words)
+    try:
+        if arguments.command == "complete":
+            return _complete(arguments)
+        return _trial(arguments)
+    except KeyboardInterrupt:
+        print("aloft: interrupted; the same command again goes on", file=sys.stderr)
+        return 5
+    except (AloftError, OSError, MemoryError) as error:
+        print("aloft:", _line(error), file=sys.stderr)
+        return exit_code_of(error)
+
+
+def _line(error: Exception) -> str:
+    """One line, which says what even where Python's message is empty."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def exit_code_of(error: AloftError | OSError | MemoryError) -> int:
+    """The one place where errors become exit codes."""
+    if isinstance(error, AloftError):
+        return error.exit_code
+    if isinstance(error, MemoryError) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+        return 4
+    return 3
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aloft", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"aloft {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     complete = commands.add_parser("complete", help="a Hugging Face checkpoint with the designed tensors replaced")
     complete.add_argument("base", help="folder of the base checkpoint (safetensors)")
@@ -18,20 +55,24 @@ def main():
     trial.add_argument("--program", default="build/release/aloft", help="the aloft program")
     trial.add_argument("--workers", type=int, help="jobs at a time (default: one a processor)")
     trial.add_argument("--minutes", type=float, help="start no job after so many minutes")
-    arguments = parser.parse_args()
-    if arguments.command == "complete":
-        from .checkpoint import complete_checkpoint
+    return parser
 
-        try:
-            replaced = complete_checkpoint(arguments.base, arguments.init, arguments.output)
-        except (ValueError, OSError) as error:
-            print(f"aloft: {error}", file=sys.stderr)
-            return 3
-        print(f"{arguments.output}: {len(replaced)} tensors replaced")
-        return 0
-    from .trial.run import main as run
 
-    return run(arguments)
+def _complete(arguments: argparse.Namespace) -> int:
+    from .checkpoint import complete_checkpoint
+
+    replaced = complete_checkpoint(arguments.base, arguments.init, arguments.output)
+    print(f"{arguments.output}: {len(replaced)} tensors replaced")
+    return 0
+
+
+def _trial(arguments: argparse.Namespace) -> int:
+    try:
+        from .trial.run import main as run
+    except ModuleNotFoundError as error:
+        raise AloftError(f"a trial needs {error.name}, which is not installed: pip install 'tools/python[trial]'") from None
+    run(arguments)
+    return 0
 
 
 if __name__ == "__main__":

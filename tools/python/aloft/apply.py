@@ -1,10 +1,17 @@
 """Loads an `init.safetensors` into a model, and makes sure that it really is in there."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .tensors import InitError, read_tensors, widened
+from .errors import InitError
+from .tensors import FilePath, Stored, read_tensors, widened
+
+Target = Any  # a numpy array or a torch tensor; torch is no dependency of this package
+Values = NDArray[np.float32]
+Plan = list[tuple[str, Target, Target]]  # the file's name, where it goes, its values in the target's dtype
 
 PREFIXES = ("_orig_mod.", "module.")  # torch.compile, (distributed) data parallel: in any order, repeated
 
@@ -13,17 +20,17 @@ PREFIXES = ("_orig_mod.", "module.")  # torch.compile, (distributed) data parall
 class Report:
     """What apply_init() did. Names are the file's."""
 
-    loaded: list = field(default_factory=list)
-    transposed: list = field(default_factory=list)  # stored [out, in], the model's module wants [in, out], or the reverse
-    untouched: list = field(default_factory=list)  # the model's own parameters, which the file does not hold
+    loaded: list[str] = field(default_factory=list)
+    transposed: list[str] = field(default_factory=list)  # stored [out, in], the model's module wants [in, out], or the reverse
+    untouched: list[str] = field(default_factory=list)  # the model's own parameters, which the file does not hold
     rounded: float = 0.0  # largest difference that the model's dtype made
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (f"{len(self.loaded)} tensors loaded, {len(self.transposed)} of them transposed, "
                 f"{len(self.untouched)} parameters keep the model's own init")
 
 
-def plain(name):
+def plain(name: str) -> str:
     """The name without the wrappers' prefixes, wherever they stand."""
     for prefix in PREFIXES:
         while name.startswith(prefix):
@@ -32,7 +39,7 @@ def plain(name):
     return name
 
 
-def apply_init(model, path):
+def apply_init(model: Any, path: FilePath) -> Report:
     """Copies every tensor of the file `path` into `model`, in place, and verifies the values.
 
     model: a torch module (wrapped by torch.compile or data parallel or not), or a dict name -> numpy array. Raises
@@ -42,7 +49,8 @@ def apply_init(model, path):
     """
     tensors, metadata = read_tensors(path)
     targets, parameters, conv1d = _targets(model)
-    report, plan = Report(), []
+    report = Report()
+    plan: Plan = []
     for name, stored in tensors.items():
         target = targets.get(name, targets.get(plain(name)))
         if target is None:
@@ -75,7 +83,7 @@ def apply_init(model, path):
     return report
 
 
-def _targets(model):
+def _targets(model: Any) -> tuple[dict[str, Target], set[str], set[str] | None]:
     """name -> array or tensor to write into; the names that are parameters (a tied one once); names that belong to
     Conv1D modules ([in, out]), None where unknown."""
     if isinstance(model, dict):
@@ -85,7 +93,7 @@ def _targets(model):
     return targets, {plain(name) for name, _ in model.named_parameters()} & set(targets), conv1d
 
 
-def _needs_transposing(name, stored, modules, metadata):
+def _needs_transposing(name: str, stored: Stored, modules: set[str] | None, metadata: dict[str, str]) -> bool:
     """The file says how its projections lie; a module called Conv1D wants [in, out], a Linear [out, in]."""
     lies, tables = metadata.get("orientation"), metadata.get("tables", "").split(" ")
     if lies is None or modules is None or len(stored.shape) != 2 or name in tables:
@@ -93,9 +101,9 @@ def _needs_transposing(name, stored, modules, metadata):
     return (lies == "in_out") != (name in modules)
 
 
-def _refuse_conflicts(path, plan):
+def _refuse_conflicts(path: FilePath, plan: Plan) -> None:
     """Two tensors of the file for one parameter of the model (a tied head) must agree."""
-    seen = {}
+    seen: dict[tuple[int, tuple[int, ...]], tuple[str, Target]] = {}
     for name, target, value in plan:
         other = seen.setdefault((_place(target), tuple(target.shape)), (name, value))
         if other[0] != name and not np.array_equal(_numpy(other[1]), _numpy(value)):
@@ -103,7 +111,7 @@ def _refuse_conflicts(path, plan):
                             "a tied head (tie_word_embeddings in --model-config, or an architecture with tied_head)")
 
 
-def _refuse_another_head(path, targets, plan, metadata):
+def _refuse_another_head(path: FilePath, targets: dict[str, Target], plan: Plan, metadata: dict[str, str]) -> None:
     """A file for a tied head leaves a model's own head as it was: at random."""
     tables, placed = metadata.get("tables", "").split(" "), {plain(name): target for name, target, _ in plan}
     if metadata.get("tied_head") != "true" or len(tables) < 2 or plain(tables[0]) not in placed:
@@ -114,11 +122,12 @@ def _refuse_another_head(path, targets, plan, metadata):
                         f"{tables[1]}: tie them, or design for an untied head (tie_word_embeddings in --model-config)")
 
 
-def _place(target):
-    return target.data_ptr() if hasattr(target, "data_ptr") else target.ctypes.data
+def _place(target: Target) -> int:
+    """Its address: tied parameters share one."""
+    return int(target.data_ptr() if hasattr(target, "data_ptr") else target.ctypes.data)
 
 
-def _as(target, value):
+def _as(target: Target, value: Values) -> Target:
     """The values in the target's dtype."""
     if isinstance(target, np.ndarray):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -128,7 +137,7 @@ def _as(target, value):
     return torch.from_numpy(np.ascontiguousarray(value)).to(target.dtype)
 
 
-def _copy(target, value):
+def _copy(target: Target, value: Target) -> None:
     if isinstance(target, np.ndarray):
         target[...] = value
         return
@@ -138,5 +147,6 @@ def _copy(target, value):
         target.copy_(value)
 
 
-def _numpy(target):
-    return target.astype(np.float32) if isinstance(target, np.ndarray) else target.detach().float().cpu().numpy()
+def _numpy(target: Target) -> Values:
+    values: Values = target.astype(np.float32) if isinstance(target, np.ndarray) else target.detach().float().cpu().numpy()
+    return values

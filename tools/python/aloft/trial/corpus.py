@@ -7,15 +7,21 @@ figures of the sample corpus use; ids alone, no statistics).
 """
 
 import collections
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[Any]  # unsigned, 16 or 32 bits
 
 TOKEN = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]|\n")
 
 
-def prepare(text_path, folder, vocab, held_out=0.1, vocabulary_from="training"):
+def prepare(text_path: str | os.PathLike[str], folder: str | os.PathLike[str], vocab: int, held_out: float = 0.1,
+            vocabulary_from: str = "training") -> tuple[Path, Path]:
     """Writes train.u16 and held.u16 (u32 above 65536 ids) and returns their paths. Existing ones are kept."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,17 +41,17 @@ def prepare(text_path, folder, vocab, held_out=0.1, vocabulary_from="training"):
     return train, held
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> Ids:
     return np.fromfile(path, "<u2" if str(path).endswith("u16") else "<u4")
 
 
-def unigram_loss(train, held, vocab):
+def unigram_loss(train: Ids, held: Ids, vocab: int) -> float:
     """Nats per token of the smoothed unigram on next tokens held [windows, context + 1]."""
     p = np.bincount(train, minlength=vocab) + 0.5
     return float(-np.log(p / p.sum())[held[:, 1:].ravel()].mean())
 
 
-def bigram_loss(train, held, vocab):
+def bigram_loss(train: Ids, held: Ids, vocab: int) -> float:
     """The same of a bigram table interpolated with the unigram, (J + kappa p) / (row + kappa), kappa chosen on `held`
     itself: a favourable baseline."""
     p = np.bincount(train, minlength=vocab) + 0.5

@@ -6,13 +6,23 @@ import fcntl
 import functools
 import hashlib
 import json
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
+
+from ..apply import Report, apply_init
+from ..errors import InputError, ProgramError, UsageError
 from . import corpus, results
 from .models import Model, Shape, initialise
+from .results import Result
+from .spec import Spec
+from .training import Progress, train, validation_loss, windows
 
 
 @dataclass(frozen=True)
@@ -23,51 +33,57 @@ class Job:
     seed: int
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f"{self.arm}_{self.peak:g}_{self.steps}_{self.seed}"
+
+
+def found_program(name: str) -> str:
+    """Its path. UsageError where there is no such program."""
+    path = shutil.which(name)
+    if path is None:
+        raise UsageError(f"trial: there is no program {name}: give --program FILE")
+    return path
 
 
 class Trial:
     """spec: the YAML as a dict (presets/ has examples); folder: where everything goes."""
 
-    def __init__(self, spec, folder, program="aloft"):
+    def __init__(self, spec: Spec, folder: str | os.PathLike[str], program: str = "aloft") -> None:
         self.spec, self.folder, self.program = spec, Path(folder), program
-        self.shape = Shape(**spec["model"])
+        try:
+            self.shape = Shape(**spec["model"])
+        except TypeError as error:
+            raise InputError(f"trial: section model: {str(error).removeprefix('Shape.__init__() ')}") from None
         self.train_path, self.held_path = corpus.prepare(
             spec["corpus"]["text"], self.folder / "corpus", self.shape.vocab,
             vocabulary_from=spec["corpus"].get("vocabulary_from", "training"))
-        self.arms = spec["arms"]
+        self.arms: dict[str, Any] = spec["arms"]
         self.results_path = self.folder / "results.jsonl"
 
-    def windows(self):
+    def windows(self) -> Tensor:
         """The validation windows: curves, choice of rates, targets."""
-        from .training import windows
-
         return windows(corpus.load(self.held_path), self.shape.context, self._validation_windows())
 
-    def test_windows(self):
+    def test_windows(self) -> Tensor | None:
         """Windows behind the validation windows, for a loss that no choice has seen; None where the spec asks for none."""
-        from .training import windows
-
         count = self.spec["training"].get("test_tokens", 0) // self.shape.context
         return windows(corpus.load(self.held_path), self.shape.context, count, self._validation_windows()) if count else None
 
-    def _validation_windows(self):
-        return self.spec["training"].get("validation_tokens", 10240) // self.shape.context
+    def _validation_windows(self) -> int:
+        return int(self.spec["training"].get("validation_tokens", 10240)) // self.shape.context
 
     # -- init files
 
-    def init_flags(self, arm):
+    def init_flags(self, arm: str) -> dict[str, Any] | None:
         """The flags of `aloft init` for an arm; None when the arm is a plain init."""
-        flags = self.arms[arm].get("init")
+        flags: dict[str, Any] | None = self.arms[arm].get("init")
         if flags is None:
             return None
         s = self.shape
-        common = {"arch": s.style, "layers": s.layers, "heads": s.heads, "d-model": s.width, "context": s.context,
-                  "model-vocab-size": s.vocab, "mlp-width": s.mlp, "null-tokens": 0}
-        return common | flags
+        return {"arch": s.style, "layers": s.layers, "heads": s.heads, "d-model": s.width, "context": s.context,
+                "model-vocab-size": s.vocab, "mlp-width": s.mlp, "null-tokens": 0} | flags
 
-    def init_file(self, arm, seed):
+    def init_file(self, arm: str, seed: int) -> Path | None:
         """The arm's init.safetensors, designed if need be. None when the arm is a plain init."""
         flags = self.init_flags(arm)
         if flags is None:
@@ -78,41 +94,42 @@ class Trial:
         with self.alone(f"{arm}_{seed}_{key}"):  # an arm's jobs at several rates may begin at once
             if not (folder / "manifest.json").exists():
                 counts = self.counts_file()
-                command = [self.program, "init", "--counts", str(counts), "--output", str(folder), "--quiet", "--threads", "1"]
+                words = ["--counts", str(counts), "--output", str(folder), "--quiet", "--threads", "1"]
                 for name, value in flags.items():
-                    command += [f"--{name}"] if value is True else [] if value is False else [f"--{name}", str(value)]
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                    words += [f"--{name}"] if value is True else [] if value is False else [f"--{name}", str(value)]
+                self._call("init", *words)
         return folder / "init.safetensors"
 
     @functools.cached_property
-    def program_hash(self):
+    def program_hash(self) -> str:
         """Of the executable: another build may design otherwise from the same flags."""
-        path = shutil.which(self.program)
-        if path is None:
-            raise SystemExit(f"trial: there is no program {self.program}: give --program FILE")
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(Path(found_program(self.program)).read_bytes()).hexdigest()
+
+    def _call(self, command: str, *words: str) -> None:
+        done = subprocess.run([found_program(self.program), command, *words], stdout=subprocess.DEVNULL)
+        if done.returncode != 0:
+            code = done.returncode if 0 < done.returncode <= 5 else 1  # (killed by a signal: a failure)
+            raise ProgramError(f"trial: {self.program} {command} {' '.join(words)} ended with {done.returncode}", code)
 
     @contextlib.contextmanager
-    def alone(self, name):
+    def alone(self, name: str) -> Iterator[None]:
         """Holds a lock of this name against the trial's other workers; it ends with the process."""
         (self.folder / "locks").mkdir(exist_ok=True)
         with open(self.folder / "locks" / name, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def counts_file(self):
+    def counts_file(self) -> Path:
         path = self.folder / "counts.safetensors"
         if not path.exists():
-            subprocess.run([self.program, "count", "--corpus", str(self.train_path), "--format", self.train_path.suffix[1:],
-                            "--vocab-size", str(self.shape.vocab), "--output", str(path), "--quiet"], check=True)
+            self._call("count", "--corpus", str(self.train_path), "--format", self.train_path.suffix[1:],
+                       "--vocab-size", str(self.shape.vocab), "--output", str(path), "--quiet")
         return path
 
     # -- jobs
 
-    def build(self, arm, seed):
+    def build(self, arm: str, seed: int) -> tuple[Model, Report | None]:
         """The arm's model before any step."""
-        from ..apply import apply_init
-
         a = self.arms[arm]
         model = initialise(Model(self.shape), seed, std=a.get("std", 0.02), mlp_std=a.get("mlp_std"),
                            zero_outputs=a.get("zero_outputs", False))
@@ -120,26 +137,25 @@ class Trial:
         report = apply_init(model, path) if path else None
         return model, report
 
-    def run(self, job, progress=None):
+    def run(self, job: Job, progress: Progress | None = None) -> Result:
         """Trains one job, unless its result is there already, and returns the result."""
-        from .training import train, validation_loss
-
         done = results.read(self.results_path).get((job.arm, job.peak, job.steps, job.seed))
         if done is not None:
             return done
         model, _ = self.build(job.arm, job.seed)
         t = self.spec["training"]
         device = t.get("device", "cpu")
-        model, test = model.to(device), self.test_windows()
+        model.to(device)
+        test = self.test_windows()
         history = train(model, corpus.load(self.train_path), self.windows(), steps=job.steps, peak=job.peak, seed=job.seed,
                         batch=t["batch"], context=self.shape.context, warmup=t.get("warmup", 50),
                         every=t.get("every", 25), device=device, progress=progress)
-        result = asdict(job) | {"history": history, "initial": history[0][1], "final": history[-1][1]}
+        result: Result = asdict(job) | {"history": history, "initial": history[0][1], "final": history[-1][1]}
         if test is not None:
             result["test"] = validation_loss(model, test.to(device))
         results.append(self.results_path, result)
         return result
 
-    def done(self):
+    def done(self) -> dict[results.Key, Result]:
         """Every result of the trial's arms, by (arm, peak, steps, seed)."""
         return {key: r for key, r in results.read(self.results_path).items() if r["arm"] in self.arms}

@@ -1,19 +1,26 @@
 """From a trial's results to a table (Markdown, JSON) and plots."""
 
 import json
+import os
+from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
+from typing import Any
 
 from . import corpus
+from .jobs import Trial
 from .schedule import best_peak
 
+Data = dict[str, Any]  # what summary() makes, and summary.json holds
+Histories = Sequence[Sequence[Sequence[float]]]  # of each seed: [[step, loss], ...]
 
-def summary(trial):
+
+def summary(trial: Trial) -> Data:
     """Everything the table and the plots show, as plain data."""
     results, spec, base = trial.done(), trial.spec, trial.spec["plan"]["sweep"]["steps"]
     train, held = corpus.load(trial.train_path), trial.windows().numpy()
-    out = {"model": spec["model"], "training": spec["training"], "base_steps": base,
-           "unigram_loss": corpus.unigram_loss(train, held, trial.shape.vocab),
-           "bigram_loss": corpus.bigram_loss(train, held, trial.shape.vocab), "arms": {}}
+    out: Data = {"model": spec["model"], "training": spec["training"], "base_steps": base,
+                 "unigram_loss": corpus.unigram_loss(train, held, trial.shape.vocab),
+                 "bigram_loss": corpus.bigram_loss(train, held, trial.shape.vocab), "arms": {}}
     for arm in spec["arms"]:
         budgets = {}
         for steps in sorted({s for (a, _, s, _) in results if a == arm}):
@@ -35,11 +42,11 @@ def summary(trial):
     return out
 
 
-def _at(history, step):
+def _at(history: Sequence[Sequence[float]], step: int) -> float:
     return min(history, key=lambda entry: abs(entry[0] - step))[1]
 
 
-def targets(data, wanted):
+def targets(data: Data, wanted: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each wanted: {baseline, budget, arm, fraction}: did a completed run of `arm` at fraction × budget end at or below the
     baseline's final loss at the whole budget?"""
     out = []
@@ -54,13 +61,13 @@ def targets(data, wanted):
     return out
 
 
-def early_only(arm, other, data, steps):
+def early_only(arm: str, other: str, data: Data, steps: int) -> bool:
     """A lead over `other` before training that half of training has used up."""
     a, b = data["arms"][arm]["budgets"].get(steps), data["arms"].get(other, {}).get("budgets", {}).get(steps)
     return bool(a and b and a["initial"] < b["initial"] - 0.05 and a["middle"] > b["middle"] - 0.005)
 
 
-def markdown(data, baseline="random"):
+def markdown(data: Data, baseline: str = "random") -> str:
     tested = any(b["test"] is not None for e in data["arms"].values() for b in e["budgets"].values())
     rows = ["| arm | steps | peak LR (of) | seeds | before training | half-way | final | against "
             f"{baseline} | {'test | ' if tested else ''}what it is |", "|---" * (9 + tested) + "|"]
@@ -83,17 +90,18 @@ def markdown(data, baseline="random"):
     return "\n".join(lines) + "\n"
 
 
-def steps_to(histories, target):
+def steps_to(histories: Histories, target: float) -> float | None:
     """The step at which the mean curve first comes down to `target`, interpolated; None if it never does. Read off a schedule
     that goes on, so a shorter one that is completed may need fewer."""
     curve = [(entries[0][0], mean(loss for _, loss in entries)) for entries in zip(*histories)]
     for (s, high), (t, low) in zip(curve, curve[1:]):
         if low <= target < high:
-            return s + (t - s) * (high - target) / (high - low)
+            return float(s + (t - s) * (high - target) / (high - low))
     return curve[0][0] if curve and curve[0][1] <= target else None
 
 
-def plots(data, path, baseline="random", arms=None, steps=None):
+def plots(data: Data, path: str | os.PathLike[str], baseline: str = "random", arms: Sequence[str] | None = None,
+          steps: int | None = None) -> None:
     """Loss against steps with the seeds' spread for `arms` (default: all), and for every arm the steps to the baseline's final
     loss; one PNG."""
     import matplotlib
@@ -135,7 +143,7 @@ def plots(data, path, baseline="random", arms=None, steps=None):
     pyplot.close(figure)
 
 
-def write(trial):
+def write(trial: Trial) -> Data:
     """summary.json, table.md and plot.png in the trial's folder."""
     data = summary(trial)
     (trial.folder / "summary.json").write_text(json.dumps(data, indent=1))

@@ -8,16 +8,24 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+Result = dict[str, Any]  # arm, peak, steps, seed, history [[step, loss], ...], initial, final, and test where there is one
+Key = tuple[str, float, int, int]  # arm, peak, steps, seed
 
 
-def key_of(result):
+def key_of(result: Result) -> Key:
     return result["arm"], result["peak"], result["steps"], result["seed"]
 
 
-def read(path):
+def read(path: str | os.PathLike[str]) -> dict[Key, Result]:
     """Every result by (arm, peak, steps, seed), sorted by that; of two of one job, the first. {} where there is no file."""
-    path, out = Path(path), {}
+    path = Path(path)
+    out: dict[Key, Result] = {}
     text = path.read_bytes() if path.exists() else b""
     *lines, _unfinished = text.split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -25,11 +33,11 @@ def read(path):
             result = json.loads(line)
             out.setdefault(key_of(result), result)
         except (ValueError, KeyError, TypeError):
-            raise SystemExit(f"trial: line {number} of {path} is no result: remove it, and its job will run again") from None
+            raise InputError(f"trial: line {number} of {path} is no result: remove it, and its job will run again") from None
     return dict(sorted(out.items()))
 
 
-def append(path, result):
+def append(path: str | os.PathLike[str], result: Result) -> None:
     """Adds one line. Safe against other writers, and against being killed half-way."""
     line = json.dumps(result).encode() + b"\n"
     with _alone(path) as file:
@@ -42,7 +50,7 @@ def append(path, result):
 
 
 @contextlib.contextmanager
-def _alone(path):
+def _alone(path: str | os.PathLike[str]) -> Iterator[int]:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -51,7 +59,7 @@ def _alone(path):
         os.close(file)  # and with it the lock
 
 
-def _end_of_last_line(file, block=1 << 16):
+def _end_of_last_line(file: int, block: int = 1 << 16) -> int:
     end = os.fstat(file).st_size
     while end > 0:
         start = max(0, end - block)

@@ -6,43 +6,56 @@
    a run whose schedule ends there, never read off the middle of a longer one.
 """
 
+from collections.abc import Mapping
+
+from ..errors import InputError
 from .jobs import Job
+from .results import Key, Result
+from .spec import Spec
 
 
-def best_peak(results, arm, steps, seed=0):
+def best_peak(results: Mapping[Key, Result], arm: str, steps: int, seed: int = 0) -> float | None:
     """The peak of lowest final loss among the finished runs of this arm and budget at `seed`; None if there are none."""
     runs = [(r["final"], peak) for (a, peak, s, k), r in results.items() if a == arm and s == steps and k == seed]
     return min(runs)[1] if runs else None
 
 
-def jobs_of(spec, results):
+def jobs_of(spec: Spec, results: Mapping[Key, Result]) -> list[Job]:
     """The jobs that can be named now, each once; call again when they are done, later phases need earlier results."""
     return list(dict.fromkeys(_jobs_of(spec, results)))
 
 
-def rate(peak):
+def _best(results: Mapping[Key, Result], arm: str, steps: int) -> float:
+    """The same where an earlier phase has left results."""
+    peak = best_peak(results, arm, steps)
+    if peak is None:
+        raise InputError(f"trial: {arm} has no finished run of {steps} steps at seed 0")
+    return peak
+
+
+def rate(peak: float) -> float:
     """A peak learning rate as its job's name has it, so that 0.9 * 0.004 and 0.0036 are one."""
     return float(f"{float(peak):g}")
 
 
-def _jobs_of(spec, results):
+def _jobs_of(spec: Spec, results: Mapping[Key, Result]) -> list[Job]:
     plan, base = spec["plan"], spec["plan"]["sweep"]["steps"]
-    out = []
+    out: list[Job] = []
     arms = plan["sweep"].get("arms", list(spec["arms"]))
     for phase in [plan["sweep"] | {"arms": arms}, plan.get("seeds", {}), *plan.get("budgets", [])]:
         for arm in phase.get("arms", []):
             if arm not in spec["arms"] or arm not in arms:
-                raise ValueError(f"trial: the plan names {arm}, which is not an arm of the sweep")
+                raise InputError(f"trial: the plan names {arm}, which is not an arm of the sweep")
     for peak in plan["sweep"]["peaks"]:  # every arm at one rate before any at the next
         out += [Job(arm, rate(peak), base, 0) for arm in arms]
     if any((j.arm, j.peak, j.steps, j.seed) not in results for j in out):
         return out
     for arm in plan.get("seeds", {}).get("arms", []):
         for seed in range(1, plan["seeds"]["count"]):
-            out.append(Job(arm, best_peak(results, arm, base), base, seed))
+            out.append(Job(arm, _best(results, arm, base), base, seed))
     for budget in plan.get("budgets", []):
         for arm in budget["arms"]:
-            best = best_peak(results, arm, base)
+            best = _best(results, arm, base)
             peaks = {rate(best * factor) for factor in budget.get("peak_factors", [1.0])}
             out += [Job(arm, peak, budget["steps"], 0) for peak in sorted(peaks)]
     if any((j.arm, j.peak, j.steps, j.seed) not in results for j in out):
@@ -50,5 +63,5 @@ def _jobs_of(spec, results):
     for budget in plan.get("budgets", []):
         for arm in budget["arms"]:
             for seed in range(1, budget.get("seeds", 1)):
-                out.append(Job(arm, best_peak(results, arm, budget["steps"]), budget["steps"], seed))
+                out.append(Job(arm, _best(results, arm, budget["steps"]), budget["steps"], seed))
     return out

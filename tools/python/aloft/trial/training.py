@@ -6,21 +6,30 @@ norm clipped at 1. Batches are drawn by the seed alone, so that all arms see the
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import InputError
+from .corpus import Ids
+from .models import Model
 
-def windows(ids, context, count, first=0):
+History = list[list[float]]  # [step, validation loss] of each evaluation
+Progress = Callable[[int, float, float], None]  # called with the step, its validation loss, the seconds so far
+
+
+def windows(ids: Ids, context: int, count: int, first: int = 0) -> Tensor:
     """`count` non-overlapping windows [count, context + 1] of held-out ids, from the window numbered `first` on."""
     if (first + count) * context + 1 > len(ids):
-        raise ValueError(f"{first + count} windows of {context} tokens and one more need {(first + count) * context + 1} "
+        raise InputError(f"{first + count} windows of {context} tokens and one more need {(first + count) * context + 1} "
                          f"held-out tokens; there are {len(ids)}: ask for fewer, or give a longer text")
     return torch.from_numpy(np.stack([ids[i * context : (i + 1) * context + 1] for i in range(first, first + count)]).astype(np.int64))
 
 
-def validation_loss(model, held, batch=40):
+def validation_loss(model: Model, held: Tensor, batch: int = 40) -> float:
     """Mean cross-entropy in nats over all next tokens of the windows."""
     model.eval()
     total = 0.0
@@ -29,14 +38,15 @@ def validation_loss(model, held, batch=40):
             logits = model(part[:, :-1])
             total += F.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
     model.train()
-    return total / (held.shape[0] * (held.shape[1] - 1))
+    return float(total / (held.shape[0] * (held.shape[1] - 1)))
 
 
-def learning_rate(step, steps, peak, warmup):
+def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
     return peak * min(1, (step + 1) / warmup) * (0.1 + 0.45 * (1 + math.cos(math.pi * min(1, step / max(steps, 1)))))
 
 
-def train(model, ids, held, *, steps, peak, seed, batch, context, warmup=50, every=25, device="cpu", progress=None):
+def train(model: Model, ids: Ids, held: Tensor, *, steps: int, peak: float, seed: int, batch: int, context: int, warmup: int = 50,
+          every: int = 25, device: str = "cpu", progress: Progress | None = None) -> History:
     """Trains in place. ids: uint16/32 array of the training stream. Returns [[step, validation loss], ...]."""
     generator = torch.Generator().manual_seed(1000 + seed)
     stream = torch.from_numpy(ids.astype(np.int64))
@@ -44,7 +54,8 @@ def train(model, ids, held, *, steps, peak, seed, batch, context, warmup=50, eve
     vectors = [p for p in model.parameters() if p.dim() < 2]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=peak, betas=(0.9, 0.95))
-    history, start = [], time.time()
+    history: History = []
+    start = time.time()
     held = held.to(device)
     for step in range(steps + 1):
         if step % every == 0 or step == steps:
