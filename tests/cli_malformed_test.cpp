@@ -134,8 +134,8 @@ TEST(MalformedInputs, AreAcceptedWithoutTheirDefect) {
           sizes,
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.npy"}),
       init_with({"--counts", "@counts.safetensors", "--embedding", "@e.safetensors"}),
-      Words{"init", "--arch", "@arch.json", "--counts", "@counts.safetensors", "--output", "@run"} +
-          spread + sizes,
+      Words{"init", "--arch", "@arch.json", "--counts", "@counts.safetensors", "--output", "@run"} + spread +
+          sizes,
       Words{"init", "--model-config", "@config.json", "--counts", "@counts.safetensors", "--recipe", "spread",
             "--pr-target", "2", "--lags", "2", "--output", "@run"}};
   for (const Words& command : commands) {

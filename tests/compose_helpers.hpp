@@ -6,8 +6,8 @@
 
 namespace aloft {
 
-/// Every layer of a recipe that is one function a layer, for tests that have no run: from expanded spectra and
-/// an embedding, where it reads a corpus.
+/// Every layer of a recipe that is one function a layer, for tests that have no run: from expanded spectra
+/// and an embedding, where it reads a corpus.
 inline Composition compose(Context& ctx, const ComposeParams& p, const ModelShape& shape,
                            const ExpandedSpectra* expanded, const Embedding* embedding) {
   static const std::map<std::string_view, recipes::LayerFunction> functions{

@@ -7,8 +7,6 @@
 namespace aloft {
 namespace {
 
-
-
 OffsetParams induction() {
   OffsetParams p;
   p.lags = 1;

@@ -66,8 +66,8 @@ class Mimetic : public PerBackend {
     return compose(ctx, params, s, nullptr, nullptr).weights.layers[1];
   }
   Rows noise(Part part, std::int64_t matrix, std::int64_t d) {
-    const auto z = normal(ctx, d, d, params.seed, stream_of(part, 1, matrix),
-                                   1 / std::sqrt(static_cast<double>(d)));
+    const auto z =
+        normal(ctx, d, d, params.seed, stream_of(part, 1, matrix), 1 / std::sqrt(static_cast<double>(d)));
     return Eigen::Map<const Rows>(z.data(), d, d);
   }
 };
@@ -78,8 +78,8 @@ TEST_P(Mimetic, EachHeadIsTheTruncatedTarget) {
     const Products p = products(layer1(s), s);
     const double alpha = 0.7 / std::sqrt(static_cast<double>(s.d_model));
     for (std::int64_t h = 0; h < s.heads; ++h) {
-      const Rows target = alpha * (Rows::Identity(s.d_model, s.d_model) +
-                                   noise(Part::mimetic_query_key, h, s.d_model));
+      const Rows target =
+          alpha * (Rows::Identity(s.d_model, s.d_model) + noise(Part::mimetic_query_key, h, s.d_model));
       const double best = truncation_error(target, s.head_dim);
       EXPECT_LT((p.query_key[static_cast<std::size_t>(h)] - target).norm(),
                 1.01 * best + 1e-6 * target.norm())
@@ -126,8 +126,7 @@ TEST_P(Mimetic, GroupedQueriesShareKeysButDiffer) {
   const double alpha = 0.7 / 8;
   Rows stacked(128, 64), got(128, 64);
   for (Eigen::Index h = 0; h < 2; ++h) {
-    stacked.middleRows(64 * h, 64) =
-        alpha * (Rows::Identity(64, 64) + noise(Part::mimetic_query_key, h, 64));
+    stacked.middleRows(64 * h, 64) = alpha * (Rows::Identity(64, 64) + noise(Part::mimetic_query_key, h, 64));
     got.middleRows(64 * h, 64) = p.query_key[static_cast<std::size_t>(h)];
   }
   EXPECT_LT((got - stacked).norm(), 1.01 * truncation_error(stacked, 16));

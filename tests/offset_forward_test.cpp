@@ -10,8 +10,6 @@
 namespace aloft {
 namespace {
 
-
-
 OffsetParams silent(double sharpness) {
   OffsetParams p;
   p.background = Background::zero;

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "pipeline/offset/offset.hpp"
-#include "pipeline/recipes/recipe.hpp"
 #include "pipeline/offset/position_offsets.hpp"
+#include "pipeline/recipes/recipe.hpp"
 #include "tests/canonical_forward.hpp"
 #include "tests/emit_helpers.hpp"
 #include "tests/offset_helpers.hpp"

@@ -10,8 +10,6 @@
 namespace aloft {
 namespace {
 
-
-
 std::vector<Host> recipe_hosts() {
   return {host_model("llama", 2, 4, 4, 16), host_model("llama", 2, 8, 4, 16),
           host_model("neox", 2, 4, 4, 32),  host_model("nanogpt-rope", 2, 4, 4, 16),

@@ -4,8 +4,8 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
-#include "pipeline/run/config.hpp"
 #include "pipeline/recipes/registry.hpp"
+#include "pipeline/run/config.hpp"
 #include "pipeline/run/folder.hpp"
 
 namespace aloft {

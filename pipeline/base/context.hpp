@@ -10,6 +10,10 @@
 #include "host/progress.hpp"
 #include "kernels/ops.hpp"
 
+// The page to begin with for what all stages share: a Context to work in, and beside it stage.hpp (a stage as
+// data, results by key), plan.hpp (what stages will take), artifact_file.hpp (results as files),
+// device_math.hpp and krylov_eigen.hpp (on the device), host_matrix.hpp (on the host).
+
 namespace aloft {
 
 /// Seconds spent in one stage, in the order they ran.

@@ -247,14 +247,12 @@ LayerDesign design_invariants(Context& ctx, const RecipeInput& in, std::int64_t 
 }
 
 Recipe invariants_recipe() {
-  return {
-      .name = "invariants",
-      .summary =
-          "random directions with the five invariants that \"attention views\" found in trained attention",
-      .flags = {"strength"},
-      .stages = {kCompose, kEmit},
-      .plan = plan_attention,
-      .design = design_layers<design_invariants>};
+  return {.name = "invariants",
+          .summary = "random directions with the spectra and norms of trained attention",
+          .flags = {"strength"},
+          .stages = {kCompose, kEmit},
+          .plan = plan_attention,
+          .design = design_layers<design_invariants>};
 }
 
 }  // namespace aloft::recipes

@@ -22,16 +22,19 @@ struct Member {
   std::string_view name, summary;
   OffsetPart part;
 };
-constexpr Member kOffset{
-    "offset", "the default: heads that look 0, 1, 2, ... back carry the regression of the next token",
-    OffsetPart::all};
-constexpr Member kBigramHead{"bigram-head", "its embedding, head, and lag 1 alone", OffsetPart::lag_one};
-constexpr Member kEmbedding{"embedding", "its embedding and head, no designed attention",
+constexpr Member kOffset{"offset",
+                         "designed heads look 0, 1, 2, ... tokens back and carry a regression of the next "
+                         "token; embedding and head belong to it",
+                         OffsetPart::all};
+constexpr Member kBigramHead{"bigram-head", "the part of offset for lag 1 alone, in layer 0",
+                             OffsetPart::lag_one};
+constexpr Member kEmbedding{"embedding", "the embedding and head of offset; attention carries no lag",
                             OffsetPart::embedding};
-constexpr Member kUnigram{"unigram", "log p through the head, nothing else", OffsetPart::unigram};
-constexpr Member kInduction{
-    "induction", "bigram-head, and a pair of heads that repeat what followed before (experimental)",
-    OffsetPart::induction};
+constexpr Member kUnigram{"unigram", "a head that knows how frequent each token is, nothing else",
+                          OffsetPart::unigram};
+constexpr Member kInduction{"induction",
+                            "bigram-head and a pair of heads that continue repetitions (experimental)",
+                            OffsetPart::induction};
 
 OffsetPart part_of(const DesignRequest& request) {
   for (const Member& m : {kOffset, kBigramHead, kEmbedding, kUnigram, kInduction})

@@ -43,7 +43,7 @@ LayerDesign design_orthogonal(Context& ctx, const RecipeInput& in, std::int64_t 
 
 Recipe orthogonal_recipe() {
   return {.name = "orthogonal",
-          .summary = "semi-orthogonal projections at the usual norm (Saxe et al. 2014)",
+          .summary = "orthogonal projections at the usual norm",
           .stages = {kCompose, kEmit},
           .plan = plan_attention,
           .design = design_layers<design_orthogonal>};

@@ -35,7 +35,7 @@ Design design_silent(DesignRun& run, const DesignRequest& request, Keyed<Counts>
 
 Recipe random_recipe() {
   return {.name = "random",
-          .summary = "the usual init: independent normal weights",
+          .summary = "GPT-2's init: independent normal weights",
           .stages = {kCompose, kEmit},
           .plan = plan_attention,
           .design = design_layers<design_random>};
@@ -43,7 +43,7 @@ Recipe random_recipe() {
 
 Recipe zero_proj_recipe() {
   return {.name = "zero-proj",
-          .summary = "the usual init with output projections at zero, attention's and MLPs'",
+          .summary = "random with output projections at zero",
           .stages = {kCompose, kEmit},
           .plan = [](const PlanRequest& request) { plan_weights(request, {.mlp_outputs = true}, {}, {}); },
           .design = design_silent};

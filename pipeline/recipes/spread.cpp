@@ -246,12 +246,12 @@ std::vector<std::int32_t> default_layer_lags(std::int64_t layers, std::int32_t l
 }
 
 Recipe spread_recipe() {
-  return injected("spread", "layer l gets the asymmetry of the corpus at lag l+1, its spectrum expanded",
+  return injected("spread", "the papers' proposal: lag l+1 in layer l, its spectrum expanded",
                   {"expand", "layer-lags", "stack-modes", "stack-weights"});
 }
 
 Recipe asymmetry_recipe() {
-  return injected("asymmetry", "every layer gets the asymmetry of the corpus at lag 1, as it is", {});
+  return injected("asymmetry", "the papers' experiment: the asymmetry of lag 1 in every layer, as it is", {});
 }
 
 }  // namespace aloft::recipes

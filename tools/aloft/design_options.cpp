@@ -59,20 +59,13 @@ void refuse_foreign_flags(const CLI::App& command, const Recipe& recipe) {
   }
 }
 
-}  // namespace
-
-void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
-  const std::string group = "Design";
+/// Embedding and spectra: the papers' recipes.
+void add_spectral_options(CLI::App& command, RunConfig& c, DesignOptions& o, const std::string& group) {
   command.add_option("--embedding", c.embed.method, "ppmi-svd, mobius, or a .npy/.safetensors file")
       ->capture_default_str()
       ->type_name("NAME|FILE")
       ->group(group);
   command.add_option("--embedding-tensor", c.embed.tensor, "Its name in a safetensors file")
-      ->type_name("NAME")
-      ->group(group);
-  command.add_option("--recipe", o.recipe, recipe_names(", ") + " (listed below)")
-      ->capture_default_str()
-      ->check(one_of_the_recipes())
       ->type_name("NAME")
       ->group(group);
   add_choice(command, "--expand", c.expand.method,
@@ -114,6 +107,18 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
                   "paper: M ~ +A, causal: M ~ -A (default: paper for asymmetry, causal for spread)")
       ->check(CLI::IsMember({"paper", "causal"}))
       ->group(group);
+}
+
+}  // namespace
+
+void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
+  const std::string group = "Design";
+  command.add_option("--recipe", o.recipe, recipe_names(", ") + " (listed below)")
+      ->capture_default_str()
+      ->check(one_of_the_recipes())
+      ->type_name("NAME")
+      ->group(group);
+  add_spectral_options(command, c, o, group);
   command.add_option("--noise", c.compose.noise, "Usual random part added to what is injected, times this")
       ->capture_default_str()
       ->check(number_from_zero())
