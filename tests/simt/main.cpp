@@ -51,7 +51,7 @@ class Seeds final : public testing::EmptyTestEventListener {
 int main(int argc, char** argv) {
   omp_set_num_threads(1);  // host code beside the kernels is short, and its workers would spin
   const std::string everything =
-      "*/cuda:*/cuda_*:Simt*:*/Simt*:Cuda*";  // the CPU backend has its own program
+      "*/cuda:*/cuda_*:Simt*:*/Simt*:Cuda*:*/Cuda*";  // the CPU backend has its own program
   testing::GTEST_FLAG(filter) = everything;
   testing::GTEST_FLAG(repeat) = static_cast<int>(from_environment("SIMT_SEEDS", 1));
   testing::InitGoogleTest(&argc, argv);
