@@ -41,6 +41,10 @@ class Seeds final : public testing::EmptyTestEventListener {
     (void)cudaSetDevice(0);
     simt::runtime.reset(seed_);
   }
+  void OnTestEnd(const testing::TestInfo&) override {
+    if (!simt::runtime.misuse.empty()) ADD_FAILURE() << simt::runtime.misuse;
+    simt::runtime.misuse.clear();
+  }
 
  private:
   std::uint64_t first_, seed_ = 0;
