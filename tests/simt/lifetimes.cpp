@@ -109,9 +109,7 @@ void life_ends(const void* p, const Queued& by) {
   life.last_use[life.allocated_on] = std::max(life.last_use[life.allocated_on], life.allocated_by);
   for (const auto& [stream, operation] : life.last_use)
     if (!by.before.has(stream, operation))
-      misuse(
-          "free during use: memory was freed on a stream that does not wait for another stream's work with "
-          "it");
+      misuse("free during use: the stream that freed memory does not wait for another's work with it");
 }
 
 void retire(void* p, std::size_t bytes) {

@@ -176,15 +176,15 @@ namespace aloft {
 namespace {
 
 /// The same through the product's own classes.
-class CudaBuffers : public testing::TestWithParam<std::uint64_t> {
+class SimtBuffers : public testing::TestWithParam<std::uint64_t> {
  protected:
-  CudaBuffers() { simt::runtime.reset(GetParam()); }
+  SimtBuffers() { simt::runtime.reset(GetParam()); }
   Backend backend = make_backend("cuda");
   Device& device = *backend.device;
 };
 
 // A chain of temporaries, each gone as soon as the work with it is queued; nothing runs before to_host().
-TEST_P(CudaBuffers, MayGoAsSoonAsTheWorkWithThemIsQueued) {
+TEST_P(SimtBuffers, MayGoAsSoonAsTheWorkWithThemIsQueued) {
   constexpr std::int64_t n = 40;
   constexpr std::size_t bytes = n * n * sizeof(double);
   Matrix sum = matrix_from(device, std::vector<double>(n * n), n, n);
@@ -205,7 +205,7 @@ TEST_P(CudaBuffers, MayGoAsSoonAsTheWorkWithThemIsQueued) {
   EXPECT_EQ(simt::runtime.misuse, "");
 }
 
-TEST_P(CudaBuffers, WorkQueuedWithWhatIsFreedIsReported) {
+TEST_P(SimtBuffers, WorkQueuedWithWhatIsFreedIsReported) {
   Matrix x(device, 8, 8), y(device, 8, 8);
   for (Matrix* m : {&x, &y}) device.zero(m->data.data(), m->data.size() * sizeof(double));
   const ConstMatrixView gone = x.cview();
@@ -220,7 +220,7 @@ TEST_P(CudaBuffers, WorkQueuedWithWhatIsFreedIsReported) {
 }
 
 // The upload queue is another one: a lane's buffer may only go once the work queue, or the host, has waited.
-TEST_P(CudaBuffers, ThatALaneFillsMayNotGoDuringTheUpload) {
+TEST_P(SimtBuffers, ThatALaneFillsMayNotGoDuringTheUpload) {
   Buffer<TokenId> ids(device, 64);
   Staging<TokenId> staging(device, 64);
   const auto lanes = device.make_upload_lanes(1);
@@ -240,7 +240,7 @@ TEST_P(CudaBuffers, ThatALaneFillsMayNotGoDuringTheUpload) {
   EXPECT_EQ(simt::runtime.misuse, "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, CudaBuffers, testing::Range<std::uint64_t>(0, 6));
+INSTANTIATE_TEST_SUITE_P(Seed, SimtBuffers, testing::Range<std::uint64_t>(0, 6));
 
 }  // namespace
 }  // namespace aloft
