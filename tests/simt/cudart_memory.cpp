@@ -109,6 +109,7 @@ cudaError_t copy(void* to, const void* from, Shape shape, cudaMemcpyKind kind, c
   }
   const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
   const auto run = [=] {
+    if (failed()) return true;
     const char* source = staged != nullptr ? staged.get() : static_cast<const char*>(from);
     for (std::size_t row = 0; row < shape.height; ++row) {
       char* target = static_cast<char*>(to) + row * shape.to_pitch;
@@ -232,6 +233,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t 
   return enqueue_step(
       stream,
       [=] {
+        if (failed()) return true;
         std::memset(p, value, bytes);
         hooks->written(p, bytes);
         return true;

@@ -48,6 +48,8 @@ cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> step,
                          const std::function<void(const Queued&)>& queued = {});
 /// A mistake that is no error on a GPU: here it is one, and stays, as if a kernel had failed.
 void misuse(const std::string& what);
+/// An error stays, and nothing runs any more: neither kernels nor what was queued behind them.
+[[nodiscard]] bool failed();
 /// Runs one operation of a random stream that can proceed; false when none can.
 bool step();
 /// Runs operations until `finished`; streams that wait for each other for ever are a sticky error.

@@ -65,6 +65,7 @@ cudaError_t on_its_device(cudaStream_t stream) {
   return its_own ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
 }
 void forget_errors() { sticky = last = cudaSuccess; }
+bool failed() { return sticky != cudaSuccess; }
 void misuse(const std::string& what) {
   if (sticky != cudaSuccess) return;  // what comes after a failure says nothing
   if (runtime.misuse.empty()) runtime.misuse = what;
