@@ -26,6 +26,19 @@ struct DeviceMemory {
 }
 
 /// Memory plus one ordered work queue. Every call is asynchronous on that queue except synchronize().
+///
+/// Device memory is freed in the queue's order: deallocate() gives it back once the work queued before it has
+/// run. So a Buffer may be destroyed as soon as the last work that uses it is *queued*, and no synchronize()
+/// is needed to keep temporaries alive. What that does not cover:
+/// - Work queued after the destruction: it must not use the memory, though that may still be there.
+/// - Host memory: what upload() reads and download() writes must live, and be left alone, until
+/// synchronize();
+///   so must staging memory.
+/// - Other queues (UploadLanes): a Buffer that another queue uses may be destroyed once this queue, or the
+///   host, has waited for that use.
+///
+/// The CPU has done its work when a call returns; a GPU allocates and frees on its stream. The tests'
+/// stand-in for the GPU reports whoever breaks the rule (tests/simt/lifetimes.hpp).
 class Device {
  public:
   Device() = default;
@@ -38,7 +51,7 @@ class Device {
   /// skipped.
   [[nodiscard]] virtual bool shares_host_memory() const noexcept = 0;
   [[nodiscard]] virtual void* allocate(std::size_t bytes) = 0;  ///< aligned to 64 bytes; throws ResourceError
-  virtual void deallocate(void* p) noexcept = 0;
+  virtual void deallocate(void* p) noexcept = 0;                ///< in the queue's order
   virtual void zero(void* dst, std::size_t bytes) = 0;
   virtual void upload(void* dst, const void* host_src, std::size_t bytes) = 0;
   virtual void download(void* host_dst, const void* src, std::size_t bytes) = 0;
@@ -57,8 +70,8 @@ class Device {
   /// bytes. Throws ResourceError.
   [[nodiscard]] virtual void* allocate_staging(std::size_t bytes) = 0;
   virtual void deallocate_staging(void* p) noexcept = 0;
-  /// Buffers that the lanes will fill must be allocated before. Null where shares_host_memory(): there is
-  /// nothing to upload.
+  /// Buffers that the lanes will fill must be allocated before, and not be destroyed while an upload into
+  /// them is under way. Null where shares_host_memory(): there is nothing to upload.
   [[nodiscard]] virtual std::unique_ptr<UploadLanes> make_upload_lanes(int /*lanes*/) { return nullptr; }
 
   /// A named range on the profiler's timeline (NVTX on CUDA, nothing on the CPU).
@@ -66,7 +79,8 @@ class Device {
   virtual void pop_range() noexcept {}
 };
 
-/// Owns `size` uninitialised elements on one device. Move-only; the device must outlive it.
+/// Owns `size` uninitialised elements on one device. Move-only; the device must outlive it. May be destroyed
+/// while work queued before that still uses it (Device says when not).
 template <class T>
 requires std::is_trivially_copyable_v<T>
 class Buffer {
@@ -89,7 +103,8 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-/// Owns `size` uninitialised elements of staging memory. Move-only; the device must outlive it.
+/// Owns `size` uninitialised elements of staging memory. Move-only; the device must outlive it, and it every
+/// upload from it.
 template <class T>
 requires std::is_trivially_copyable_v<T>
 class Staging {

@@ -5,7 +5,9 @@ namespace aloft {
 
 /// A second queue of a device that only uploads, beside its work queue. A lane is a device buffer that the
 /// two queues take turns with: upload() fills it once the work queue has released it, acquire() makes the
-/// work queue wait until it is full. Nothing here makes the host wait except wait() and the destructor.
+/// work queue wait until it is full. Nothing here makes the host wait except wait() and the destructor:
+/// before a lane's buffer is destroyed, acquire() or one of them must have followed its last upload(), for
+/// the buffer is freed in the work queue's order.
 class UploadLanes {
  public:
   UploadLanes() = default;

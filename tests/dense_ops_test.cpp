@@ -83,6 +83,22 @@ TEST_P(DenseOps, ScaleReachesEveryElementOfTallAndWideMatrices) {
   EXPECT_EQ(download(y), 2 * tall);
 }
 
+// host/device.hpp: memory is freed in the queue's order. Nothing here waits before the last line.
+TEST_P(DenseOps, TemporariesMayGoAsSoonAsTheWorkWithThemIsQueued) {
+  const Dense x = random_dense(70, 70, 8);
+  const Matrix from = upload(x);
+  Matrix out = unwritten(70, 70);
+  for (int round = 0; round < 20; ++round) {  // the memory of one round serves the next
+    Matrix copy = copy_of(from), doubled = copy_of(from);
+    ops.add_scaled(1, copy.cview(), doubled.view());
+    copy = Matrix(*backend.device, 70, 70);
+    ops.transpose(doubled.cview(), copy.view());
+    doubled = {};
+    ops.transpose(copy.cview(), out.view());
+  }
+  EXPECT_EQ(download(out), Dense(2 * x));
+}
+
 TEST_P(DenseOps, GemmRefusesShapesThatDoNotFit) {
   const Matrix a = upload(random_dense(3, 4, 1)), b = upload(random_dense(3, 4, 2));
   Matrix c = unwritten(3, 4), two = unwritten(3, 3, 2);

@@ -9,7 +9,8 @@
 #include "tests/paths.hpp"
 
 // The kernels that the product's source defines, so that no kernel can be without a test: the table in
-// README.md must name each, and the SIMT run must launch each.
+// README.md must name each, and the SIMT run must launch each. A function that each_element.cuh makes a
+// kernel of counts as one.
 
 namespace aloft {
 
@@ -20,14 +21,25 @@ inline std::string text_of(const std::filesystem::path& path) {
   return out.str();
 }
 
-/// Name of each `__global__` function in kernels/cuda/*.cu -> its file's name.
+/// Name of each kernel in kernels/cuda/ -> its file's name.
 inline std::map<std::string, std::string> kernels_in_source() {
   std::map<std::string, std::string> out;
+  const auto word_at = [](const std::string& text, std::size_t begin) {
+    std::size_t end = begin;
+    while (end < text.size() &&
+           (std::isalnum(static_cast<unsigned char>(text[end])) != 0 || text[end] == '_'))
+      ++end;
+    return text.substr(begin, end - begin);
+  };
   const auto folder = std::filesystem::path(source_folder()) / "kernels/cuda";
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const auto extension = entry.path().extension();
     if (extension != ".cu" && extension != ".cuh") continue;
     const std::string text = text_of(entry.path());
+    if (extension == ".cu")
+      for (const std::string call : {"for_each_element<", "for_each_element_of_batch<"})
+        for (std::size_t at = text.find(call); at != std::string::npos; at = text.find(call, at + 1))
+          out[word_at(text, at + call.size())] = entry.path().filename().string();
     for (std::size_t at = text.find("__global__ "); at != std::string::npos;
          at = text.find("__global__ ", at + 1)) {
       // __global__ [__launch_bounds__(..)] void [__launch_bounds__(..)] name(

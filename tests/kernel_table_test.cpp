@@ -20,10 +20,12 @@ std::map<std::string, Row> rows() {
     if (line.rfind("| `", 0) != 0) continue;
     const std::size_t name_end = line.find('`', 3);
     const std::size_t file = line.find('|', name_end) + 2, file_end = line.find(" |", file);
-    if (line.find(".cu |") == std::string::npos) continue;  // the table of programs
+    if (line.find(".cu |") == std::string::npos && line.find(".cuh |") == std::string::npos)
+      continue;  // the table of programs
     const std::size_t suites = file_end + 3;
-    out[line.substr(3, name_end - 3)] = {line.substr(file, file_end - file),
-                                         line.substr(suites, line.rfind(" |") - suites)};
+    const std::string kernel = line.substr(3, name_end - 3);
+    const Row row{line.substr(file, file_end - file), line.substr(suites, line.rfind(" |") - suites)};
+    EXPECT_TRUE(out.emplace(kernel, row).second) << kernel << " has two rows";
   }
   return out;
 }

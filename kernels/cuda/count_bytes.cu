@@ -2,8 +2,8 @@
 
 #include "host/cuda_check.hpp"
 #include "kernels/cuda/count_kernels.cuh"
-#include "kernels/cuda/grid.cuh"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/each_element.cuh"
+#include "kernels/cuda/reach.cuh"
 #include "kernels/cuda/resident.cuh"
 
 // At most 256 ids: every increment in shared memory. One lag has 256 × 256 counters; as u32 (256 KiB) they do
@@ -28,18 +28,11 @@ constexpr std::int64_t kTile = 16 * 1024;  // positions between barriers: 16 a t
 constexpr unsigned kCarry = 1u << 15;
 static_assert(kTile <= kCarry, "a counter could reach the carry twice in a tile");
 
-// packed[k] = ids[k] | reach << 8, where reach is how many of the lags stay inside the document (0 at a
-// break); k in [0, n_from + halo). All lags then read 2 bytes a position instead of 4 (1 + lag), through L2.
-__global__ __launch_bounds__(kElementThreads) void pack_bytes(TokenChunk chunk, std::int32_t max_lag,
-                                                              std::uint16_t* packed) {
-  const std::int64_t n_all = chunk.n_from + chunk.halo;
-  for (std::int64_t k = first_element(); k < n_all; k += element_stride()) {
-    const TokenId id = chunk.ids[k];
-    std::int32_t reach = 0;
-    if (id != kDocumentBreak)
-      while (reach < max_lag && k + reach + 1 < n_all && chunk.ids[k + reach + 1] != kDocumentBreak) ++reach;
-    packed[k] = static_cast<std::uint16_t>((id & 0xFFu) | static_cast<unsigned>(reach) << 8);
-  }
+/// packed[k] = ids[k] | reach << 8, where reach is how many of the lags stay inside the document (0 at a
+/// break); k in [0, n_from + halo). All lags then read 2 bytes a position instead of 4 (1 + lag), through L2.
+__device__ void pack_byte(std::int64_t k, TokenChunk chunk, std::int32_t max_lag, std::uint16_t* packed) {
+  const auto reach = static_cast<unsigned>(reach_of(chunk, k, max_lag));
+  packed[k] = static_cast<std::uint16_t>((chunk.ids[k] & 0xFFu) | reach << 8);
 }
 
 // Block (x, y): lag y / bands + 1, band y % bands of rows, tiles x, x + gridDim.x, ... of positions [0,
@@ -103,8 +96,7 @@ std::int64_t byte_bands(std::int64_t vocab) {
 
 void count_pairs_bytes(TokenChunk chunk, DenseCounts counts, std::uint16_t* packed, cudaStream_t stream) {
   if (chunk.n_from == 0) return;
-  check(launch(pack_bytes, element_grid(chunk.n_from + chunk.halo), kElementThreads, 0, stream, chunk,
-               counts.max_lag, packed));
+  for_each_element<pack_byte>(stream, chunk.n_from + chunk.halo, chunk, counts.max_lag, packed);
   const std::int64_t rows = rows_of_a_band(counts.vocab), bands = byte_bands(counts.vocab);
   const std::size_t shared = counter_bytes(rows, counts.vocab);
   const std::int64_t resident =

@@ -6,7 +6,8 @@
 namespace aloft::cuda {
 
 /// The counting half of the contract; every step on the GPU. count_tokens.cu: unigram and remap;
-/// count_bytes.cu and count_global.cu: tables; count_sorted.cu: no table; csr_compact.cu, csr_add.cu: rows.
+/// count_bytes.cu and count_global.cu: tables, and count_ops.cpp chooses between them; count_sorted.cu: no
+/// table; csr_compact.cu, csr_add.cu: rows.
 class CudaCountOps final : public CountOps {
  public:
   explicit CudaCountOps(CudaDevice& device) : device_(device), vendor_(device) {}

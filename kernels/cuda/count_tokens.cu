@@ -2,8 +2,7 @@
 
 #include "host/cuda_check.hpp"
 #include "kernels/cuda/count_kernels.cuh"
-#include "kernels/cuda/grid.cuh"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/each_element.cuh"
 #include "kernels/cuda/resident.cuh"
 
 // The unigram, and ids replaced by their rank.
@@ -40,14 +39,10 @@ __global__ __launch_bounds__(kThreads) void count_tokens_private(TokenChunk chun
       atomicAdd(reinterpret_cast<unsigned long long*>(&unigram[i]), static_cast<unsigned long long>(n));
 }
 
-// out[k] = rank[ids[k]], k in [0, n_from + halo). The ranks in use stay in cache; the ids are read once.
-__global__ __launch_bounds__(kElementThreads) void remap_ids(TokenChunk chunk, const TokenId* rank,
-                                                             TokenId* out) {
-  const std::int64_t n = chunk.n_from + chunk.halo;
-  for (std::int64_t k = first_element(); k < n; k += element_stride()) {
-    const TokenId id = __ldcs(&chunk.ids[k]);
-    out[k] = id == kDocumentBreak ? kDocumentBreak : rank[id];
-  }
+/// out[k] = rank[ids[k]], k in [0, n_from + halo). The ranks in use stay in cache; the ids are read once.
+__device__ void remap_id(std::int64_t k, TokenChunk chunk, const TokenId* rank, TokenId* out) {
+  const TokenId id = __ldcs(&chunk.ids[k]);
+  out[k] = id == kDocumentBreak ? kDocumentBreak : rank[id];
 }
 
 }  // namespace
@@ -66,9 +61,7 @@ void count_tokens(TokenChunk chunk, std::uint64_t* unigram, std::int64_t vocab, 
 }
 
 void remap(TokenChunk chunk, const TokenId* rank, TokenId* out, cudaStream_t stream) {
-  const std::int64_t n = chunk.n_from + chunk.halo;
-  if (n == 0) return;
-  check(launch(remap_ids, element_grid(n), kElementThreads, 0, stream, chunk, rank, out));
+  for_each_element<remap_id>(stream, chunk.n_from + chunk.halo, chunk, rank, out);
 }
 
 }  // namespace aloft::cuda

@@ -1,43 +1,16 @@
-#include "host/cuda_check.hpp"
 #include "host/error.hpp"
 #include "kernels/cuda/block_sum.cuh"
+#include "kernels/cuda/each_element.cuh"
 #include "kernels/cuda/linear_ops.hpp"
-#include "kernels/cuda/transpose.cuh"
 
-// Matrices taken element by element: transposition, antisymmetric part, sums of products.
+// Matrices taken element by element: sums, and sums of products.
 
 namespace aloft::cuda {
 namespace {
 
-constexpr int kTile = 32;          // a warp reads and writes rows of a tile
-constexpr int kTileRows = 8;       // rows a block moves at once; each thread moves four elements
-constexpr int kPitch = kTile + 1;  // so that a column lies in 32 different banks
-
-/// Tiles of out along x, one a block; items along y. The mirrored tile of x comes through shared memory, so
-/// that both are read along rows. x, out: [batch][n, n].
-__global__ __launch_bounds__(kTile* kTileRows) void skew_tiles(ConstMatrixView x, double* out) {
-  __shared__ double mirrored[kTile][kPitch];
-  const std::int64_t n = x.rows, tiles = (n + kTile - 1) / kTile;
-  const std::int64_t row0 = blockIdx.x / tiles * kTile, col0 = blockIdx.x % tiles * kTile;
-  for (std::int64_t item = blockIdx.y; item < x.batch; item += gridDim.y) {
-    const double* const from = x.data + item * n * n;
-    for (int r = static_cast<int>(threadIdx.y); r < kTile; r += kTileRows) {
-      const std::int64_t row = col0 + r, column = row0 + threadIdx.x;
-      if (row < n && column < n) mirrored[r][threadIdx.x] = from[row * n + column];
-    }
-    __syncthreads();
-    for (int r = static_cast<int>(threadIdx.y); r < kTile; r += kTileRows) {
-      const std::int64_t row = row0 + r, column = col0 + threadIdx.x;
-      if (row < n && column < n)
-        out[item * n * n + row * n + column] = 0.5 * (from[row * n + column] - mirrored[threadIdx.x][r]);
-    }
-    __syncthreads();  // the next item overwrites the tile
-  }
-}
-
-__global__ __launch_bounds__(kElementThreads) void add_scaled_elements(double alpha, const double* x,
-                                                                       double* y, std::int64_t n) {
-  for (std::int64_t i = first_element(); i < n; i += element_stride()) y[i] += alpha * x[i];
+/// y[i] += alpha·x[i].
+__device__ void add_scaled_element(std::int64_t i, double alpha, const double* x, double* y) {
+  y[i] += alpha * x[i];
 }
 
 // Sums have one order: blocks of kShare elements, a tree within each, then an item's blocks by one last
@@ -77,27 +50,9 @@ __global__ __launch_bounds__(kElementThreads) void sum_shares(const double* part
 
 }  // namespace
 
-void CudaLinearOps::transpose(ConstMatrixView x, MatrixView out) {
-  expects(out.rows == x.cols && out.cols == x.rows && out.batch == x.batch,
-          "transpose: x [m, n], out [n, m]");
-  transpose_dense(x, nullptr, out.data, device_.stream());
-}
-
-void CudaLinearOps::skew_part(ConstMatrixView x, MatrixView out) {
-  expects(x.rows == x.cols && out.rows == x.rows && out.cols == x.cols && out.batch == x.batch,
-          "skew_part: x and out [n, n]");
-  if (x.size() == 0) return;
-  const std::int64_t tiles = (x.rows + kTile - 1) / kTile;
-  const dim3 grid(static_cast<unsigned>(tiles * tiles),
-                  static_cast<unsigned>(std::min(x.batch, kMaxBlocksY)));
-  check(launch(skew_tiles, grid, dim3(kTile, kTileRows), 0, device_.stream(), x, out.data));
-}
-
 void CudaLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
   expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
-  if (x.size() == 0) return;
-  check(launch(add_scaled_elements, element_grid(x.size()), kElementThreads, 0, device_.stream(), alpha,
-               x.data, y.data, x.size()));
+  for_each_element<add_scaled_element>(device_.stream(), x.size(), alpha, x.data, y.data);
 }
 
 void CudaLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {

@@ -1,58 +1,54 @@
-#include "kernels/cuda/fourier.cuh"
+#include "host/error.hpp"
+#include "kernels/cuda/each_element.cuh"
+#include "kernels/cuda/linear_ops.hpp"
 
-#include "host/cuda_check.hpp"
-#include "kernels/cuda/grid.cuh"
-#include "kernels/cuda/launch.cuh"
+// The circulant convolution: the library's transforms, and the elementwise steps around them. Complex numbers
+// are (re, im) pairs.
 
 namespace aloft::cuda {
 namespace {
 
-__global__ __launch_bounds__(kElementThreads) void widen_to_complex(const double* a, std::int64_t size,
-                                                                    double2* z) {
-  for (std::int64_t e = first_element(); e < size; e += element_stride()) z[e] = double2{a[e], 0.0};
+__device__ void widen_to_complex(std::int64_t e, const double* a, double2* z) { z[e] = double2{a[e], 0.0}; }
+
+/// z[i][j] = k0[(j − i) mod n], k0 [n] real.
+__device__ void circulant_element(std::int64_t e, const double* k0, std::int64_t n, double2* z) {
+  const std::int64_t i = e / n, j = e - i * n;
+  z[e] = double2{k0[j >= i ? j - i : j - i + n], 0.0};
 }
 
-__global__ __launch_bounds__(kElementThreads) void fill_circulant(const double* k0, std::int64_t n,
-                                                                  double2* z) {
-  for (std::int64_t e = first_element(); e < n * n; e += element_stride()) {
-    const std::int64_t i = e / n, j = e - i * n;
-    z[e] = double2{k0[j >= i ? j - i : j - i + n], 0.0};
-  }
+/// z = z ∘ w.
+__device__ void multiply_complex(std::int64_t e, double2* z, const double2* w) {
+  const double2 x = z[e], y = w[e];
+  z[e] = double2{x.x * y.x - x.y * y.y, x.x * y.y + x.y * y.x};
 }
 
-__global__ __launch_bounds__(kElementThreads) void multiply_complex(double2* z, const double2* w,
-                                                                    std::int64_t size) {
-  for (std::int64_t e = first_element(); e < size; e += element_stride()) {
-    const double2 x = z[e], y = w[e];
-    z[e] = double2{x.x * y.x - x.y * y.y, x.x * y.y + x.y * y.x};
-  }
-}
-
-__global__ __launch_bounds__(kElementThreads) void scale_real_part(const double2* z, std::int64_t size,
-                                                                   double factor, double* out) {
-  for (std::int64_t e = first_element(); e < size; e += element_stride()) out[e] = z[e].x * factor;
+__device__ void scale_real_part(std::int64_t e, const double2* z, double factor, double* out) {
+  out[e] = z[e].x * factor;
 }
 
 }  // namespace
 
-void to_complex(const double* a, std::int64_t n, double* z, cudaStream_t stream) {
-  check(launch(widen_to_complex, element_grid(n * n), dim3(kElementThreads), 0, stream, a, n * n,
-               reinterpret_cast<double2*>(z)));
-}
-
-void circulant(const double* k0, std::int64_t n, double* z, cudaStream_t stream) {
-  check(launch(fill_circulant, element_grid(n * n), dim3(kElementThreads), 0, stream, k0, n,
-               reinterpret_cast<double2*>(z)));
-}
-
-void multiply_pointwise(double* z, const double* w, std::int64_t n, cudaStream_t stream) {
-  check(launch(multiply_complex, element_grid(n * n), dim3(kElementThreads), 0, stream,
-               reinterpret_cast<double2*>(z), reinterpret_cast<const double2*>(w), n * n));
-}
-
-void real_part(const double* z, std::int64_t n, double factor, double* out, cudaStream_t stream) {
-  check(launch(scale_real_part, element_grid(n * n), dim3(kElementThreads), 0, stream,
-               reinterpret_cast<const double2*>(z), n * n, factor, out));
+// Two complex [n, n] arrays besides the library's workspace; the circulant's transform serves every item.
+void CudaLinearOps::convolve_circulant(ConstMatrixView a, const double* k0, MatrixView out) {
+  const std::int64_t n = a.rows, size = n * n;
+  expects(a.cols == n && out.rows == n && out.cols == n && a.batch == out.batch,
+          "convolve_circulant: [n, n]");
+  if (a.size() == 0) return;
+  const cudaStream_t stream = device_.stream();
+  Matrix kernel_pairs(device_, n, 2 * n), z_pairs(device_, n, 2 * n);
+  double *const kernel = kernel_pairs.data.data(), *const z = z_pairs.data.data();
+  auto *const kernel_complex = reinterpret_cast<double2*>(kernel), *const z_complex =
+                                                                       reinterpret_cast<double2*>(z);
+  for_each_element<circulant_element>(stream, size, k0, n, kernel_complex);
+  vendor_.fft2(kernel, n, false);
+  const double unscale = 1.0 / (static_cast<double>(n) * static_cast<double>(n));
+  for (std::int64_t item = 0; item < a.batch; ++item) {
+    for_each_element<widen_to_complex>(stream, size, a.item(item).data, z_complex);
+    vendor_.fft2(z, n, false);
+    for_each_element<multiply_complex>(stream, size, z_complex, kernel_complex);
+    vendor_.fft2(z, n, true);
+    for_each_element<scale_real_part>(stream, size, z_complex, unscale, out.item(item).data);
+  }
 }
 
 }  // namespace aloft::cuda

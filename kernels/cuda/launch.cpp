@@ -15,10 +15,12 @@ std::string kernel_name(const void* kernel) {
   const std::unique_ptr<char, void (*)(void*)> plain(abi::__cxa_demangle(mangled, nullptr, nullptr, nullptr),
                                                      std::free);
   if (plain == nullptr) return mangled;
-  std::string name = plain.get();  // [type] namespaces::(anonymous namespace)::name[<types>](arguments)
+  // [type] namespaces::(anonymous namespace)::name[<types>](arguments), or of what each_element.cuh runs
+  // [type] namespaces::each_element<&namespaces::(anonymous namespace)::name, types>(arguments)
+  std::string name = plain.get();
   constexpr std::string_view unnamed = "(anonymous namespace)::";
   if (const auto at = name.find(unnamed); at != std::string::npos) name.erase(0, at + unnamed.size());
-  name.erase(std::min(name.find_first_of("<("), name.size()));
+  name.erase(std::min(name.find_first_of("<(,>"), name.size()));
   if (const auto at = name.find_last_of(": "); at != std::string::npos) name.erase(0, at + 1);
   return name;
 }

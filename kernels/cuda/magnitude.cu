@@ -1,8 +1,8 @@
 #include "kernels/cuda/magnitude.cuh"
 
-#include "host/cuda_check.hpp"
-#include "kernels/cuda/grid.cuh"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/each_element.cuh"
+#include "kernels/cuda/warp.cuh"
+#include "kernels/not_finite.hpp"
 
 namespace aloft::cuda {
 namespace {
@@ -12,8 +12,8 @@ constexpr std::uint64_t kInfinity = std::uint64_t{0x7ff} << 52;  // NaNs are abo
 using Word = unsigned long long;                                 // what atomicMax takes
 static_assert(sizeof(Word) == sizeof(std::uint64_t));
 
-__device__ Word larger(Word a, Word b) { return a < b ? b : a; }
-
+/// findings [batch + 1], zero before: each item's largest |entry| as bits, and last ~index of the first entry
+/// of the whole batch that is not finite (0: all are).
 __global__ __launch_bounds__(kElementThreads) void inspect_entries(ConstMatrixView a, Part part,
                                                                    std::uint64_t* findings) {
   const std::int64_t size = a.rows * a.cols;
@@ -31,55 +31,51 @@ __global__ __launch_bounds__(kElementThreads) void inspect_entries(ConstMatrixVi
       else
         complement = larger(complement, ~static_cast<Word>(index));
     }
-    for (int step = 16; step > 0; step /= 2) {
-      largest = larger(largest, __shfl_down_sync(0xffffffffu, largest, step));
-      complement = larger(complement, __shfl_down_sync(0xffffffffu, complement, step));
-    }
-    if (threadIdx.x % 32 != 0) continue;
+    largest = largest_to_lane_0(largest);
+    complement = largest_to_lane_0(complement);
+    if (lane() != 0) continue;
     if (largest != 0) atomicMax(reinterpret_cast<Word*>(&findings[item]), largest);
     if (complement != 0) atomicMax(reinterpret_cast<Word*>(&findings[a.batch]), complement);
   }
 }
 
-__global__ __launch_bounds__(kElementThreads) void normalise_entries(ConstMatrixView a,
-                                                                     const std::uint64_t* largest,
-                                                                     double* out) {
-  const std::int64_t size = a.rows * a.cols;
-  for (std::int64_t item = blockIdx.y; item < a.batch; item += gridDim.y) {
-    const double factor = reciprocal_unit_of(largest[item]);
-    for (std::int64_t e = first_element(); e < size; e += element_stride())
-      out[item * size + e] = a.data[item * size + e] * factor;
-  }
+__device__ void normalise_entry(std::int64_t item, std::int64_t e, ConstMatrixView a,
+                                const std::uint64_t* largest, double* out) {
+  const std::int64_t at = item * a.rows * a.cols + e;
+  out[at] = a.data[at] * reciprocal_unit_of(largest[item]);
 }
 
-__global__ __launch_bounds__(kElementThreads) void restore_entries(double* x, std::int64_t count,
-                                                                   std::int64_t batch,
-                                                                   const std::uint64_t* largest) {
-  for (std::int64_t item = blockIdx.y; item < batch; item += gridDim.y) {
-    const double unit = unit_of(largest[item]);
-    for (std::int64_t e = first_element(); e < count; e += element_stride()) x[item * count + e] *= unit;
-  }
+__device__ void restore_entry(std::int64_t item, std::int64_t e, double* x, std::int64_t count,
+                              const std::uint64_t* largest) {
+  x[item * count + e] *= unit_of(largest[item]);
 }
 
 }  // namespace
 
-void inspect(ConstMatrixView a, Part part, std::uint64_t* findings, cudaStream_t stream) {
-  if (a.size() == 0) return;
-  check(launch(inspect_entries, element_grid(a.rows * a.cols, a.batch), dim3(kElementThreads), 0, stream, a,
-               part, findings));
+Magnitudes require_finite(CudaDevice& device, const char* operation, ConstMatrixView a, Part part) {
+  auto findings = zeros<std::uint64_t>(device, static_cast<std::size_t>(a.batch + 1));
+  if (a.size() != 0)
+    check(launch(inspect_entries, element_grid(a.rows * a.cols, a.batch), kElementThreads, 0, device.stream(),
+                 a, part, findings.data()));
+  std::uint64_t complement = 0;
+  device.download(&complement, findings.data() + a.batch, sizeof complement);
+  device.synchronize();
+  if (complement == 0) return findings;
+  const auto index = static_cast<std::int64_t>(~complement);
+  double value = 0;
+  device.download(&value, a.data + index, sizeof value);
+  device.synchronize();
+  const std::int64_t within = index % (a.rows * a.cols);
+  throw_not_finite(operation, index / (a.rows * a.cols), within / a.cols, within % a.cols, value);
 }
 
 void normalised(ConstMatrixView a, const std::uint64_t* largest, double* out, cudaStream_t stream) {
-  if (a.size() == 0) return;
-  check(launch(normalise_entries, element_grid(a.rows * a.cols, a.batch), dim3(kElementThreads), 0, stream, a,
-               largest, out));
+  for_each_element_of_batch<normalise_entry>(stream, a.batch, a.rows * a.cols, a, largest, out);
 }
 
 void restore_magnitude(double* x, std::int64_t count, std::int64_t batch, const std::uint64_t* largest,
                        cudaStream_t stream) {
-  if (count * batch == 0) return;
-  check(launch(restore_entries, element_grid(count, batch), dim3(kElementThreads), 0, stream, x, count, batch,
-               largest));
+  for_each_element_of_batch<restore_entry>(stream, batch, count, x, count, largest);
 }
 
 }  // namespace aloft::cuda

@@ -38,9 +38,4 @@ void normalised(ConstMatrixView a, const std::uint64_t* largest, double* out, cu
 void restore_magnitude(double* x, std::int64_t count, std::int64_t batch, const std::uint64_t* largest,
                        cudaStream_t stream);
 
-// magnitude.cu
-/// findings [batch + 1], zero before: each item's largest |entry| as bits, and last ~index of the first entry
-/// of the whole batch that is not finite (0: all are).
-void inspect(ConstMatrixView a, Part part, std::uint64_t* findings, cudaStream_t stream);
-
 }  // namespace aloft::cuda

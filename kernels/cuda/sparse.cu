@@ -1,49 +1,37 @@
-#include "kernels/cuda/sparse.cuh"
+#include "kernels/cuda/sparse.hpp"
 
 #include <bit>
 
-#include "host/cuda_check.hpp"
+#include "host/error.hpp"
+#include "kernels/cuda/each_element.cuh"
 #include "kernels/cuda/linear_ops.hpp"
+#include "kernels/cuda/search.cuh"
+#include "kernels/cuda/warp.cuh"
 
 // Structure of sparse matrices: transposition, sums, conversion. Everything here is exact or elementwise.
 
 namespace aloft::cuda {
 namespace {
 
-constexpr int kWarp = 32;
-
 // ---- transposition: entries sorted by column. The sort is stable, so rows stay ascending within a column.
 
 /// keys[e] = column of entry e in the upper half, its row in the lower.
 template <class T>
-__global__ __launch_bounds__(kElementThreads) void key_by_column(CsrViewOf<T> a, std::uint64_t* keys) {
-  for (std::int64_t e = first_element(); e < a.nnz; e += element_stride())
-    keys[e] = std::uint64_t{a.columns[e]} << 32 |
-              static_cast<std::uint64_t>(row_of(a.row_offsets, a.rows, static_cast<std::uint64_t>(e)));
+__device__ void key_by_column(std::int64_t e, CsrViewOf<T> a, std::uint64_t* keys) {
+  keys[e] = std::uint64_t{a.columns[e]} << 32 |
+            static_cast<std::uint64_t>(row_of(a.row_offsets, a.rows, static_cast<std::uint64_t>(e)));
 }
 
-/// columns[t] = lower half of keys[t], t in [0, nnz).
-__global__ __launch_bounds__(kElementThreads) void take_rows(const std::uint64_t* keys, std::int64_t nnz,
-                                                             std::uint32_t* columns) {
-  for (std::int64_t t = first_element(); t < nnz; t += element_stride())
-    columns[t] = static_cast<std::uint32_t>(keys[t]);
+/// columns[t] = lower half of keys[t].
+__device__ void take_row(std::int64_t t, const std::uint64_t* keys, std::uint32_t* columns) {
+  columns[t] = static_cast<std::uint32_t>(keys[t]);
 }
 
-/// offsets[c] = number of sorted keys whose upper half is below c, c in [0, cols].
-__global__ __launch_bounds__(kElementThreads) void offsets_of_sorted(const std::uint64_t* keys,
-                                                                     std::int64_t nnz, std::int64_t cols,
-                                                                     std::uint64_t* offsets) {
-  for (std::int64_t c = first_element(); c <= cols; c += element_stride()) {
-    std::int64_t low = 0, high = nnz;
-    while (low < high) {
-      const std::int64_t middle = (low + high) / 2;
-      if (static_cast<std::int64_t>(keys[middle] >> 32) < c)
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    offsets[c] = static_cast<std::uint64_t>(low);
-  }
+/// offsets[c] = number of sorted keys [nnz] whose upper half is below c.
+__device__ void offset_of_sorted(std::int64_t c, const std::uint64_t* keys, std::int64_t nnz,
+                                 std::uint64_t* offsets) {
+  offsets[c] = static_cast<std::uint64_t>(first_not_below(
+      std::int64_t{0}, nnz, [=](std::int64_t t) { return static_cast<std::int64_t>(keys[t] >> 32) < c; }));
 }
 
 template <class T>
@@ -55,64 +43,54 @@ Csr<T> transposed(CudaDevice& device, Vendor& vendor, CsrViewOf<T> a) {
   Buffer<std::uint64_t> keys(device, static_cast<std::size_t>(a.nnz)),
       sorted(device, static_cast<std::size_t>(a.nnz));
   if (a.nnz != 0) {
-    check(launch(key_by_column<T>, element_grid(a.nnz), kElementThreads, 0, stream, a, keys.data()));
+    for_each_element<key_by_column<T>>(stream, a.nnz, a, keys.data());
     const int width = std::bit_width(static_cast<std::uint64_t>(a.cols - 1));
     vendor.sort_pairs(keys.data(), sorted.data(), reinterpret_cast<const std::uint64_t*>(a.values),
                       reinterpret_cast<std::uint64_t*>(out.values.data()), a.nnz, 32,
                       32 + std::max(1, width));
-    check(launch(take_rows, element_grid(a.nnz), kElementThreads, 0, stream, sorted.data(), a.nnz,
-                 out.columns.data()));
+    for_each_element<take_row>(stream, a.nnz, sorted.data(), out.columns.data());
   }
-  check(launch(offsets_of_sorted, element_grid(a.cols + 1), kElementThreads, 0, stream, sorted.data(), a.nnz,
-               a.cols, out.row_offsets.data()));
+  for_each_element<offset_of_sorted>(stream, a.cols + 1, sorted.data(), a.nnz, out.row_offsets.data());
   return out;
 }
 
 // ---- conversion
 
 /// lengths[i] = entries of row i, or 0 where its scale is; lengths[rows] = 0.
-__global__ __launch_bounds__(kElementThreads) void kept_lengths(const std::uint64_t* offsets,
-                                                                std::int64_t rows, const double* row_scale,
-                                                                std::uint64_t* lengths) {
-  for (std::int64_t i = first_element(); i <= rows; i += element_stride())
-    lengths[i] = i < rows && row_scale[i] != 0 ? offsets[i + 1] - offsets[i] : 0;
+__device__ void kept_length(std::int64_t i, const std::uint64_t* offsets, std::int64_t rows,
+                            const double* row_scale, std::uint64_t* lengths) {
+  lengths[i] = i < rows && row_scale[i] != 0 ? offsets[i + 1] - offsets[i] : 0;
 }
 
 /// The kept rows of a, scaled, at out_offsets. row_scale null: 1 everywhere.
-__global__ __launch_bounds__(kElementThreads) void scale_rows(CountCsrView a, const double* row_scale,
-                                                              const std::uint64_t* out_offsets,
-                                                              std::uint32_t* columns, double* values) {
-  for (std::int64_t e = first_element(); e < a.nnz; e += element_stride()) {
-    const auto entry = static_cast<std::uint64_t>(e);
-    const std::int64_t i = row_of(a.row_offsets, a.rows, entry);
-    const double scale = row_scale == nullptr ? 1.0 : row_scale[i];
-    if (scale == 0) continue;
-    const std::uint64_t to = out_offsets[i] + (entry - a.row_offsets[i]);
-    columns[to] = a.columns[e];
-    values[to] = static_cast<double>(a.values[e]) * scale;
-  }
+__device__ void scale_entry(std::int64_t e, CountCsrView a, const double* row_scale,
+                            const std::uint64_t* out_offsets, std::uint32_t* columns, double* values) {
+  const auto entry = static_cast<std::uint64_t>(e);
+  const std::int64_t i = row_of(a.row_offsets, a.rows, entry);
+  const double scale = row_scale == nullptr ? 1.0 : row_scale[i];
+  if (scale == 0) return;
+  const std::uint64_t to = out_offsets[i] + (entry - a.row_offsets[i]);
+  columns[to] = a.columns[e];
+  values[to] = static_cast<double>(a.values[e]) * scale;
 }
 
 // ---- sums
 
 __global__ __launch_bounds__(kElementThreads) void sum_rows_by_warp(CountCsrView a, std::uint64_t* sums) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (std::int64_t i = first_element() / kWarp; i < a.rows; i += element_stride() / kWarp) {
+  for (std::int64_t i = first_warp(); i < a.rows; i += warp_stride()) {
     unsigned long long sum = 0;
-    for (std::uint64_t e = a.row_offsets[i] + static_cast<unsigned>(lane); e < a.row_offsets[i + 1];
-         e += kWarp)
+    for (std::uint64_t e = a.row_offsets[i] + lane(); e < a.row_offsets[i + 1]; e += kWarp)
       sum += a.values[e];
-    for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_down_sync(~0u, sum, step);
-    if (lane == 0) sums[i] = sum;
+    sum = sum_to_lane_0(sum);
+    if (lane() == 0) sums[i] = sum;
   }
 }
 
-// Integer sums are exact in any order, so atomics will do.
-__global__ __launch_bounds__(kElementThreads) void sum_columns_atomic(CountCsrView a, std::uint64_t* sums) {
+/// Integer sums are exact in any order, so atomics will do.
+__device__ void add_to_column(std::int64_t e, CountCsrView a, std::uint64_t* sums) {
   static_assert(sizeof(unsigned long long) == sizeof(std::uint64_t));
-  for (std::int64_t e = first_element(); e < a.nnz; e += element_stride())
-    atomicAdd(reinterpret_cast<unsigned long long*>(&sums[a.columns[e]]),
-              static_cast<unsigned long long>(a.values[e]));
+  atomicAdd(reinterpret_cast<unsigned long long*>(&sums[a.columns[e]]),
+            static_cast<unsigned long long>(a.values[e]));
 }
 
 }  // namespace
@@ -127,8 +105,8 @@ RealCsr CudaLinearOps::to_real(CountCsrView a, const double* row_scale) {
   if (row_scale == nullptr) {
     device_.copy(offsets.data(), a.row_offsets, offsets.size() * sizeof(std::uint64_t));
   } else {  // a row scaled by 0 is empty: no explicit zeros
-    check(launch(kept_lengths, element_grid(a.rows + 1), kElementThreads, 0, device_.stream(), a.row_offsets,
-                 a.rows, row_scale, offsets.data()));
+    for_each_element<kept_length>(device_.stream(), a.rows + 1, a.row_offsets, a.rows, row_scale,
+                                  offsets.data());
     vendor_.exclusive_sum(offsets.data(), offsets.data(), a.rows + 1);
     nnz = static_cast<std::int64_t>(read_one(device_, offsets.data() + a.rows));
   }
@@ -136,8 +114,8 @@ RealCsr CudaLinearOps::to_real(CountCsrView a, const double* row_scale) {
               Buffer<std::uint32_t>(device_, static_cast<std::size_t>(nnz)),
               Buffer<double>(device_, static_cast<std::size_t>(nnz))};
   if (nnz != 0)
-    check(launch(scale_rows, element_grid(a.nnz), kElementThreads, 0, device_.stream(), a, row_scale,
-                 out.row_offsets.data(), out.columns.data(), out.values.data()));
+    for_each_element<scale_entry>(device_.stream(), a.nnz, a, row_scale, out.row_offsets.data(),
+                                  out.columns.data(), out.values.data());
   return out;
 }
 
@@ -147,9 +125,7 @@ void CudaLinearOps::marginals(CountCsrView a, std::uint64_t* row_sums, std::uint
                  row_sums));
   if (column_sums == nullptr) return;
   device_.zero(column_sums, static_cast<std::size_t>(a.cols) * sizeof(std::uint64_t));
-  if (a.nnz != 0)
-    check(launch(sum_columns_atomic, element_grid(a.nnz), kElementThreads, 0, device_.stream(), a,
-                 column_sums));
+  for_each_element<add_to_column>(device_.stream(), a.nnz, a, column_sums);
 }
 
 }  // namespace aloft::cuda

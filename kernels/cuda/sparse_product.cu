@@ -1,20 +1,18 @@
 #include "kernels/cuda/sparse_product.hpp"
 
+#include <algorithm>
 #include <vector>
 
-#include "host/cuda_check.hpp"
 #include "host/error.hpp"
+#include "kernels/cuda/each_element.cuh"
 #include "kernels/cuda/linear_ops.hpp"
-#include "kernels/cuda/sparse.cuh"
 
 namespace aloft::cuda {
 namespace {
 
-/// out[i] = offsets[i] − offsets[0], i in [0, rows].
-__global__ __launch_bounds__(kElementThreads) void narrow_offsets(const std::uint64_t* offsets,
-                                                                  std::int64_t rows, std::int32_t* out) {
-  for (std::int64_t i = first_element(); i <= rows; i += element_stride())
-    out[i] = static_cast<std::int32_t>(offsets[i] - offsets[0]);
+/// out[i] = offsets[i] − offsets[0].
+__device__ void narrow_offset(std::int64_t i, const std::uint64_t* offsets, std::int32_t* out) {
+  out[i] = static_cast<std::int32_t>(offsets[i] - offsets[0]);
 }
 
 /// One block per row i of the stripe: stripe[i][column] = value. stripe [gridDim.x, cols], zero before.
@@ -48,8 +46,7 @@ void multiply_rows(CudaDevice& device, Vendor& vendor, RealCsrView a, std::int64
   double* const to = y.data + first * y.cols;
   if (nnz == 0) return device.zero(to, static_cast<std::size_t>(rows * y.cols) * sizeof(double));
   Buffer<std::int32_t> offsets(device, static_cast<std::size_t>(rows) + 1);
-  check(launch(narrow_offsets, element_grid(rows + 1), kElementThreads, 0, device.stream(),
-               a.row_offsets + first, rows, offsets.data()));
+  for_each_element<narrow_offset>(device.stream(), rows + 1, a.row_offsets + first, offsets.data());
   vendor.spmm(rows, a.cols, nnz, offsets.data(), a.columns + entry, a.values + entry, x.data, x.cols, to);
 }
 

@@ -1,8 +1,9 @@
-#include "host/cuda_check.hpp"
 #include "host/error.hpp"
 #include "kernels/cuda/block_sum.cuh"
+#include "kernels/cuda/each_element.cuh"
 #include "kernels/cuda/linear_ops.hpp"
-#include "kernels/cuda/sparse.cuh"
+#include "kernels/cuda/search.cuh"
+#include "kernels/cuda/sparse.hpp"
 
 // Real arithmetic on sparse matrices: pointwise mutual information, the inner product with the transpose.
 
@@ -31,43 +32,34 @@ __device__ JointAndNull joint_and_null(const CountCsrView& a, const Sums& sums, 
 }
 
 /// keep[e] = 1 where the two products, compared exactly, say more than independence; keep[nnz] = 0.
-__global__ __launch_bounds__(kElementThreads) void mark_positive(CountCsrView a, Sums sums,
-                                                                 std::uint64_t* keep) {
-  for (std::int64_t e = first_element(); e <= a.nnz; e += element_stride()) {
-    std::uint64_t kept = 0;
-    if (e < a.nnz) {
-      const JointAndNull p = joint_and_null(a, sums, e);
-      kept = p.joint > p.null ? 1 : 0;
-    }
-    keep[e] = kept;
+__device__ void mark_positive(std::int64_t e, CountCsrView a, Sums sums, std::uint64_t* keep) {
+  std::uint64_t kept = 0;
+  if (e < a.nnz) {
+    const JointAndNull p = joint_and_null(a, sums, e);
+    kept = p.joint > p.null ? 1 : 0;
   }
+  keep[e] = kept;
 }
 
 /// place [nnz + 1]: how many entries before e are kept.
-__global__ __launch_bounds__(kElementThreads) void offsets_of_kept(CountCsrView a, const std::uint64_t* place,
-                                                                   std::uint64_t* offsets) {
-  for (std::int64_t i = first_element(); i <= a.rows; i += element_stride())
-    offsets[i] = place[a.row_offsets[i]];
+__device__ void offset_of_kept(std::int64_t i, CountCsrView a, const std::uint64_t* place,
+                               std::uint64_t* offsets) {
+  offsets[i] = place[a.row_offsets[i]];
 }
 
 /// The logarithm is taken of 1 + (joint − null)/null, which keeps its digits where the two nearly agree.
-__global__ __launch_bounds__(kElementThreads) void write_positive(CountCsrView a, Sums sums,
-                                                                  const std::uint64_t* place,
-                                                                  std::uint32_t* columns, double* values) {
-  for (std::int64_t e = first_element(); e < a.nnz; e += element_stride()) {
-    const std::uint64_t to = place[e];
-    if (place[e + 1] == to) continue;
-    const JointAndNull p = joint_and_null(a, sums, e);
-    columns[to] = a.columns[e];
-    values[to] = log1p(to_double(p.joint - p.null) / to_double(p.null));
-  }
+__device__ void write_positive(std::int64_t e, CountCsrView a, Sums sums, const std::uint64_t* place,
+                               std::uint32_t* columns, double* values) {
+  const std::uint64_t to = place[e];
+  if (place[e + 1] == to) return;
+  const JointAndNull p = joint_and_null(a, sums, e);
+  columns[to] = a.columns[e];
+  values[to] = log1p(to_double(p.joint - p.null) / to_double(p.null));
 }
 
 /// values[e] = log(1 + a_e · scale of its column).
-__global__ __launch_bounds__(kElementThreads) void write_log1p(CountCsrView a, const double* column_scale,
-                                                               double* values) {
-  for (std::int64_t e = first_element(); e < a.nnz; e += element_stride())
-    values[e] = log1p(static_cast<double>(a.values[e]) * column_scale[a.columns[e]]);
+__device__ void write_log1p(std::int64_t e, CountCsrView a, const double* column_scale, double* values) {
+  values[e] = log1p(static_cast<double>(a.values[e]) * column_scale[a.columns[e]]);
 }
 
 // ---- the inner product with the transpose. Sums have one order: blocks of kEntries entries, a tree within
@@ -75,18 +67,10 @@ __global__ __launch_bounds__(kElementThreads) void write_log1p(CountCsrView a, c
 
 constexpr std::int64_t kEntries = 8 * kElementThreads;
 
-/// a_ji, or 0 where it is not stored: binary search in row j.
-__device__ double element(const RealCsrView& a, std::int64_t j, std::uint32_t i) {
-  std::uint64_t low = a.row_offsets[j], high = a.row_offsets[j + 1];
-  const std::uint64_t end = high;
-  while (low < high) {
-    const std::uint64_t middle = (low + high) / 2;
-    if (a.columns[middle] < i)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < end && a.columns[low] == i ? a.values[low] : 0.0;
+/// a_ji, or 0 where it is not stored.
+__device__ double element_of(const RealCsrView& a, std::int64_t j, std::uint32_t i) {
+  const std::uint64_t e = find_column(a, j, i);
+  return is_column(a, j, e, i) ? a.values[e] : 0.0;
 }
 
 /// partial[b] = the sums over entries [b·kEntries, (b+1)·kEntries).
@@ -99,7 +83,7 @@ __global__ __launch_bounds__(kElementThreads) void inner_by_block(RealCsrView a,
     const std::int64_t i = row_of(a.row_offsets, a.rows, static_cast<std::uint64_t>(e));
     const double v = a.values[e];
     norm2 += v * v;
-    inner += v * element(a, a.columns[e], static_cast<std::uint32_t>(i));
+    inner += v * element_of(a, a.columns[e], static_cast<std::uint32_t>(i));
   }
   norm2 = sum_over_block(norm2, scratch);
   inner = sum_over_block(inner, scratch);
@@ -133,26 +117,23 @@ RealCsr CudaLinearOps::positive_pmi(CountCsrView a) {
   const Sums sums{row_sums.data(), column_sums.data(), before.data() + a.rows};
 
   Buffer<std::uint64_t> place(device_, static_cast<std::size_t>(a.nnz) + 1);
-  check(launch(mark_positive, element_grid(a.nnz + 1), kElementThreads, 0, stream, a, sums, place.data()));
+  for_each_element<mark_positive>(stream, a.nnz + 1, a, sums, place.data());
   vendor_.exclusive_sum(place.data(), place.data(), a.nnz + 1);
   const auto kept = static_cast<std::int64_t>(read_one(device_, place.data() + a.nnz));
 
   RealCsr out = make_csr<double>(device_, a.rows, a.cols, kept);
-  check(launch(offsets_of_kept, element_grid(a.rows + 1), kElementThreads, 0, stream, a, place.data(),
-               out.row_offsets.data()));
+  for_each_element<offset_of_kept>(stream, a.rows + 1, a, place.data(), out.row_offsets.data());
   if (kept != 0)
-    check(launch(write_positive, element_grid(a.nnz), kElementThreads, 0, stream, a, sums, place.data(),
-                 out.columns.data(), out.values.data()));
+    for_each_element<write_positive>(stream, a.nnz, a, sums, place.data(), out.columns.data(),
+                                     out.values.data());
   return out;
 }
 
 RealCsr CudaLinearOps::log1p_scaled(CountCsrView a, const double* column_scale) {
   RealCsr out = make_csr<double>(device_, a.rows, a.cols, a.nnz);
   device_.copy(out.row_offsets.data(), a.row_offsets, out.row_offsets.size() * sizeof(std::uint64_t));
-  if (a.nnz == 0) return out;
   device_.copy(out.columns.data(), a.columns, out.columns.size() * sizeof(std::uint32_t));
-  check(launch(write_log1p, element_grid(a.nnz), kElementThreads, 0, device_.stream(), a, column_scale,
-               out.values.data()));
+  for_each_element<write_log1p>(device_.stream(), a.nnz, a, column_scale, out.values.data());
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 // The stand-in for libcudart. Link it instead, and the host side of the CUDA backend runs on the CPU too:
 //   * work is queued per stream and runs, in a random legal order, only when the host waits for it, so a
@@ -12,6 +13,9 @@
 //     runs; device-to-host copies always write when they run;
 //   * device memory is exact in size (AddressSanitizer sees its end), starts as garbage *when its stream gets
 //     there*, and becomes garbage again when its stream frees it;
+//   * memory that is used after it was freed, freed while another stream may still use it, or used by a
+//   stream
+//     that does not wait for its allocation, is an error at once and under every seed (lifetimes.hpp);
 //   * memory freed in stream order stays with the device's pool as far as its release threshold goes, and is
 //     lost to cudaMalloc as long as it does;
 //   * there may be several devices; streams and events are their own device's, and refuse to be used from a
@@ -37,6 +41,8 @@ struct Runtime {
   int allocations = 0;         ///< device allocations in use
   int host_allocations = 0;    ///< pinned ones
   int streams = 0, events = 0;
+  std::string
+      misuse;  ///< the first mistake with memory, which a GPU would not report; a test that leaves one fails
 
   std::uint64_t random();
   /// Runs what is queued, then forgets errors, as a new process would, and counts calls from 1 again.

@@ -77,10 +77,9 @@ void give_back(void* p) {
   if (it->second.pooled) b.pooled -= it->second.bytes, b.kept += it->second.bytes;
   runtime.bytes -= it->second.bytes;
   --runtime.allocations;
-  std::memset(p, kGarbage, it->second.bytes);
-  hooks->written(p, it->second.bytes);  // whoever gets this address next may be the host
+  const std::size_t bytes = it->second.bytes;
   device_memory.erase(it);
-  std::free(p);
+  retire(p, bytes);
 }
 
 bool directions_fit(const void* to, std::size_t to_bytes, const void* from, std::size_t from_bytes,
@@ -108,7 +107,9 @@ cudaError_t copy(void* to, const void* from, Shape shape, cudaMemcpyKind kind, c
     staged = std::make_unique<char[]>(shape.from_bytes());
     std::memcpy(staged.get(), from, shape.from_bytes());
   }
-  return enqueue_step(stream, [=] {
+  const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
+  const auto run = [=] {
+    if (failed()) return true;
     const char* source = staged != nullptr ? staged.get() : static_cast<const char*>(from);
     for (std::size_t row = 0; row < shape.height; ++row) {
       char* target = static_cast<char*>(to) + row * shape.to_pitch;
@@ -116,6 +117,9 @@ cudaError_t copy(void* to, const void* from, Shape shape, cudaMemcpyKind kind, c
       hooks->written(target, shape.width);
     }
     return true;
+  };
+  return enqueue_step(stream, run, [&](const Queued& now) {
+    use({nullptr, {address(to), address(from)}}, now);
   });
 }
 
@@ -142,7 +146,9 @@ cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   if (const cudaError_t code = context(); code != cudaSuccess) return code;
   if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
   const cudaError_t code = take(p, bytes, false);
-  if (code == cudaSuccess) make_garbage(*p, bytes);
+  if (code != cudaSuccess) return code;
+  make_garbage(*p, bytes);
+  life_begins(*p, bytes);
   return code;
 }
 cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t stream) {
@@ -151,10 +157,13 @@ cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t stream) {
   if (const cudaError_t code = on_its_device(stream); code != cudaSuccess) return code;
   if (const cudaError_t code = take(p, bytes, true); code != cudaSuccess) return code;
   void* const address = *p;
-  return enqueue_step(stream, [=] {  // whoever wrote there before this point in the stream was too early
-    make_garbage(address, bytes);
-    return true;
-  });
+  return enqueue_step(
+      stream,
+      [=] {  // whoever wrote there before this point in the stream was too early
+        make_garbage(address, bytes);
+        return true;
+      },
+      [&](const Queued& now) { life_begins(address, bytes, now); });
 }
 cudaError_t cudaMallocFromPoolAsync(void** p, std::size_t bytes, cudaMemPool_t, cudaStream_t stream) {
   return cudaMallocAsync(p, bytes, stream);
@@ -163,6 +172,7 @@ cudaError_t cudaFree(void* p) {
   const auto lock = lock_runtime();
   if (p == nullptr) return cudaSuccess;
   run_all();  // it synchronises
+  host_knows_all();
   if (device_memory.count(static_cast<char*>(p)) == 0) return done(cudaErrorInvalidValue);
   give_back(p);
   return cudaSuccess;
@@ -173,10 +183,13 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   const auto it = device_memory.find(static_cast<char*>(p));
   if (it == device_memory.end() || it->second.freeing) return done(cudaErrorInvalidValue);
   it->second.freeing = true;
-  return enqueue_step(stream, [=] {
-    give_back(p);
-    return true;
-  });
+  return enqueue_step(
+      stream,
+      [=] {
+        give_back(p);
+        return true;
+      },
+      [&](const Queued& now) { life_ends(p, now); });
 }
 
 cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned) {
@@ -217,11 +230,17 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t 
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate(); code != cudaSuccess) return code;
   if (bytes != 0 && !on_device(p, bytes)) return done(cudaErrorInvalidValue);
-  return enqueue_step(stream, [=] {
-    std::memset(p, value, bytes);
-    hooks->written(p, bytes);
-    return true;
-  });
+  return enqueue_step(
+      stream,
+      [=] {
+        if (failed()) return true;
+        std::memset(p, value, bytes);
+        hooks->written(p, bytes);
+        return true;
+      },
+      [&](const Queued& now) {
+        use({nullptr, {reinterpret_cast<std::uintptr_t>(p)}}, now);
+      });
 }
 cudaError_t cudaMemset(void* p, int value, std::size_t bytes) {
   return cudaMemsetAsync(p, value, bytes, nullptr);

@@ -5,6 +5,7 @@
 
 #include "tests/simt/cudart.hpp"
 #include "tests/simt/engine.hpp"
+#include "tests/simt/lifetimes.hpp"
 
 // What the files of the stand-in runtime share.
 
@@ -13,9 +14,12 @@ struct CUstream_st {
   std::deque<std::function<bool()>> queue;
   bool blocking = true;  ///< synchronises with the legacy default stream
   int device = 0;
+  int number = 0;     ///< 0: the legacy default stream
+  simt::Known known;  ///< to an operation queued next: what is over before it
 };
 struct CUevent_st {
   int device = 0;
+  simt::Known known;  ///< to who waits for it
   std::uint64_t recorded = 0, done = 0;
 };
 
@@ -39,8 +43,13 @@ cudaError_t gate_of_wait();
 void release_kept();
 /// Forgets what the pools keep, for reset().
 void forget_pools();
-/// Appends to a stream.
-cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> step);
+/// Appends to a stream, and tells `queued` as what.
+cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> step,
+                         const std::function<void(const Queued&)>& queued = {});
+/// A mistake that is no error on a GPU: here it is one, and stays, as if a kernel had failed.
+void misuse(const std::string& what);
+/// An error stays, and nothing runs any more: neither kernels nor what was queued behind them.
+[[nodiscard]] bool failed();
 /// Runs one operation of a random stream that can proceed; false when none can.
 bool step();
 /// Runs operations until `finished`; streams that wait for each other for ever are a sticky error.

@@ -32,14 +32,20 @@ std::set<CUstream_st*> streams;  // created ones
 CUstream_st legacy_stream;       // stream 0
 cudaError_t sticky = cudaSuccess, last = cudaSuccess;
 
-cudaError_t queue_kernel(cudaStream_t stream, std::function<cudaError_t()> kernel) {
+int streams_so_far = 0;
+
+cudaError_t queue_kernel(cudaStream_t stream, const Arguments& arguments,
+                         std::function<cudaError_t()> kernel) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = on_its_device(stream); code != cudaSuccess) return code;
   if (const cudaError_t code = gate(cudaErrorLaunchOutOfResources); code != cudaSuccess) return code;
-  return enqueue_step(stream, [kernel = std::move(kernel)] {
-    if (sticky == cudaSuccess) sticky = kernel();
-    return true;
-  });
+  return enqueue_step(
+      stream,
+      [kernel = std::move(kernel)] {
+        if (sticky == cudaSuccess) sticky = kernel();
+        return true;
+      },
+      [&](const Queued& now) { use(arguments, now); });
 }
 [[maybe_unused]] const bool installed = (defer = queue_kernel, true);
 
@@ -59,6 +65,13 @@ cudaError_t on_its_device(cudaStream_t stream) {
   return its_own ? cudaSuccess : done(cudaErrorInvalidResourceHandle);
 }
 void forget_errors() { sticky = last = cudaSuccess; }
+bool failed() { return sticky != cudaSuccess; }
+void misuse(const std::string& what) {
+  if (sticky != cudaSuccess) return;  // what comes after a failure says nothing
+  if (runtime.misuse.empty()) runtime.misuse = what;
+  last_error = what;
+  (void)done(sticky = cudaErrorIllegalAddress);
+}
 
 cudaError_t done(cudaError_t code) {
   if (code != cudaSuccess) last = code;
@@ -107,12 +120,25 @@ void run_all() {
   }
 }
 
-cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> operation) {
+cudaError_t enqueue_step(cudaStream_t stream, std::function<bool()> operation,
+                         const std::function<void(const Queued&)>& queued) {
   if (const cudaError_t code = on_its_device(stream); code != cudaSuccess) return code;
   // The legacy default stream waits for all blocking streams, and they for it.
-  if (stream == nullptr) (void)run_until(blocking_streams_are_empty);
-  stream_of(stream).queue.push_back(std::move(operation));
-  if (stream == nullptr) (void)run_until(blocking_streams_are_empty);
+  CUstream_st& target = stream_of(stream);
+  if (stream == nullptr) {
+    (void)run_until(blocking_streams_are_empty);
+    for (const CUstream_st* s : streams)
+      if (s->blocking) target.known.add(s->known);
+  }
+  target.known.add(host_knows());
+  const std::uint64_t number = next_operation();
+  if (queued) queued({target.number, number, target.known});
+  target.known.add(target.number, number);
+  target.queue.push_back(std::move(operation));
+  if (stream == nullptr) {
+    (void)run_until(blocking_streams_are_empty);
+    host_knows().add(target.known);
+  }
   return done(sticky);
 }
 
@@ -135,6 +161,7 @@ void Runtime::reset(std::uint64_t new_seed) {
   run_all();
   forget_errors();
   forget_pools();
+  host_knows_all();
   calls = fail_call = 0;
   peak_bytes = bytes;
   seed = new_seed;
@@ -152,6 +179,7 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, i
   if (const cudaError_t code = gate(cudaErrorMemoryAllocation); code != cudaSuccess) return code;
   *stream = new CUstream_st;
   (*stream)->device = current_device();
+  (*stream)->number = ++streams_so_far;
   (*stream)->blocking = (flags & cudaStreamNonBlocking) == 0;
   streams.insert(*stream);
   ++runtime.streams;
@@ -181,6 +209,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   const cudaError_t code = run_until([&] { return stream_of(stream).queue.empty(); });
+  host_knows().add(stream_of(stream).known);
   release_kept();
   return code;
 }
@@ -188,12 +217,15 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate(); code != cudaSuccess) return code;
   (void)step();  // whoever polls sees progress in the end
-  return stream_of(stream).queue.empty() ? sticky : cudaErrorNotReady;
+  if (!stream_of(stream).queue.empty()) return cudaErrorNotReady;
+  host_knows().add(stream_of(stream).known);
+  return sticky;
 }
 cudaError_t cudaDeviceSynchronize() {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   run_all();
+  host_knows_all();
   release_kept();
   return done(sticky);
 }
@@ -220,22 +252,27 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t code = gate(); code != cudaSuccess) return code;
   if (stream != nullptr && event->device != stream->device) return done(cudaErrorInvalidResourceHandle);
   const std::uint64_t turn = ++event->recorded;
-  return enqueue_step(stream, [=] {
+  const cudaError_t code = enqueue_step(stream, [=] {
     event->done = std::max(event->done, turn);
     return true;
   });
+  event->known = stream_of(stream).known;
+  return code;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate(); code != cudaSuccess) return code;
   const std::uint64_t turn = event->recorded;  // never recorded: nothing to wait for
-  return enqueue_step(stream, [=] { return event->done >= turn; });
+  const cudaError_t code = enqueue_step(stream, [=] { return event->done >= turn; });
+  stream_of(stream).known.add(event->known);
+  return code;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate_of_wait(); code != cudaSuccess) return code;
   const std::uint64_t turn = event->recorded;
   const cudaError_t code = run_until([=] { return event->done >= turn; });
+  host_knows().add(event->known);
   release_kept();
   return code;
 }
@@ -243,7 +280,9 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   const auto lock = lock_runtime();
   if (const cudaError_t code = gate(); code != cudaSuccess) return code;
   (void)step();
-  return event->done >= event->recorded ? sticky : cudaErrorNotReady;
+  if (event->done < event->recorded) return cudaErrorNotReady;
+  host_knows().add(event->known);
+  return sticky;
 }
 /// There is no clock behind the events: always a microsecond, so that a rate stays finite.
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 // What kernels, tests and the checkers see of the engine that runs fibers.
 
@@ -42,11 +43,30 @@ extern Coordinates here;
 
 // ---- launching
 
+/// What an operation was given, word for word: the addresses among these words are the memory it uses.
+/// kernel: null for what is none.
+struct Arguments {
+  const void* kernel = nullptr;
+  std::vector<std::uintptr_t> words;
+  template <class T>
+  void add(T value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+#if __has_builtin(__builtin_clear_padding)  // padding holds what lay there before: an address of freed
+                                            // memory, say
+    __builtin_clear_padding(&value);
+    add_words(&value, sizeof value);
+#endif
+  }
+
+ private:
+  void add_words(const void* value, std::size_t bytes);
+};
+
 /// Checks the shape, then runs the grid, or hands it to `defer`. Errors: as the runtime would give.
 cudaError_t run(bool cooperative, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
-                cudaStream_t stream, std::function<void()> body);
+                cudaStream_t stream, Arguments arguments, std::function<void()> body);
 /// Set by the stand-in runtime: puts the work into a stream's queue.
-extern cudaError_t (*defer)(cudaStream_t, std::function<cudaError_t()>);
+extern cudaError_t (*defer)(cudaStream_t, const Arguments&, std::function<cudaError_t()>);
 /// cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes).
 cudaError_t allow_shared(const void* kernel, std::size_t bytes);
 /// Blocks of this shape that a multiprocessor of the made-up GPU runs at once; 0: it cannot run any.
@@ -60,7 +80,10 @@ template <class... P, class... A>
 cudaError_t launch_with(bool cooperative, void (*kernel)(P...), dim3 grid, dim3 block,
                         std::size_t shared_bytes, cudaStream_t stream, A&&... args) {
   std::tuple<std::decay_t<P>...> values(static_cast<P>(std::forward<A>(args))...);  // by value, as on a GPU
+  Arguments arguments{reinterpret_cast<const void*>(kernel), {}};
+  std::apply([&](const auto&... v) { (arguments.add(v), ...); }, values);
   return run(cooperative, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream,
+             std::move(arguments),
              [kernel, values] { std::apply([&](const auto&... v) { kernel(v...); }, values); });
 }
 

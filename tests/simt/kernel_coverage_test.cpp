@@ -23,7 +23,7 @@ using Names = std::set<std::string>;
 bool was_launched(const std::string& kernel) {
   for (const void* address : launched()) {
     const std::string name = function_name(address);
-    for (const char* after : {"(", "<"})
+    for (const char* after : {"(", "<", ",", ">"})  // the last two: of each_element<&name, ...>
       if (name.find("::" + kernel + after) != std::string::npos) return true;
   }
   return false;

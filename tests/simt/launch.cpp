@@ -2,6 +2,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <thread>
@@ -19,7 +20,7 @@ Config config = [] {
   return out;
 }();
 std::string last_error;
-cudaError_t (*defer)(cudaStream_t, std::function<cudaError_t()>) = nullptr;
+cudaError_t (*defer)(cudaStream_t, const Arguments&, std::function<cudaError_t()>) = nullptr;
 
 namespace {
 
@@ -99,6 +100,13 @@ cudaError_t execute(bool cooperative, const void* kernel, dim3 grid, dim3 block,
 
 Hooks* hooks = &no_hooks;
 
+void Arguments::add_words(const void* value, std::size_t bytes) {
+  const std::size_t first = words.size();  // pointers are aligned, so they are whole words
+  words.resize(first + bytes / sizeof(std::uintptr_t));
+  if (words.size() != first)
+    std::memcpy(&words[first], value, (words.size() - first) * sizeof(std::uintptr_t));
+}
+
 const std::set<const void*>& launched() { return launched_kernels; }
 
 std::size_t blocks_at_once(const void* kernel, std::size_t threads, std::size_t dynamic_shared) {
@@ -118,7 +126,7 @@ cudaError_t allow_shared(const void* kernel, std::size_t bytes) {
 }
 
 cudaError_t run(bool cooperative, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
-                cudaStream_t stream, std::function<void()> body) {
+                cudaStream_t stream, Arguments arguments, std::function<void()> body) {
   if (scheduler.current != nullptr) return refuse(cudaErrorNotSupported, "launch from inside a kernel");
   launched_kernels.insert(kernel);
   const std::size_t threads = threads_of(block);
@@ -139,7 +147,7 @@ cudaError_t run(bool cooperative, const void* kernel, dim3 grid, dim3 block, std
   auto work = [cooperative, kernel, grid, block, shared_bytes, body = std::move(body)] {
     return execute(cooperative, kernel, grid, block, shared_bytes, body);
   };
-  return defer != nullptr ? defer(stream, std::move(work)) : work();
+  return defer != nullptr ? defer(stream, arguments, std::move(work)) : work();
 }
 
 void fail(const char* format, ...) {

@@ -41,6 +41,10 @@ class Seeds final : public testing::EmptyTestEventListener {
     (void)cudaSetDevice(0);
     simt::runtime.reset(seed_);
   }
+  void OnTestEnd(const testing::TestInfo&) override {
+    if (!simt::runtime.misuse.empty()) ADD_FAILURE() << simt::runtime.misuse;
+    simt::runtime.misuse.clear();
+  }
 
  private:
   std::uint64_t first_, seed_ = 0;
@@ -51,7 +55,7 @@ class Seeds final : public testing::EmptyTestEventListener {
 int main(int argc, char** argv) {
   omp_set_num_threads(1);  // host code beside the kernels is short, and its workers would spin
   const std::string everything =
-      "*/cuda:*/cuda_*:Simt*:*/Simt*:Cuda*";  // the CPU backend has its own program
+      "*/cuda:*/cuda_*:Simt*:*/Simt*:Cuda*:*/Cuda*";  // the CPU backend has its own program
   testing::GTEST_FLAG(filter) = everything;
   testing::GTEST_FLAG(repeat) = static_cast<int>(from_environment("SIMT_SEEDS", 1));
   testing::InitGoogleTest(&argc, argv);

@@ -65,8 +65,11 @@ TEST_P(CudaSync, NamesTheKernelThatFailed) {
   EXPECT_EQ(init().code, 0);
 }
 
-// A plain function, a template, and one of the linear algebra.
-INSTANTIATE_TEST_SUITE_P(Each, CudaSync, testing::Values("count_pairs_shared", "key_by_column", "skew_tiles"),
+// A kernel, what each_element.cuh makes one of: a template, a function, one of a batch; and one of the linear
+// algebra.
+INSTANTIATE_TEST_SUITE_P(Each, CudaSync,
+                         testing::Values("count_pairs_shared", "key_by_column", "pack_byte",
+                                         "skew_to_hermitian", "skew_tiles"),
                          [](const auto& kernel) { return kernel.param; });
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <utility>
 
 #include "host/cuda_check.hpp"
@@ -31,8 +30,12 @@ struct Vendor::Handles {
 
 /// A library's call as the stand-in runtime sees it: work() waits on the device's stream for its turn, like a
 /// kernel, and is refused like one when the runtime is told to fail. What it captures must outlive it.
-inline void queue_call(CudaDevice& device, std::function<void()> work) {
-  check(simt::defer(device.stream(), [work = std::move(work)]() -> cudaError_t {
+/// pointers: something with all addresses it uses, by value.
+template <class Work, class Pointers>
+void queue_call(CudaDevice& device, Work work, Pointers pointers) {
+  simt::Arguments arguments;
+  arguments.add(pointers);
+  check(simt::defer(device.stream(), arguments, [work = std::move(work)]() -> cudaError_t {
     try {
       work();
       return cudaSuccess;
@@ -40,6 +43,10 @@ inline void queue_call(CudaDevice& device, std::function<void()> work) {
       return cudaErrorUnknown;
     }
   }));
+}
+template <class Work>
+void queue_call(CudaDevice& device, Work work) {
+  queue_call(device, work, work);
 }
 
 /// To be told within such a call: the library has written p [count], which the race checker cannot see.

@@ -24,9 +24,12 @@ lapack_int size_of(std::int64_t n) { return static_cast<lapack_int>(n); }
 template <class Work>
 void solve(CudaDevice& device, const char* routine, std::int64_t batch, const Work& work) {
   const auto info = std::make_shared<std::vector<lapack_int>>(static_cast<std::size_t>(batch));
-  queue_call(device, [info, work] {
-    for (std::size_t i = 0; i < info->size(); ++i) (*info)[i] = work(static_cast<std::int64_t>(i));
-  });
+  queue_call(
+      device,
+      [info, work] {
+        for (std::size_t i = 0; i < info->size(); ++i) (*info)[i] = work(static_cast<std::int64_t>(i));
+      },
+      work);
   device.synchronize();
   for (std::size_t i = 0; i < info->size(); ++i)
     if ((*info)[i] != 0)
