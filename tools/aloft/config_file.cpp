@@ -58,12 +58,13 @@ bool among(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// A manifest's flags of recipes other than the one that is asked for now: a run of another recipe is
-/// repeated without them. (Those of earlier versions held every flag.)
+/// Flags in a config that its reader means for another recipe: of the config's own where the command line
+/// asks for a different one, and in manifests (those of earlier versions held every flag).
 std::vector<std::string> foreign_keys(const YAML::Node& root, const CLI::App& command) {
   const CLI::Option* asked = command.get_option_no_throw("--recipe");
-  if (!root["manifest"] || asked == nullptr) return {};
-  const auto name = asked->count() > 0 ? asked->as<std::string>() : root["recipe"].as<std::string>("");
+  const bool overruled = asked != nullptr && asked->count() > 0;
+  if (asked == nullptr || (!overruled && !root["manifest"])) return {};
+  const auto name = overruled ? asked->as<std::string>() : root["recipe"].as<std::string>("");
   for (const Recipe& recipe : all_recipes())
     if (recipe.name == name) return foreign_flags(recipe);
   return {};
