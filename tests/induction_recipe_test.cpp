@@ -1,4 +1,5 @@
 #include "host/error.hpp"
+#include "pipeline/recipes/offset.hpp"
 #include "tests/offset_recipe_helpers.hpp"
 
 // Induction: a head finds the place after the current token's earlier occurrence and predicts what stands
@@ -91,6 +92,28 @@ TEST_F(InductionRecipe, ModelsThatCannotHostItAreRefused) {
   };
   refused(host_model("llama", 3, 4, 4, 4), "positions do not turn");
   refused(host_model("gpt2", 2, 4, 4, 32), "two of its layers");
+}
+
+// The recipe itself, with all lags beside the pair: what the layout sets aside for induction is filled.
+TEST_F(InductionRecipe, OffsetFillsThePairToo) {
+  for (const char* name : {"offset", "induction"}) {
+    SCOPED_TRACE(name);
+    const Host m = host_model("llama", 4, 8, 8, 32);
+    DesignParams asked;
+    asked.offset.placement.induction = true;
+    const DesignRequest request{find_recipe(name), asked, m.arch, m.shape, 4, kOffsetVocab};
+    Stages nowhere(ctx, "");
+    const std::function<void(const std::string&)> note = [](const std::string&) {};
+    DesignRun run{ctx, nowhere, note, 0, {}};
+    Keyed<Counts> counted{stages::counted(ctx, ids, kOffsetVocab, 4), "counts"};
+    const HeadWeights w = request.recipe.design(run, request, &counted).composition.weights;
+    const OffsetLayout at = recipes::layout_of(request);
+    ASSERT_GE(at.match, 0);
+    for (const auto& [layer, head] :
+         {std::pair{at.copy_layer, at.copy_head}, {at.match_layer, at.match_head}})
+      EXPECT_GT(output_value(w.layers[static_cast<std::size_t>(layer)], m.shape, head, 1).norm(), 0)
+          << "layer " << layer << ", head " << head;
+  }
 }
 
 }  // namespace

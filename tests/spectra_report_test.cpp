@@ -1,4 +1,5 @@
 #include "pipeline/recipes/spectra_report.hpp"
+#include "pipeline/spectra/gaussian_null.hpp"
 
 #include <gtest/gtest.h>
 

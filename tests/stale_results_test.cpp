@@ -34,7 +34,7 @@ const std::map<std::string_view, Change> kChanges{
     {"expand", [](RunConfig& c) { c.expand.method = ExpandMethod::stack; }},
     {"layer-lags",
      [](RunConfig& c) {
-       c.expand.layer_lags = {3, 1};
+       c.expand.layer_lags = {3, 1, 2};
      }},
     {"stack-modes", [](RunConfig& c) { c.expand.method = ExpandMethod::stack, c.expand.stack_modes = 3; }},
     {"stack-weights",
@@ -44,7 +44,7 @@ const std::map<std::string_view, Change> kChanges{
     {"control", [](RunConfig& c) { c.offset.control = Control::reversed; }},
     {"offset-layers",
      [](RunConfig& c) {
-       c.offset.placement.lag_layers = {1, 0};
+       c.offset.placement.lag_layers = {1, 0, 1};
      }},
     {"offset-lags", [](RunConfig& c) { c.offset.placement.lags = 1; }},
     {"source-dims", [](RunConfig& c) { c.offset.placement.source_dims = 5; }},
@@ -76,9 +76,9 @@ class StaleResults : public testing::TestWithParam<std::string> {
     config_.threads = 1;
     config_.expand.pr_target = 5;
     config_.compose.recipe = GetParam();
-    flags_.layers = 2;
+    flags_.layers = 3;  // room for a pair of induction heads
     flags_.heads = 4;
-    flags_.d_model = 32;
+    flags_.d_model = 64;
     flags_.context = 16;
   }
   void run(const RunConfig& config, const std::string& output) {

@@ -146,9 +146,7 @@ LayerDesign design_mimetic(Context& ctx, const RecipeInput& in, std::int64_t lay
 
 Recipe mimetic_recipe() {
   return {.name = "mimetic",
-          .summary =
-              "query-key products near the identity, value-output products near minus the identity"
-              "Kolter 2023)",
+          .summary = "query-key products near the identity, value-output products near minus the identity",
           .flags = {"mimetic-key", "mimetic-value"},
           .stages = {kCompose, kEmit},
           .plan = plan_attention,

@@ -129,7 +129,7 @@ void plan(const PlanRequest& r) {
     r.rows.row(kFactors, on_device(r.counts.bytes()), work, bytes + matrix_bytes(p.d_s, p.d_o, p.lags));
   }
   Peak composing;
-  if (part == OffsetPart::induction)  // the map of what is found
+  if (layout.match >= 0)  // the map of what is found
     composing.reach(on_device(matrix_bytes(vocab, 2 * p.d_s + p.d_o)));
   plan_weights(r,
                {.embedding = true,
@@ -157,7 +157,7 @@ Composition compose(DesignRun& run, const DesignRequest& request, const OffsetLa
                     const LagFactors& factors) {
   const OffsetParams& params = request.params.offset.placement;
   const OffsetPart part = part_of(request);
-  const Matching matching = part == OffsetPart::induction
+  const Matching matching = layout.match >= 0
                                 ? fit_matching(run.ctx, factors, layout.match_dims, request.shape.head_dim)
                                 : Matching{};
   const RecipeInput input{request.params.compose, request.shape};

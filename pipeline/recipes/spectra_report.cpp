@@ -7,6 +7,7 @@
 
 #include "kernels/rank_expansion.hpp"
 #include "kernels/spectral_measures.hpp"
+#include "pipeline/spectra/gaussian_null.hpp"
 
 namespace aloft {
 namespace {

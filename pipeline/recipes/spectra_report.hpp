@@ -27,18 +27,6 @@ struct SpectraReport {
   std::uint64_t seed = 0;                     ///< of the Gaussian null
 };
 
-/// Spectrum of the antisymmetric part of random [d, d] matrices: what a number has to differ from to mean
-/// anything.
-struct GaussianNull {
-  struct Sample {
-    double ratio = 0;            ///< ‖M_A‖/‖M‖
-    std::vector<double> planes;  ///< [d/2] of M_A
-  };
-  Sample kernel;  ///< M = W_Qᵀ W_K, both Gaussian [d, d]: an attention kernel before training
-  Sample plain;   ///< M Gaussian
-};
-[[nodiscard]] GaussianNull measure_gaussian_null(Context& ctx, std::int64_t d, std::uint64_t seed);
-
 /// The text of spectra.json: per lag and per layer every figure beside its null and, where there is one, the
 /// value in the paper. Deterministic: nothing in it depends on time, paths or threads. `ctx` computes the
 /// Gaussian null.

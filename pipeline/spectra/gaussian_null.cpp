@@ -1,7 +1,8 @@
+#include "pipeline/spectra/gaussian_null.hpp"
+
 #include <cmath>
 
 #include "pipeline/base/device_math.hpp"
-#include "pipeline/recipes/spectra_report.hpp"
 
 namespace aloft {
 namespace {
