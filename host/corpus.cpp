@@ -36,15 +36,15 @@ void check_options(const CorpusSpec& spec) {
         spec.tokenizer));
 }
 
-CorpusFormat common_format(const InputFiles& files, const CorpusSpec& spec) {
-  if (spec.format != CorpusFormat::automatic) return spec.format;
-  const CorpusFormat first = detect_format(*files.front(), spec.vocab_size, spec.invalid_utf8);
+std::string common_format(const InputFiles& files, const CorpusSpec& spec) {
+  if (spec.format != kDetectFormat) return spec.format;
+  const std::string first = detect_format(*files.front(), spec.vocab_size, spec.invalid_utf8);
   for (const auto& file : files) {
-    const CorpusFormat format = detect_format(*file, spec.vocab_size, spec.invalid_utf8);
+    const std::string format = detect_format(*file, spec.vocab_size, spec.invalid_utf8);
     if (format != first)
       throw InputError(fmt::format(
           "{}: looks like {}, but {} like {}: the files of a corpus need one format (--format sets it)",
-          file->name(), format_option(format), files.front()->name(), format_option(first)));
+          file->name(), format, files.front()->name(), first));
   }
   return first;
 }
@@ -57,8 +57,12 @@ std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progre
   for (const auto& path : spec.paths) files.push_back(std::make_shared<InputFile>(path));
   if (spec.several_passes)
     for (const auto& file : files) file->spool(spec.spool_folder);
-  const CorpusFormat format = common_format(files, spec);
-  if (format != CorpusFormat::text) return open_token_files(std::move(files), spec, format);
+  const std::string format = common_format(files, spec);
+  if (format != kTextFormat) {
+    const TokenFormat* ids = find_token_format(format);
+    if (ids == nullptr) throw UsageError("no format is called '" + format + "'");
+    return open_token_files(std::move(files), spec, *ids);
+  }
 
   if (spec.doc_sep_id)
     throw UsageError("--doc-sep-id is for files of token ids; in text every file is one document");

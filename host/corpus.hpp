@@ -9,14 +9,15 @@
 
 namespace aloft {
 
-enum class CorpusFormat { automatic, text, u16, u32, llmc, npy };
+inline constexpr const char* kDetectFormat = "auto";
+inline constexpr const char* kTextFormat = "text";
 enum class InvalidUtf8 { refuse, replace };  ///< replace: U+FFFD for each bad byte
 
 /// What a user said about a corpus.
 struct CorpusSpec {
-  std::vector<std::string> paths;  ///< "-" is stdin (at most once)
-  CorpusFormat format = CorpusFormat::automatic;
-  std::string tokenizer = "words";  ///< text only: "bytes", "words", or a SentencePiece .model file
+  std::vector<std::string> paths;      ///< "-" is stdin (at most once)
+  std::string format = kDetectFormat;  ///< or kTextFormat, or the name of a token format (token_format.hpp)
+  std::string tokenizer = "words";     ///< text only: "bytes", "words", or a SentencePiece .model file
   std::int64_t vocab_size = 0;  ///< words: types kept, unknown id 0 included; token files: ids must be below
   std::string vocabulary;       ///< words: an existing vocab.json to use instead of building one
   std::optional<std::int64_t> doc_sep_id;  ///< token files: this id separates documents

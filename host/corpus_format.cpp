@@ -6,8 +6,7 @@
 #include <filesystem>
 
 #include "host/error.hpp"
-#include "host/npy.hpp"
-#include "host/token_files.hpp"
+#include "host/token_format.hpp"
 #include "host/utf8.hpp"
 
 namespace aloft {
@@ -42,56 +41,45 @@ std::string extension_of(const std::string& name) {
   return out;
 }
 
-}  // namespace
-
-std::string_view format_option(CorpusFormat format) {
-  switch (format) {
-    case CorpusFormat::automatic:
-      return "auto";
-    case CorpusFormat::text:
-      return "text";
-    case CorpusFormat::u16:
-      return "u16";
-    case CorpusFormat::u32:
-      return "u32";
-    case CorpusFormat::llmc:
-      return "llmc";
-    case CorpusFormat::npy:
-      return "npy";
-  }
-  return "?";
+/// "text, u16 or npy"
+std::string formats_to_choose_from() {
+  const std::vector<std::string> names = format_names();
+  std::string out;
+  for (std::size_t i = 1; i < names.size(); ++i)
+    out += (i == 1 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
+  return out;
 }
 
-CorpusFormat detect_format(InputFile& file, std::int64_t vocab_size, InvalidUtf8 policy) {
+}  // namespace
+
+std::string detect_format(InputFile& file, std::int64_t vocab_size, InvalidUtf8 policy) {
   const std::string head = file.head();
-  if (has_llmc_magic(head)) return CorpusFormat::llmc;
-  if (has_npy_magic(head)) return CorpusFormat::npy;
+  if (const TokenFormat* format = recognise_token_format(head)) return std::string(format->name);
 
   const std::string extension = extension_of(file.name());
-  if (extension == ".npy") return CorpusFormat::npy;  // without its magic number: the reader says so
-  if (extension == ".u16") return CorpusFormat::u16;
-  if (extension == ".u32") return CorpusFormat::u32;
-  if (extension == ".bin")
-    return vocab_size > kMaxU16Vocab || looks_like_u32(head) ? CorpusFormat::u32 : CorpusFormat::u16;
+  for (const TokenFormat& format : token_formats())  // without its magic number: the reader says so
+    if (std::find(format.extensions.begin(), format.extensions.end(), extension) != format.extensions.end())
+      return std::string(format.name);
+  if (extension == ".bin") return vocab_size > kMaxU16Vocab || looks_like_u32(head) ? "u32" : "u16";
   if (std::find(std::begin(kTextExtensions), std::end(kTextExtensions), extension) !=
       std::end(kTextExtensions))
-    return CorpusFormat::text;
+    return kTextFormat;
 
   for (const Foreign& foreign : kForeign)
     if (head.starts_with(foreign.magic))
       throw InputError(fmt::format("{}: is {}; {}", file.name(), foreign.what, foreign.advice));
   if (head.starts_with("\xFF\xFE") || head.starts_with("\xFE\xFF"))
-    return CorpusFormat::text;  // UTF-16: refused as such
+    return kTextFormat;  // UTF-16: refused as such
   const std::string_view sample = std::string_view(head).substr(0, kSampleBytes);
   const std::size_t valid = valid_utf8_prefix(sample);
   const bool cut = valid < sample.size() && head.size() > kSampleBytes &&
                    utf8_start(sample.data() + valid, sample.data() + sample.size()).incomplete;
   const bool has_nul = sample.find('\0') != std::string_view::npos;
-  if (!has_nul && (valid == sample.size() || cut || policy == InvalidUtf8::replace))
-    return CorpusFormat::text;
+  if (!has_nul && (valid == sample.size() || cut || policy == InvalidUtf8::replace)) return kTextFormat;
   throw InputError(
-      fmt::format("{}: cannot tell its format ({}); give --format text, u16, u32, llmc or npy", file.name(),
-                  has_nul ? "it has NUL bytes" : fmt::format("byte {} is not valid UTF-8", valid)));
+      fmt::format("{}: cannot tell its format ({}); give --format {}", file.name(),
+                  has_nul ? "it has NUL bytes" : fmt::format("byte {} is not valid UTF-8", valid),
+                  formats_to_choose_from()));
 }
 
 }  // namespace aloft

@@ -12,7 +12,7 @@
 namespace aloft {
 
 /// A pass over files, each a document (or several): what every reader of a corpus has in common. A
-/// kDocumentBreak stands between two files. position() and cancel() may be called from other threads.
+/// kDocumentBreak is between two files. position() and cancel() may be called from other threads.
 class FilePass : public TokenSource {
  public:
   /// Throws UsageError if one of the files is a pipe that another pass has taken.

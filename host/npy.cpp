@@ -35,7 +35,7 @@ class NpyHeaderParser {
                    : key == "shape"         ? &shape
                                             : nullptr;
       if (seen == nullptr) fail(fmt::format("key \"{}\" is not known", key));
-      if (*seen) fail(fmt::format("key \"{}\" stands twice", key));
+      if (*seen) fail(fmt::format("key \"{}\" is there twice", key));
       *seen = true;
       if (seen == &dtype) {
         if (next_is('[')) fail("structured arrays are not supported");

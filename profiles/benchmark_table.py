@@ -5,7 +5,7 @@
         --markdown table.md --json table.json
 
 b.json is the benchmark program's (--benchmark_out=b.json --benchmark_out_format=json), p.json that of profiles/peers.py. A case's
-rate stands beside every limit measured in the same run, the best peer of the same case and, where one was set, the target. What an
+rate is next to every limit measured in the same run, the best peer of the same case and, where one was set, the target. What an
 existing table.md says from its line "## Notes" on is kept.
 """
 import argparse

@@ -4,7 +4,7 @@
     python3 profiles/spreading.py --text enwik-first-4mb.xml --program build/release/aloft --folder spreading/ \\
         --json spreading.json --plot profiles/spreading.png
 
-A map K of lag n is read as a predictor of the next token, logits_j = log p_j + s (e_i - m)' K (e_j - m): token i stands n places
+A map K of lag n is read as a predictor of the next token, logits_j = log p_j + s (e_i - m)' K (e_j - m): token i is n places
 back, m is the mean embedding under the unigram p, s is the one scalar. Ids as in a trial: V = 2048, the vocabulary from the
 whole text. s is chosen by Newton on the last 5% of the training stream, with everything else (counts, embedding, maps, p) from
 the rest of it; the maps are then made again from the whole training stream, and the losses are those of the first 10,240 next

@@ -294,7 +294,7 @@ inline std::string npy(const std::string& header, const std::string& data, char 
   return out + text + data;
 }
 
-/// A safetensors file: `json` is the header as it stands, `data` the bytes after it.
+/// A safetensors file: `json` is the header as it is, `data` the bytes after it.
 inline std::string safetensors(const std::string& json, const std::string& data) {
   return bytes_of<std::uint64_t>({json.size()}) + json + data;
 }

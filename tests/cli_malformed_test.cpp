@@ -83,7 +83,7 @@ TEST(MalformedInputs, AreManyAndDistinct) {
   std::set<std::string> names, inputs;
   for (const Malformed& c : all_cases()) {
     EXPECT_TRUE(names.insert(c.defect + ": " + c.name).second)
-        << c.defect << ": " << c.name << " stands twice";
+        << c.defect << ": " << c.name << " is there twice";
     EXPECT_FALSE(c.commands.empty()) << c.name;
     std::string input = fmt::format("{}", fmt::join(c.commands.front(), " "));
     for (const auto& [name, text] : c.files) input += '\n' + name + '\n' + text;

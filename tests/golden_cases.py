@@ -196,7 +196,7 @@ class Case:
 
 
 def named(group: str, start: str, flags: str, **values: str) -> Case:
-    """Its name is `flags`, which replace those of `start`; `values` are what stands in braces."""
+    """Its name is `flags`, which replace those of `start`; `values` are what is in braces."""
     for flag in re.findall(r"--\S+", flags):
         start = re.sub(rf"{flag} \S+ ?", "", start)
     name = "_".join(re.sub(r"--|[{}]", "", flags).replace("/", ":").split())

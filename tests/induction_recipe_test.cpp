@@ -2,7 +2,7 @@
 #include "pipeline/recipes/offset.hpp"
 #include "tests/offset_recipe_helpers.hpp"
 
-// Induction: a head finds the place after the current token's earlier occurrence and predicts what stands
+// Induction: a head finds the place after the current token's earlier occurrence and predicts what is
 // there.
 
 namespace aloft {
@@ -38,7 +38,7 @@ class InductionRecipe : public OffsetRecipe {
   }
 };
 
-TEST_F(InductionRecipe, TheSecondHeadLooksWhereTheTokenStoodBefore) {
+TEST_F(InductionRecipe, TheSecondHeadLooksWhereTheTokenWasBefore) {
   for (const Host& m : matching_hosts()) {
     SCOPED_TRACE(m.name + " " + std::to_string(m.shape.heads));
     const Designed d = design(m, induction(), OffsetPart::induction);

@@ -50,7 +50,7 @@ inline Malformed bad_corpus(std::string defect, std::string name, const std::str
           file};
 }
 
-/// `text` with its only `from` replaced: what is wrong with a file stands in one place.
+/// `text` with its only `from` replaced: what is wrong with a file is in one place.
 inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const std::size_t at = text.find(from);
   if (at == std::string::npos) throw std::logic_error("nothing to replace: " + from);

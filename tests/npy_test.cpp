@@ -10,7 +10,7 @@ namespace {
 using corpus_tests::bytes_of;
 using corpus_tests::Folder;
 
-/// A file with this dictionary as it stands, in format version 1.
+/// A file with this dictionary as it is, in format version 1.
 std::string with_header(const std::string& dictionary, const std::string& data = "") {
   std::string out("\x93NUMPY\x01\x00", 8);
   out += static_cast<char>(dictionary.size() & 0xFF);

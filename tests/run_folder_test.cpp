@@ -4,7 +4,7 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
-#include "pipeline/recipes/registry.hpp"
+#include "pipeline/recipes/recipe.hpp"
 #include "pipeline/run/config.hpp"
 #include "pipeline/run/folder.hpp"
 

@@ -6,7 +6,7 @@
 #include "host/error.hpp"
 #include "kernels/cpu/count_ops.hpp"
 
-// Counting without a V×V table, by two stable counting sorts. Positions grouped by their token stand in the
+// Counting without a V×V table, by two stable counting sorts. Positions grouped by their token are in the
 // order of their tokens, so the pairs that end at them come by ascending column; dealt to their rows in that
 // order, every row's columns are sorted without one comparison. A run of equal columns is then a counter.
 // All traffic is sequential but for the scattered writes of the two sorts and one visit to each position,

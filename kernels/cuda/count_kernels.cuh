@@ -5,7 +5,7 @@
 #include "kernels/ops.hpp"
 
 // The launches behind CudaCountOps' dense counting: asynchronous on the stream, memory given by the caller.
-// Each is described where it is defined. They stand by themselves, so that tests can plant races in copies of
+// Each is described where it is defined. They are functions of their own, so that tests can plant races in copies of
 // them and benchmarks can time them.
 
 namespace aloft::cuda {

@@ -8,7 +8,7 @@
 #include "kernels/cuda/sparse.hpp"
 
 // Counting without a table: the pairs of a chunk as numbers, sorted, and the lengths of their runs. The sort
-// is the library's; here is what stands before and behind it.
+// is the library's; here is what comes before and after it.
 
 namespace aloft::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include "kernels/cuda/sparse.hpp"
 #include "kernels/cuda/warp.cuh"
 
-// a + b of sparse counts. An entry's place in the sum is known without merging: as many entries stand before
+// a + b of sparse counts. An entry's place in the sum is known without merging: as many entries come before
 // it as in its own matrix, plus those of the other matrix before it that it does not share. Both come from
 // binary searches and one prefix sum over b's entries (1 where a has no such entry), so every entry is
 // handled by itself and rows of any length are dealt evenly; nothing is sorted.
@@ -15,7 +15,7 @@ namespace {
 
 /// is_new [b.nnz + 1]: 1 where a has no entry in the place of b's entry, else 0; and 0 behind the last.
 __device__ void mark_new(std::int64_t e, CountCsrView a, CountCsrView b, std::uint64_t* is_new) {
-  bool in_a = true;  // nothing stands behind the last
+  bool in_a = true;  // nothing comes after the last
   if (e < b.nnz) {
     const std::int64_t i = row_of(b.row_offsets, b.rows, static_cast<std::uint64_t>(e));
     in_a = is_column(a, i, find_column(a, i, b.columns[e]), b.columns[e]);

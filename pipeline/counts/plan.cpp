@@ -170,7 +170,7 @@ class Planner {
     return plan;
   }
 
-  // Parts are added up lag by lag: beside them stand one lag's sum, and a number for each entry of a part.
+  // Parts are added up lag by lag: next to them are one lag's sum, and a number for each entry of a part.
   [[nodiscard]] std::uint64_t adding_bytes() const { return 2 * base_.result_bytes / lags_; }
 
   // Distinct pairs at one lag grow more slowly than the text (Heaps' law). 4·N^0.83 is 1.5 to 2 times what

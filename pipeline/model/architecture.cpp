@@ -24,7 +24,7 @@ std::string tensor_name(JsonFields& fields, const std::string& field, bool per_l
     rest.replace(at, kLayer.size(), "");
     ++count;
   }
-  if (rest.find_first_of("{}") != std::string::npos) fields.fail(field, "only {layer} may stand in braces");
+  if (rest.find_first_of("{}") != std::string::npos) fields.fail(field, "only {layer} may be in braces");
   if (per_layer && count != 1) fields.fail(field, "the name must contain {layer} exactly once");
   if (!per_layer && count != 0)
     fields.fail(field, "the name must not contain {layer}: there is one for all layers");

@@ -41,7 +41,7 @@ template <class F>
 [[nodiscard]] Matrix context_moments(Context& ctx, const Counts& counts, const Matrix& source,
                                      const Buffer<double>& p, std::int32_t lags);
 
-/// Fills written_norm and participation of factors whose source, target and cores stand.
+/// Fills written_norm and participation of factors whose source, target and cores are there.
 void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, LagFactors& f);
 
 /// Choice of scalars: what is left open in `p` is set from the counts' slice.

@@ -43,7 +43,7 @@ std::vector<double> frequencies_of(const A& arch, const ModelShape& s, const Off
   }
 }
 
-/// Rows of a head in which a query finds equal content wherever it stands: those that RoPE does not turn, or
+/// Rows of a head in which a query finds equal content wherever it is: those that RoPE does not turn, or
 /// by a radian at most over the whole context.
 std::vector<std::int64_t> still_rows(const A& arch, const ModelShape& s,
                                      const std::vector<double>& frequencies) {

@@ -4,7 +4,7 @@
 namespace aloft {
 
 /// What an induction head needs beside the factors (science: section 5.4, recipe `induction`): a short code
-/// of a token, by which a query finds the places where the same token stood before, and a map that predicts
+/// of a token, by which a query finds the places where the same token was before, and a map that predicts
 /// the token found.
 struct Matching {
   std::int64_t d_m = 0, rank = 0;

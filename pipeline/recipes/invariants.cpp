@@ -6,7 +6,7 @@
 
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/recipes/haar.hpp"
-#include "pipeline/recipes/registry.hpp"
+#include "pipeline/recipes/recipe.hpp"
 
 // Random directions with the five invariants that "attention views" found in a trained model. With P [d, r]
 // input directions shared by Q and K, output directions U_q, U_k of their own and one profile s,

@@ -3,7 +3,7 @@
 
 #include "pipeline/base/device_math.hpp"
 #include "pipeline/recipes/haar.hpp"
-#include "pipeline/recipes/registry.hpp"
+#include "pipeline/recipes/recipe.hpp"
 
 // Trockman & Kolter, "Mimetic Initialization of Self-Attention Layers" (ICML 2023): per head W_Qᵀ W_K close
 // to the best rank-head_dim approximation of α(I + Z), and Σ_h W_O,h W_V,h close to −βI + β'Z, Z normal of

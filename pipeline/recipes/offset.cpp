@@ -9,7 +9,7 @@
 #include "pipeline/offset/residual.hpp"
 #include "pipeline/recipes/mlp_outputs.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
-#include "pipeline/recipes/registry.hpp"
+#include "pipeline/recipes/recipe.hpp"
 
 // `offset`, and its parts to compare it with: one way from counts to tensors, and less of it for each part.
 

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "pipeline/recipes/haar.hpp"
-#include "pipeline/recipes/registry.hpp"
+#include "pipeline/recipes/recipe.hpp"
 
 // Every projection a (semi-)orthogonal matrix over all its heads (Saxe et al., "Exact solutions to the
 // nonlinear dynamics of learning in deep linear neural networks", 2014), at the Frobenius norm the usual init

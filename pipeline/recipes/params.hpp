@@ -14,7 +14,7 @@ enum class Sign { paper, causal };
 
 /// How a layer's heads are filled, beside the usual init.
 struct ComposeParams : UsualInit {
-  std::string recipe = "spread";
+  std::string recipe = "offset";
   Sign sign = Sign::causal;
   double noise = 1;             ///< × the usual random part
   double strength = 1;          ///< ‖M‖ relative to that of the usual random init

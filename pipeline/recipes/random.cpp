@@ -2,7 +2,7 @@
 
 #include "pipeline/recipes/mlp_outputs.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
-#include "pipeline/recipes/registry.hpp"
+#include "pipeline/recipes/recipe.hpp"
 
 // `random` is what everybody uses; `zero-proj` the same with silent output projections.
 

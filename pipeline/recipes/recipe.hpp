@@ -114,6 +114,9 @@ using LayerFunction = LayerDesign (*)(Context&, const RecipeInput&, std::int64_t
 [[nodiscard]] LayerDesign design_mimetic(Context& ctx, const RecipeInput& in, std::int64_t layer);
 [[nodiscard]] LayerDesign design_orthogonal(Context& ctx, const RecipeInput& in, std::int64_t layer);
 
+/// spread: lag of each layer where nobody says otherwise: layer l takes lag l + 1, the last lag repeats.
+[[nodiscard]] std::vector<std::int32_t> default_layer_lags(std::int64_t layers, std::int32_t lags);
+
 /// Every layer in turn. Throws UsageError for parameters or sizes that cannot be.
 [[nodiscard]] Composition compose_layers(Context& ctx, LayerFunction design, const RecipeInput& in);
 

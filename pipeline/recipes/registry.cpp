@@ -1,8 +1,26 @@
-#include "pipeline/recipes/registry.hpp"
-
 #include <fmt/format.h>
 
+#include "pipeline/recipes/recipe.hpp"
+
+// Each recipe says of itself what it is, in the file of its name; here they are listed.
+
 namespace aloft {
+namespace recipes {
+
+Recipe offset_recipe();  // offset.cpp, with the parts of it
+Recipe bigram_head_recipe();
+Recipe embedding_recipe();
+Recipe unigram_recipe();
+Recipe induction_recipe();
+Recipe spread_recipe();  // spread.cpp
+Recipe asymmetry_recipe();
+Recipe random_recipe();  // random.cpp
+Recipe zero_proj_recipe();
+Recipe orthogonal_recipe();  // orthogonal.cpp
+Recipe mimetic_recipe();     // mimetic.cpp
+Recipe invariants_recipe();  // invariants.cpp
+
+}  // namespace recipes
 
 const std::vector<Recipe>& all_recipes() {
   static const std::vector<Recipe> all{

@@ -8,7 +8,7 @@
 #include "pipeline/counts/plan.hpp"
 #include "pipeline/recipes/embedding_rows.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
-#include "pipeline/recipes/registry.hpp"
+#include "pipeline/recipes/recipe.hpp"
 #include "pipeline/recipes/spectra_report.hpp"
 
 // The papers' recipes: `spread` injects the corpus asymmetry at lag ℓ+1, its spectrum expanded, into layer ℓ;

@@ -10,9 +10,8 @@
 namespace aloft {
 std::string inputs_fingerprint(const RunConfig& c) {
   const CorpusSpec& s = c.corpus;
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {}", static_cast<int>(s.format), s.tokenizer, s.vocab_size, s.vocabulary,
-                  s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags);
+  std::string text = fmt::format("{} {} {} {} {} {} {}", s.format, s.tokenizer, s.vocab_size, s.vocabulary,
+                                 s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags);
   std::vector<std::string> files = s.paths;
   files.push_back(c.counts_file);
   files.push_back(s.vocabulary);

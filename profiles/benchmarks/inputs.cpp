@@ -15,7 +15,7 @@ std::vector<TokenId> text_ids(const std::string& path, const std::string& tokeni
   NoProgress progress;
   CorpusSpec spec;
   spec.paths = {path};
-  spec.format = CorpusFormat::text;
+  spec.format = "text";
   spec.tokenizer = tokenizer;
   spec.invalid_utf8 = InvalidUtf8::replace;
   if (tokenizer == "words") spec.vocab_size = vocab;

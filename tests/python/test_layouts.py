@@ -205,7 +205,7 @@ def test_the_safetensors_library_reads_both_files(case, emitted):
     assert heads["layer1.key"].shape == heads["layer1.value"].shape == (case.kv_heads, head_dim, case.d_model)
 
 
-# ---- the README's two recipes, as they stand there ---------------------------------------------------------------
+# ---- the two ways of loading, as docs/running.md gives them ---------------------------------------------------------------
 
 HUGGING_FACE = '''
 from safetensors.torch import load_file

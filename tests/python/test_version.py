@@ -1,4 +1,4 @@
-"""The version stands in CMakeLists.txt; what people ask for it says the same."""
+"""The version is in CMakeLists.txt; what people ask for it says the same."""
 
 import os
 import re

@@ -11,7 +11,7 @@ namespace aloft {
 
 /// A YAML (or JSON) config as command-line words for `command`: keys are its long flags without dashes, a
 /// list repeats the flag, `true` gives a bare flag. The key `manifest` (what a finished run recorded of
-/// itself) is skipped. Keys that already stand on the command line are left out, so flags win (and a corpus
+/// itself) is skipped. Keys that are already on the command line are left out, so flags win (and a corpus
 /// given there also replaces the config's corpus hash). Throws InputError naming file, line and key.
 [[nodiscard]] std::vector<std::string> config_words(const std::string& path, const CLI::App& command);
 

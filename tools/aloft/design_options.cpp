@@ -19,19 +19,10 @@ bool among(const std::vector<std::string_view>& flags, std::string_view flag) {
   return std::find(flags.begin(), flags.end(), flag) != flags.end();
 }
 
-std::string recipe_names(const std::string& between) {
-  std::string out;
-  for (const Recipe& r : all_recipes()) out += (out.empty() ? "" : between) + std::string(r.name);
+std::vector<std::string> recipe_names() {
+  std::vector<std::string> out;
+  for (const Recipe& r : all_recipes()) out.emplace_back(r.name);
   return out;
-}
-
-CLI::Validator one_of_the_recipes() {
-  return {[](const std::string& name) {
-            for (const Recipe& r : all_recipes())
-              if (r.name == name) return std::string();
-            return fmt::format("'{}' is not one of {}", name, recipe_names(", "));
-          },
-          ""};
 }
 
 /// The recipes that a flag is for, as people call them.
@@ -113,9 +104,9 @@ void add_spectral_options(CLI::App& command, RunConfig& c, DesignOptions& o, con
 
 void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
   const std::string group = "Design";
-  command.add_option("--recipe", o.recipe, recipe_names(", ") + " (listed below)")
+  command.add_option("--recipe", o.recipe, fmt::format("{} (listed below)", fmt::join(recipe_names(), ", ")))
       ->capture_default_str()
-      ->check(one_of_the_recipes())
+      ->check(one_of(recipe_names()))
       ->type_name("NAME")
       ->group(group);
   add_spectral_options(command, c, o, group);

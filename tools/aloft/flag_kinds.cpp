@@ -1,5 +1,6 @@
 #include "tools/aloft/flag_kinds.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace aloft {
@@ -32,6 +33,14 @@ CLI::Validator whole_number() {
         return digits ? std::string() : fmt::format("'{}' is no whole number from 0", text);
       },
       "UINT");
+}
+
+CLI::Validator one_of(std::vector<std::string> words) {
+  return {[words = std::move(words)](const std::string& word) {
+            const bool known = std::find(words.begin(), words.end(), word) != words.end();
+            return known ? std::string() : fmt::format("'{}' is not one of {}", word, fmt::join(words, ", "));
+          },
+          ""};
 }
 
 }  // namespace aloft

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <map>
 #include <string>
+#include <vector>
 
 // Kinds of flags that several commands have.
 
@@ -16,6 +17,9 @@ namespace aloft {
 [[nodiscard]] CLI::Validator number_from_zero();
 /// Refuses an empty value: a variable that was not set, not a wish for the default.
 [[nodiscard]] CLI::Validator not_empty();
+
+/// Refuses what is not among these words.
+[[nodiscard]] CLI::Validator one_of(std::vector<std::string> words);
 
 /// A flag whose words stand for an enum's values; shown by name in --help and in manifests.
 template <class E>

@@ -2,18 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "host/token_format.hpp"
 #include "kernels/ops.hpp"
 #include "tools/aloft/flag_kinds.hpp"
 
 namespace aloft {
-namespace {
-
-const std::map<std::string, CorpusFormat> kFormats{
-    {"auto", CorpusFormat::automatic}, {"text", CorpusFormat::text}, {"u16", CorpusFormat::u16},
-    {"u32", CorpusFormat::u32},        {"llmc", CorpusFormat::llmc}, {"npy", CorpusFormat::npy}};
-
-}  // namespace
-
 void add_output_options(CLI::App& command, OutputOptions& o) {
   command.add_flag("--json", o.json, "Print the result as JSON");
   command.add_flag("--quiet", o.quiet, "No progress and no notes on stderr");
@@ -24,7 +17,12 @@ void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
   command.add_option("--corpus", spec.paths, "Text or token files; - reads stdin")
       ->type_name("FILE")
       ->group(group);
-  add_choice(command, "--format", spec.format, kFormats, "How it is stored")->group(group);
+  const std::vector<std::string> formats = format_names();
+  command.add_option("--format", spec.format, fmt::format("How it is stored: {}", fmt::join(formats, ", ")))
+      ->capture_default_str()
+      ->check(one_of(formats))
+      ->type_name("WORD")
+      ->group(group);
   command.add_option("--tokenizer", spec.tokenizer, "For text: words, bytes or a SentencePiece .model file")
       ->capture_default_str()
       ->type_name("NAME|FILE")
@@ -36,7 +34,7 @@ void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
   command.add_option("--vocabulary", spec.vocabulary, "words: use this vocab.json instead of building one")
       ->type_name("FILE")
       ->group(group);
-  command.add_option("--doc-sep-id", spec.doc_sep_id, "Token files: this id stands between documents")
+  command.add_option("--doc-sep-id", spec.doc_sep_id, "Token files: this id is between documents")
       ->type_name("ID")
       ->group(group);
   add_choice(command, "--utf8", spec.invalid_utf8,

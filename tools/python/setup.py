@@ -1,4 +1,4 @@
-"""Only the version is here, since it is read from CMakeLists.txt; everything else stands in pyproject.toml."""
+"""Only the version is here, since it is read from CMakeLists.txt; everything else is in pyproject.toml."""
 
 import runpy
 from pathlib import Path

@@ -31,7 +31,7 @@ class Report:
 
 
 def plain(name: str) -> str:
-    """The name without the wrappers' prefixes, wherever they stand."""
+    """The name without the wrappers' prefixes, wherever they are."""
     for prefix in PREFIXES:
         while name.startswith(prefix):
             name = plain(name[len(prefix):])

@@ -33,7 +33,7 @@ class OutputExistsError(InitError):
 
 
 class ProgramError(AloftError):
-    """The aloft program, started from here, failed; its own message stands on stderr."""
+    """The aloft program, started from here, failed; its own message is on stderr."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message, exit_code)  # both, so that it comes whole out of a worker process

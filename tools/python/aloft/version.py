@@ -1,4 +1,4 @@
-"""The version stands in CMakeLists.txt alone. An installed package carries what was read there when it was built."""
+"""The version is in CMakeLists.txt alone. An installed package carries what was read there when it was built."""
 
 import re
 from importlib import metadata

@@ -1,0 +1,33 @@
+#include "host/token_format.hpp"
+
+namespace aloft {
+
+TokenFormat raw_u16_format();  // raw_ids.cpp
+TokenFormat raw_u32_format();
+TokenFormat llmc_format();  // llmc_ids.cpp
+TokenFormat npy_format();   // npy_ids.cpp
+
+const std::vector<TokenFormat>& token_formats() {
+  static const std::vector<TokenFormat> all{raw_u16_format(), raw_u32_format(), llmc_format(), npy_format()};
+  return all;
+}
+
+const TokenFormat* find_token_format(std::string_view name) {
+  for (const TokenFormat& format : token_formats())
+    if (format.name == name) return &format;
+  return nullptr;
+}
+
+const TokenFormat* recognise_token_format(std::string_view head) {
+  for (const TokenFormat& format : token_formats())
+    if (format.recognises != nullptr && format.recognises(head)) return &format;
+  return nullptr;
+}
+
+std::vector<std::string> format_names() {
+  std::vector<std::string> out{"auto", "text"};
+  for (const TokenFormat& format : token_formats()) out.emplace_back(format.name);
+  return out;
+}
+
+}  // namespace aloft
