@@ -8,7 +8,8 @@
 #include "host/input_file.hpp"
 
 // Formats of files of token ids, as data: what --format calls them, how a file is recognised, and where its
-// ids are. A new one is a file here and a line in token_formats.cpp.
+// ids are. token_files.cpp reads the ids; corpus_format.cpp tells which format a
+// file has (.bin: u16 or u32, too). A new one is a file token_format_NAME.cpp and a line in token_format.cpp.
 
 namespace aloft {
 

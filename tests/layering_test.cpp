@@ -128,15 +128,25 @@ std::size_t function_length(const std::vector<std::string>& all, std::size_t ope
   return 0;
 }
 
-TEST(Layering, NoFunctionAboveEightyLines) {
+/// Whether a comment near the line says why a function is long ("Long: ...").
+bool has_a_reason(const std::vector<std::string>& all, std::size_t open) {
+  for (std::size_t i = open - std::min<std::size_t>(open, 8); i < open; ++i)
+    if (all[i].find("// Long: ") != std::string::npos) return true;
+  return false;
+}
+
+TEST(Layering, NoFunctionAboveEightyLinesWithoutAReason) {
   std::size_t functions = 0;
-  for (const auto& room : kRooms)
+  auto rooms = kRooms;
+  rooms.emplace_back("tests");
+  for (const auto& room : rooms)
     for (const auto& file : sources(room)) {
       const auto all = lines(file);
       for (std::size_t i = 0; i < all.size(); ++i) {
         const std::size_t length = function_length(all, i);
         functions += length > 0;
-        EXPECT_LE(length, kLongestFunction) << file << ":" << i + 1;
+        EXPECT_TRUE(length <= kLongestFunction || has_a_reason(all, i))
+            << file << ":" << i + 1 << ": " << length;
       }
     }
   EXPECT_GT(functions, 500U);  // the walk knows a function when it sees one

@@ -83,6 +83,7 @@ void add_containers(Cases& out) {
   add(out, offsets, "no data", safetensors(json, ""));
 }
 
+// Long: one case after the other.
 void add_tensors(Cases& out) {
   const auto changed = [&](const char* defect, const char* name,
                            const std::function<void(Tensors&)>& change) {

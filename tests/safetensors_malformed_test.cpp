@@ -36,6 +36,7 @@ std::string with(const std::string& header, std::size_t data) {
 }
 std::string one(const std::string& tensor, std::size_t data) { return with(R"({"t":)" + tensor + "}", data); }
 
+// Long: one case after the other.
 std::vector<Malformed> malformed() {
   const std::string f4 = R"("F32")", ok = entry(f4, "[1]", "[0,4]");
   return {

@@ -37,20 +37,30 @@ class Digest {
   Hash hash_;
 };
 
-}  // namespace
-
-std::optional<SafetensorsReader> open_artifact(const std::string& path, std::string_view kind,
-                                               const std::string& key) {
-  if (!std::filesystem::exists(path)) return std::nullopt;
-  SafetensorsReader file(path);
+std::string key_of(const SafetensorsReader& file, const std::string& path, std::string_view kind) {
   const auto& metadata = file.metadata();
   const auto found = metadata.find("artifact");
   if (found == metadata.end() || found->second != kind)
     throw InputError(fmt::format("{}: holds {}, not aloft {}", path,
                                  found == metadata.end() ? "no aloft artifact" : "aloft " + found->second,
                                  kind));
-  const auto made_from = metadata.find("key");
-  if (!key.empty() && (made_from == metadata.end() || made_from->second != key)) return std::nullopt;
+  const auto key = metadata.find("key");
+  return key == metadata.end() ? "" : key->second;
+}
+
+}  // namespace
+
+std::string artifact_key(const std::string& path, std::string_view kind) {
+  return key_of(SafetensorsReader(path), path, kind);
+}
+
+std::optional<SafetensorsReader> open_artifact(const std::string& path, std::string_view kind,
+                                               const std::string& key) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  SafetensorsReader file(path);
+  const auto& metadata = file.metadata();
+  if (const std::string made_from = key_of(file, path, kind); !key.empty() && made_from != key)
+    return std::nullopt;
   Digest digest(metadata);
   for (const TensorInfo& info : file.tensors()) digest.add(info, file.bytes(info.name));
   const auto written = metadata.find(kDigest);

@@ -21,6 +21,10 @@ namespace aloft {
 template <class T>
 [[nodiscard]] std::optional<T> load(Device& device, const std::string& path, const std::string& key);
 
+/// The key that an artifact was made under; "" where it has none. InputError when it is no artifact of this
+/// kind.
+[[nodiscard]] std::string artifact_key(const std::string& path, std::string_view kind);
+
 /// Opens an artifact. Nothing when the file is absent or its key differs (an empty `key` accepts any);
 /// InputError when it is no artifact of this kind.
 [[nodiscard]] std::optional<SafetensorsReader> open_artifact(const std::string& path, std::string_view kind,

@@ -26,6 +26,12 @@ std::vector<std::string> files_of(const Stage& stage) {
   return out;
 }
 
+bool Stages::may_use_again(const Stage& s, const std::string& key) const {
+  if (folder_.empty()) return false;
+  const std::string file = artifact_path(s);
+  return std::filesystem::exists(file) && artifact_key(file, s.artifact) == key;
+}
+
 std::string Stages::path(std::string_view file) const {
   return (std::filesystem::path(folder_) / file).string();
 }

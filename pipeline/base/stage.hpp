@@ -66,10 +66,12 @@ class Stages {
     return make();
   }
 
-  /// What the folder holds of this stage under this key.
+  /// Whether the folder has an earlier result of this stage that was made from the same things.
+  [[nodiscard]] bool may_use_again(const Stage& s, const std::string& key) const;
+  /// That result.
   template <class T>
   [[nodiscard]] std::optional<T> recall(const Stage& s, const std::string& key) {
-    if (folder_.empty()) return std::nullopt;
+    if (!may_use_again(s, key)) return std::nullopt;
     auto kept = load<T>(ctx_.device(), artifact_path(s), key);
     if (kept) resumed(s);
     return kept;

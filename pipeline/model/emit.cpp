@@ -9,9 +9,9 @@
 
 #include "host/error.hpp"
 
-// From the canonical form to a checkpoint's tensors: row order of rotary pairs, score scale, fusion,
-// orientation. One tensor is assembled at a time, so the workspace is that of the largest tensor, not of the
-// model.
+// Writes init.safetensors: from the canonical form to a checkpoint's tensors, with row order of rotary pairs,
+// score scale, fusion, orientation. One tensor is assembled at a time, so the workspace is that of the
+// largest tensor, not of the model.
 
 namespace aloft {
 namespace {

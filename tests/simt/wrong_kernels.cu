@@ -32,6 +32,7 @@ __device__ void missing_trailing_barrier(unsigned* s, unsigned* g) {
   if (t == 0) g[0] = sum;
 }
 
+// Long: one defect after the other.
 __global__ void wrong_kernel(Defect defect, unsigned* g, unsigned n) {
   __shared__ unsigned s[256];
   const unsigned t = threadIdx.x, last = blockDim.x - 1;

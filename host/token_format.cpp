@@ -2,10 +2,10 @@
 
 namespace aloft {
 
-TokenFormat raw_u16_format();  // raw_ids.cpp
+TokenFormat raw_u16_format();  // token_format_raw.cpp
 TokenFormat raw_u32_format();
-TokenFormat llmc_format();  // llmc_ids.cpp
-TokenFormat npy_format();   // npy_ids.cpp
+TokenFormat llmc_format();  // token_format_llmc.cpp
+TokenFormat npy_format();   // token_format_npy.cpp
 
 const std::vector<TokenFormat>& token_formats() {
   static const std::vector<TokenFormat> all{raw_u16_format(), raw_u32_format(), llmc_format(), npy_format()};

@@ -5,7 +5,8 @@
 #include "host/error.hpp"
 #include "host/token_format.hpp"
 
-// Raw little-endian ids without a header: nanoGPT's .bin is u16.
+// Raw little-endian ids without a header, such as nanoGPT's .bin (u16; corpus_format.cpp knows it by its
+// name). Here a file is checked; token_files.cpp then reads it.
 
 namespace aloft {
 namespace {
