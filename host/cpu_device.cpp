@@ -67,6 +67,11 @@ class CpuDevice final : public Device {
   void copy(void* dst, const void* src, std::size_t bytes) override {
     if (bytes != 0) std::memcpy(dst, src, bytes);
   }
+  void copy_rows(void* dst, std::size_t dst_pitch, const void* src, std::size_t src_pitch, std::size_t width,
+                 std::size_t rows) override {
+    for (std::size_t row = 0; row < rows; ++row)
+      copy(static_cast<char*>(dst) + row * dst_pitch, static_cast<const char*>(src) + row * src_pitch, width);
+  }
   void synchronize() override {}
   void* allocate_staging(std::size_t bytes) override { return allocate(bytes); }
   void deallocate_staging(void* p) noexcept override { deallocate(p); }

@@ -139,6 +139,12 @@ class StreamDevice final : public CudaDevice {
   void copy(void* dst, const void* src, std::size_t bytes) override {
     transfer(dst, src, bytes, cudaMemcpyDeviceToDevice);
   }
+  void copy_rows(void* dst, std::size_t dst_pitch, const void* src, std::size_t src_pitch, std::size_t width,
+                 std::size_t rows) override {
+    if (width != 0 && rows != 0)
+      check(
+          cudaMemcpy2DAsync(dst, dst_pitch, src, src_pitch, width, rows, cudaMemcpyDeviceToDevice, stream()));
+  }
   void synchronize() override { check(cudaStreamSynchronize(stream())); }
 
   DeviceMemory memory() const override {

@@ -56,6 +56,9 @@ class Device {
   virtual void upload(void* dst, const void* host_src, std::size_t bytes) = 0;
   virtual void download(void* host_dst, const void* src, std::size_t bytes) = 0;
   virtual void copy(void* dst, const void* src, std::size_t bytes) = 0;  ///< both on this device
+  /// `rows` rows of `width` bytes, dst_pitch and src_pitch bytes from row to row; both on this device.
+  virtual void copy_rows(void* dst, std::size_t dst_pitch, const void* src, std::size_t src_pitch,
+                         std::size_t width, std::size_t rows) = 0;
   virtual void synchronize() = 0;
 
   /// What could be allocated now, and what the device has.

@@ -111,12 +111,15 @@ class LinearOps {
   /// log(1 + a_ij · column_scale[j]) on the stored entries. column_scale: [cols], >= 0. Synchronises.
   /// Tolerance 1e-14.
   [[nodiscard]] virtual RealCsr log1p_scaled(CountCsrView a, const double* column_scale) = 0;
-  /// y = a·x. x: [cols, k], y: [rows, k]. Tolerance 1e-13.
+  /// y = a·x. x: [cols, k], y: [rows, k]; either may be a block. Tolerance 1e-13.
   virtual void spmm(RealCsrView a, ConstMatrixView x, MatrixView y) = 0;
   /// Synchronises. Tolerance 1e-12.
   [[nodiscard]] virtual TransposeInner transpose_inner(RealCsrView a) = 0;
 
-  // ---- dense, row-major; batches are independent
+  // ---- dense, row-major; batches are independent. A view may be a block of a larger matrix (ld > cols):
+  // nothing beside it is read or written, and results have the bits that contiguous copies would give (of
+  // gemm only on the CPU: a GPU's library may choose its way by ld). What cannot says @pre contiguous, and
+  // throws Error.
   // -------------------------------------------------------------------
 
   /// c = alpha·op(a)·op(b) + beta·c for every batch item (a or b of batch 1 is shared). Tolerance 1e-13.
@@ -135,26 +138,28 @@ class LinearOps {
   virtual void inner(ConstMatrixView x, ConstMatrixView y, double* out) = 0;
   /// Replaces y [m, k], m >= k, by an orthonormal basis of its columns' span (Householder QR, diag(R) >= 0
   /// made so by signs). Rank-deficient columns become arbitrary orthonormal directions. ‖YᵀY − I‖ <= 1e-13·k.
-  /// Throws NumericError unless every entry is finite.
+  /// Throws NumericError unless every entry is finite. @pre contiguous
   virtual void orthonormalize(MatrixView y) = 0;
   /// a = v·diag(values)·vᵀ per batch item, a [n, n] symmetric (only the lower triangle is read), values
   /// ascending, vectors as columns of v, which may be a. values: [batch, n], v: [n, n]. Tolerance 1e-12.
   /// Throws NumericError without convergence, or for a number that is not finite; so do svd and
-  /// skew_spectrum.
+  /// skew_spectrum. @pre contiguous, all of them
   virtual void eigh(ConstMatrixView a, double* values, MatrixView v) = 0;
   /// a = u·diag(sigma)·vt per batch item, thin: a [m, n], k = min(m,n), u [m, k], sigma [batch, k]
-  /// descending, vt [k, n]. u and vt may have data = null: values only. Tolerance 1e-12 σ₁.
+  /// descending, vt [k, n]. u and vt may have data = null: values only. Tolerance 1e-12 σ₁. @pre contiguous
   virtual void svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) = 0;
   /// The spectrum of real antisymmetric a [n, n] as its invariant planes, m = n/2 (floor):
   ///   a = Σ_k sigma_k (l_k r_kᵀ − r_k l_kᵀ),  l, r rows of left and right [m, n], all 2m rows orthonormal,
   /// sigma [batch, m] descending; each stands for two equal singular values (odd n: one more, exactly 0).
   /// Only the strict lower triangle of a is read. left and right may have data = null. Tolerance 1e-12 σ₁.
+  /// @pre contiguous
   virtual void skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) = 0;
   /// Real part of ifft2(fft2(a) ∘ fft2(circ(k0))), a [n, n], k0 [n], circ(k0)[i][j] = k0[(j − i) mod n]; out
-  /// [n, n]. Computed by 2-D FFTs. Tolerance 1e-12.
+  /// [n, n]. Computed by 2-D FFTs. Tolerance 1e-12. @pre contiguous
   virtual void convolve_circulant(ConstMatrixView a, const double* k0, MatrixView out) = 0;
   /// Standard normal numbers × stddev: element i of the stream (seed, stream) is the same on every backend to
-  /// 1e-14 and does not depend on how many are asked for (Philox 4x32-10, Box-Muller).
+  /// 1e-14 and does not depend on how many are asked for (Philox 4x32-10, Box-Muller). Elements are counted
+  /// row by row, item by item.
   virtual void fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) = 0;
 
   // ---- what calls take for as long as they run, beside arguments and result: upper bounds

@@ -29,18 +29,18 @@ void CpuLinearOps::gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, Const
   if (c.size() == 0) return;
   const std::int64_t tile_rows = c.rows < 1024 ? kTileRowsSmall : kTileRows;
   const std::int64_t tiles_down = blocks_of(c.rows, tile_rows), tiles_across = blocks_of(c.cols, kTileCols);
-  const auto lda = lapack_size(std::max<std::int64_t>(1, a.cols)),
-             ldb = lapack_size(std::max<std::int64_t>(1, b.cols));
-  const auto ldc = lapack_size(c.cols), depth = lapack_size(inner);
+  const auto lda = lapack_size(std::max<std::int64_t>(1, a.ld)),
+             ldb = lapack_size(std::max<std::int64_t>(1, b.ld));
+  const auto ldc = lapack_size(c.ld), depth = lapack_size(inner);
   parallel_for(c.batch * tiles_down * tiles_across, [&](std::int64_t task) {
     const std::int64_t item = task / (tiles_down * tiles_across);
     const std::int64_t i = task / tiles_across % tiles_down * tile_rows, j = task % tiles_across * kTileCols;
-    const double* a_at = a.data + (a.batch == 1 ? 0 : item) * a.rows * a.cols + (a_flipped ? i : i * a.cols);
-    const double* b_at = b.data + (b.batch == 1 ? 0 : item) * b.rows * b.cols + (b_flipped ? j * b.cols : j);
+    const double* a_at = a.item(a.batch == 1 ? 0 : item).data + (a_flipped ? i : i * a.ld);
+    const double* b_at = b.item(b.batch == 1 ? 0 : item).data + (b_flipped ? j * b.ld : j);
     cblas_dgemm(CblasRowMajor, a_flipped ? CblasTrans : CblasNoTrans, b_flipped ? CblasTrans : CblasNoTrans,
                 static_cast<int>(std::min(tile_rows, c.rows - i)),
                 static_cast<int>(std::min(kTileCols, c.cols - j)), depth, alpha, a_at, lda, b_at, ldb, beta,
-                c.item(item).data + i * c.cols + j, ldc);
+                c.item(item).data + i * c.ld + j, ldc);
   });
 }
 
@@ -48,7 +48,7 @@ void CpuLinearOps::scale(MatrixView x, const double* row_scale, const double* co
   parallel_for(
       x.batch * x.rows,
       [&](std::int64_t r) {
-        double* row = x.data + r * x.cols;
+        double* row = x.row(r);
         const double s = row_scale == nullptr ? 1.0 : row_scale[r % x.rows];
         if (column_scale == nullptr)
           for (std::int64_t j = 0; j < x.cols; ++j) row[j] *= s;
@@ -64,8 +64,8 @@ void CpuLinearOps::fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t s
       blocks_of(n, 2),
       [&](std::int64_t block) {
         const NormalPair pair = normal_pair(seed, stream, static_cast<std::uint64_t>(block));
-        x.data[2 * block] = pair.even * stddev;
-        if (2 * block + 1 < n) x.data[2 * block + 1] = pair.odd * stddev;
+        x.element(2 * block) = pair.even * stddev;
+        if (2 * block + 1 < n) x.element(2 * block + 1) = pair.odd * stddev;
       },
       8192);
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -28,6 +29,18 @@ void for_each_tile(std::int64_t batch, std::int64_t m, std::int64_t n, const Wor
       4);
 }
 
+/// Elements [first, last) of x: where they lie, or where rows end among them, gathered into `gathered`.
+const double* elements(ConstMatrixView x, std::int64_t first, std::int64_t last,
+                       std::array<double, kShare>& gathered) {
+  if (x.contiguous()) return x.data + first;
+  for (std::int64_t e = first; e < last;) {
+    const std::int64_t row = e / x.cols, j = e - row * x.cols, count = std::min(last - e, x.cols - j);
+    std::copy_n(x.row(row) + j, count, gathered.begin() + (e - first));
+    e += count;
+  }
+  return gathered.data();
+}
+
 }  // namespace
 
 void CpuLinearOps::transpose(ConstMatrixView x, MatrixView out) {
@@ -38,7 +51,7 @@ void CpuLinearOps::transpose(ConstMatrixView x, MatrixView out) {
                   const double* const from = x.item(item).data;
                   double* const to = out.item(item).data;
                   for (std::int64_t i = i0; i < i1; ++i)
-                    for (std::int64_t j = j0; j < j1; ++j) to[j * x.rows + i] = from[i * x.cols + j];
+                    for (std::int64_t j = j0; j < j1; ++j) to[j * out.ld + i] = from[i * x.ld + j];
                 });
 }
 
@@ -52,12 +65,21 @@ void CpuLinearOps::skew_part(ConstMatrixView x, MatrixView out) {
                   double* const to = out.item(item).data;
                   for (std::int64_t i = i0; i < i1; ++i)
                     for (std::int64_t j = j0; j < j1; ++j)
-                      to[i * n + j] = 0.5 * (from[i * n + j] - from[j * n + i]);
+                      to[i * out.ld + j] = 0.5 * (from[i * x.ld + j] - from[j * x.ld + i]);
                 });
 }
 
 void CpuLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
   expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
+  if (!x.contiguous() || !y.contiguous())
+    return parallel_for(
+        y.batch * y.rows,
+        [&](std::int64_t r) {
+          const double* const from = x.row(r);
+          double* const to = y.row(r);
+          for (std::int64_t j = 0; j < y.cols; ++j) to[j] += alpha * from[j];
+        },
+        64);
   const std::int64_t n = x.size();
   parallel_for(
       blocks_of(n, kShare),
@@ -75,14 +97,17 @@ void CpuLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {
   parallel_for(
       x.batch * shares,
       [&](std::int64_t task) {
-        const std::int64_t share = task % shares;
-        const double *const a = x.item(task / shares).data, *const b = y.item(task / shares).data;
+        const std::int64_t item = task / shares, first = task % shares * kShare,
+                           last = std::min(n, first + kShare);
+        std::array<double, kShare> of_x, of_y;
+        const double *const a = elements(x.item(item), first, last, of_x), *const b =
+                                                                               elements(y.item(item), first,
+                                                                                        last, of_y);
         double sums[4] = {};  // independent, so that additions overlap
-        const std::int64_t last = std::min(n, (share + 1) * kShare);
-        std::int64_t i = share * kShare;
-        for (; i + 4 <= last; i += 4)
+        std::int64_t i = 0;
+        for (; i + 4 <= last - first; i += 4)
           for (int k = 0; k < 4; ++k) sums[k] += a[i + k] * b[i + k];
-        for (; i < last; ++i) sums[0] += a[i] * b[i];
+        for (; i < last - first; ++i) sums[0] += a[i] * b[i];
         partial[static_cast<std::size_t>(task)] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
       },
       16);

@@ -114,6 +114,7 @@ void CpuLinearOps::convolve_circulant(ConstMatrixView a, const double* k0, Matri
   const std::int64_t n = a.rows;
   expects(a.cols == n && out.rows == n && out.cols == n && a.batch == out.batch,
           "convolve_circulant: [n, n]");
+  expects(a.contiguous() && out.contiguous(), "convolve_circulant: contiguous");
   if (a.size() == 0) return;
   const auto size = static_cast<std::size_t>(n * n);
   std::vector<Complex> circulant(size), x(size);

@@ -49,7 +49,7 @@ void factor(double* y, std::int64_t m, std::int64_t k, double* r, std::int64_t i
 }  // namespace
 
 void CpuLinearOps::orthonormalize(MatrixView y) {
-  expects(y.rows >= y.cols, "orthonormalize: y [m, k] has m >= k");
+  expects(y.rows >= y.cols && y.contiguous(), "orthonormalize: y [m, k] has m >= k and is contiguous");
   if (y.size() == 0) return;
   const std::int64_t m = y.rows, k = y.cols;
   parallel_for(y.batch,

@@ -111,6 +111,7 @@ void spectrum_of(const double* a, std::int64_t n, double* sigma, double* left, d
 void CpuLinearOps::skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) {
   const std::int64_t n = a.rows, m = n / 2;
   expects(a.cols == n, "skew_spectrum: a [n, n]");
+  expects(a.contiguous() && left.contiguous() && right.contiguous(), "skew_spectrum: contiguous");
   expects((left.data == nullptr) == (right.data == nullptr), "skew_spectrum: left and right, or neither");
   for (const MatrixView& side : {left, right})
     expects(side.data == nullptr || (side.rows == m && side.cols == n && side.batch == a.batch),

@@ -63,14 +63,14 @@ void multiply_tile(const RealCsrView& a, ConstMatrixView x, std::int64_t first, 
   parallel_for(
       x.rows,
       [&](std::int64_t r) {
-        double* to = std::copy_n(x.data + r * x.cols + first, width, packed + r * lanes * 4);
+        double* to = std::copy_n(x.row(r) + first, width, packed + r * lanes * 4);
         std::fill(to, packed + (r + 1) * lanes * 4, 0.0);
       },
       1024);
   parallel_for(
       a.rows,
       [&](std::int64_t i) {
-        multiply_row<lanes>(a, i, reinterpret_cast<const Lane*>(packed), y.data + i * y.cols + first, width);
+        multiply_row<lanes>(a, i, reinterpret_cast<const Lane*>(packed), y.row(i) + first, width);
       },
       kRowGrain);
 }

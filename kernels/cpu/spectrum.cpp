@@ -39,6 +39,7 @@ void CpuLinearOps::eigh(ConstMatrixView a, double* values, MatrixView v) {
   const std::int64_t n = a.rows;
   expects(a.cols == n && v.rows == n && v.cols == n && v.batch == a.batch,
           "eigh: a and v [n, n], same batch");
+  expects(a.contiguous() && v.contiguous(), "eigh: contiguous");
   if (a.size() == 0) return;
   parallel_for(a.batch, [&](std::int64_t item) {
     const double* from = a.item(item).data;
@@ -56,6 +57,7 @@ void CpuLinearOps::eigh(ConstMatrixView a, double* values, MatrixView v) {
 
 void CpuLinearOps::svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) {
   const std::int64_t k = std::min(a.rows, a.cols);
+  expects(a.contiguous() && u.contiguous() && vt.contiguous(), "svd: contiguous");
   expects(u.data == nullptr || (u.rows == a.rows && u.cols == k && u.batch == a.batch),
           "svd: u [m, min(m, n)]");
   expects(vt.data == nullptr || (vt.rows == k && vt.cols == a.cols && vt.batch == a.batch),

@@ -18,8 +18,9 @@ __global__ __launch_bounds__(kAcross* kDown) void scale_rows_and_columns(MatrixV
   const std::int64_t rows = x.batch * x.rows, step = std::int64_t{gridDim.y} * kDown;
   for (std::int64_t r = std::int64_t{blockIdx.y} * kDown + threadIdx.y; r < rows; r += step) {
     const double s = factor * (row_scale == nullptr ? 1.0 : row_scale[r % x.rows]);
+    double* const row = x.row(r);
     for (std::int64_t j = first_element(); j < x.cols; j += element_stride())
-      x.data[r * x.cols + j] *= column_scale == nullptr ? s : s * column_scale[j];
+      row[j] *= column_scale == nullptr ? s : s * column_scale[j];
   }
 }
 
@@ -46,14 +47,14 @@ void CudaLinearOps::gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, Cons
           "gemm: a and b have c's batch or 1");
   if (c.size() == 0) return;
   if (inner == 0) {  // a product of nothing: c = beta·c, and c is not read when beta is 0
-    if (beta == 0) return device_.zero(c.data, static_cast<std::size_t>(c.size()) * sizeof(double));
+    if (beta == 0) return zero(device_, c);
     return scale_by(device_, c, nullptr, nullptr, beta);
   }
   const auto operand = [](ConstMatrixView m, bool flipped) {
-    return Vendor::Operand{m.data, m.cols, m.batch == 1 ? 0 : m.rows * m.cols, flipped};
+    return Vendor::Operand{m.data, m.ld, m.batch == 1 ? 0 : m.stride, flipped};
   };
-  vendor_.gemm(c.rows, c.cols, inner, alpha, operand(a, a_flipped), operand(b, b_flipped), beta, c.data,
-               c.cols, c.rows * c.cols, c.batch);
+  vendor_.gemm(c.rows, c.cols, inner, alpha, operand(a, a_flipped), operand(b, b_flipped), beta, c.data, c.ld,
+               c.stride, c.batch);
 }
 
 void CudaLinearOps::scale(MatrixView x, const double* row_scale, const double* column_scale) {

@@ -7,9 +7,9 @@
 
 // Kernels that do one thing to every element, written as what happens to one of them:
 //
-//   /// y[i] += alpha·x[i].
-//   __device__ void add_scaled_element(std::int64_t i, double alpha, const double* x, double* y) {
-//     y[i] += alpha * x[i];
+//   /// Of element e: y += alpha·x.
+//   __device__ void add_scaled_element(std::int64_t e, double alpha, ConstMatrixView x, MatrixView y) {
+//     y.element(e) += alpha * x.element(e);
 //   }
 //   for_each_element<add_scaled_element>(stream, n, alpha, x, y);
 //

@@ -8,9 +8,9 @@
 namespace aloft::cuda {
 namespace {
 
-/// y[i] += alpha·x[i].
-__device__ void add_scaled_element(std::int64_t i, double alpha, const double* x, double* y) {
-  y[i] += alpha * x[i];
+/// Of element e: y += alpha·x.
+__device__ void add_scaled_element(std::int64_t e, double alpha, ConstMatrixView x, MatrixView y) {
+  y.element(e) += alpha * x.element(e);
 }
 
 // Sums have one order: blocks of kShare elements, a tree within each, then an item's blocks by one last
@@ -19,18 +19,16 @@ constexpr std::int64_t kShare = 16 * kElementThreads;
 
 std::int64_t shares_of(std::int64_t n) { return (n + kShare - 1) / kShare; }
 
-/// partial[item][b] = Σ over elements [b·kShare, (b+1)·kShare) of the item; b along x, items along y. n:
-/// elements of an item.
-__global__ __launch_bounds__(kElementThreads) void inner_by_share(const double* x, const double* y,
-                                                                  std::int64_t n, std::int64_t batch,
+/// partial[item][b] = Σ over elements [b·kShare, (b+1)·kShare) of the item; b along x, items along y.
+__global__ __launch_bounds__(kElementThreads) void inner_by_share(ConstMatrixView x, ConstMatrixView y,
                                                                   double* partial) {
   __shared__ double scratch[kElementThreads];
   const std::int64_t first = std::int64_t{blockIdx.x} * kShare;
-  const std::int64_t last = first + kShare < n ? first + kShare : n;
-  for (std::int64_t item = blockIdx.y; item < batch; item += gridDim.y) {
+  const std::int64_t n = x.rows * x.cols, last = first + kShare < n ? first + kShare : n;
+  for (std::int64_t item = blockIdx.y; item < x.batch; item += gridDim.y) {
     double sum = 0;
-    for (std::int64_t i = first + threadIdx.x; i < last; i += kElementThreads)
-      sum += x[item * n + i] * y[item * n + i];
+    for (std::int64_t e = item * n + first + threadIdx.x; e < item * n + last; e += kElementThreads)
+      sum += x.element(e) * y.element(e);
     sum = sum_over_block(sum, scratch);
     if (threadIdx.x == 0) partial[item * gridDim.x + blockIdx.x] = sum;
   }
@@ -52,7 +50,7 @@ __global__ __launch_bounds__(kElementThreads) void sum_shares(const double* part
 
 void CudaLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
   expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
-  for_each_element<add_scaled_element>(device_.stream(), x.size(), alpha, x.data, y.data);
+  for_each_element<add_scaled_element>(device_.stream(), x.size(), alpha, x, y);
 }
 
 void CudaLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {
@@ -61,8 +59,7 @@ void CudaLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {
   const std::int64_t n = x.rows * x.cols, shares = shares_of(n);
   Buffer<double> partial(device_, static_cast<std::size_t>(x.batch * shares));
   const dim3 grid(static_cast<unsigned>(shares), static_cast<unsigned>(std::min(x.batch, kMaxBlocksY)));
-  check(launch(inner_by_share, grid, kElementThreads, 0, device_.stream(), x.data, y.data, n, x.batch,
-               partial.data()));
+  check(launch(inner_by_share, grid, kElementThreads, 0, device_.stream(), x, y, partial.data()));
   check(launch(sum_shares, static_cast<unsigned>(std::min(x.batch, kMaxBlocks)), kElementThreads, 0,
                device_.stream(), partial.data(), shares, x.batch, out));
 }

@@ -33,6 +33,7 @@ void CudaLinearOps::convolve_circulant(ConstMatrixView a, const double* k0, Matr
   const std::int64_t n = a.rows, size = n * n;
   expects(a.cols == n && out.rows == n && out.cols == n && a.batch == out.batch,
           "convolve_circulant: [n, n]");
+  expects(a.contiguous() && out.contiguous(), "convolve_circulant: contiguous");
   if (a.size() == 0) return;
   const cudaStream_t stream = device_.stream();
   Matrix kernel_pairs(device_, n, 2 * n), z_pairs(device_, n, 2 * n);

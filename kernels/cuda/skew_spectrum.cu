@@ -65,6 +65,7 @@ __device__ void deal_plane_row(std::int64_t item, std::int64_t e, const double* 
 void CudaLinearOps::skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) {
   const std::int64_t n = a.rows, m = n / 2;
   expects(a.cols == n, "skew_spectrum: a [n, n]");
+  expects(a.contiguous() && left.contiguous() && right.contiguous(), "skew_spectrum: contiguous");
   expects((left.data == nullptr) == (right.data == nullptr), "skew_spectrum: left and right, or neither");
   for (const MatrixView& side : {left, right})
     expects(side.data == nullptr || (side.rows == m && side.cols == n && side.batch == a.batch),

@@ -34,8 +34,8 @@ void multiply_dense(CudaDevice& device, Vendor& vendor, RealCsrView a, ConstMatr
     device.zero(stripe.data(), static_cast<std::size_t>(rows * a.cols) * sizeof(double));
     check(launch(spell_out, static_cast<unsigned>(rows), kElementThreads, 0, device.stream(), a, first,
                  stripe.data()));
-    vendor.gemm(rows, x.cols, a.cols, 1, {stripe.data(), a.cols, 0, false}, {x.data, x.cols, 0, false}, 0,
-                y.data + first * y.cols, y.cols, 0, 1);
+    vendor.gemm(rows, x.cols, a.cols, 1, {stripe.data(), a.cols, 0, false}, {x.data, x.ld, 0, false}, 0,
+                y.row(first), y.ld, 0, 1);
   }
 }
 
@@ -43,11 +43,12 @@ void multiply_dense(CudaDevice& device, Vendor& vendor, RealCsrView a, ConstMatr
 void multiply_rows(CudaDevice& device, Vendor& vendor, RealCsrView a, std::int64_t first, std::int64_t last,
                    std::uint64_t entry, std::int64_t nnz, ConstMatrixView x, MatrixView y) {
   const std::int64_t rows = last - first;
-  double* const to = y.data + first * y.cols;
-  if (nnz == 0) return device.zero(to, static_cast<std::size_t>(rows * y.cols) * sizeof(double));
+  const MatrixView to = y.row_block(first, rows);
+  if (nnz == 0) return zero(device, to);
   Buffer<std::int32_t> offsets(device, static_cast<std::size_t>(rows) + 1);
   for_each_element<narrow_offset>(device.stream(), rows + 1, a.row_offsets + first, offsets.data());
-  vendor.spmm(rows, a.cols, nnz, offsets.data(), a.columns + entry, a.values + entry, x.data, x.cols, to);
+  vendor.spmm(rows, a.cols, nnz, offsets.data(), a.columns + entry, a.values + entry, x.data, x.ld, x.cols,
+              to.data, to.ld);
 }
 
 }  // namespace

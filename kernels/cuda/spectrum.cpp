@@ -12,6 +12,7 @@ void CudaLinearOps::eigh(ConstMatrixView a, double* values, MatrixView v) {
   const std::int64_t n = a.rows;
   expects(a.cols == n && v.rows == n && v.cols == n && v.batch == a.batch,
           "eigh: a and v [n, n], same batch");
+  expects(a.contiguous() && v.contiguous(), "eigh: contiguous");
   if (a.size() == 0) return;
   const cudaStream_t stream = device_.stream();
   const Magnitudes largest = require_finite(device_, "eigh", a, Part::lower);
@@ -20,11 +21,12 @@ void CudaLinearOps::eigh(ConstMatrixView a, double* values, MatrixView v) {
   vendor_.eigh(work.data.data(), n, a.batch, values);
   settle_ascending(values, n, a.batch, stream);
   restore_magnitude(values, n, a.batch, largest.data(), stream);
-  transpose_dense(work.cview(), nullptr, v.data, stream);  // eigenvectors came as rows
+  transpose_dense(work.cview(), nullptr, v, stream);  // eigenvectors came as rows
 }
 
 void CudaLinearOps::svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) {
   const std::int64_t m = a.rows, n = a.cols, k = std::min(m, n);
+  expects(a.contiguous() && u.contiguous() && vt.contiguous(), "svd: contiguous");
   expects(u.data == nullptr || (u.rows == m && u.cols == k && u.batch == a.batch), "svd: u [m, min(m, n)]");
   expects(vt.data == nullptr || (vt.rows == k && vt.cols == n && vt.batch == a.batch),
           "svd: vt [min(m, n), n]");
@@ -40,7 +42,7 @@ void CudaLinearOps::svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixVi
   double *first = vectors ? u.data : nullptr, *second = vectors ? vt.data : nullptr;
   if (tall) {
     Matrix flipped(device_, n, m, a.batch);
-    transpose_dense(work.cview(), nullptr, flipped.data.data(), stream);
+    transpose_dense(work.cview(), nullptr, flipped.view(), stream);
     work = std::move(flipped);
   }
   if (vectors && (tall || first == nullptr)) first = (left = Matrix(device_, k, k, a.batch)).data.data();
@@ -48,8 +50,8 @@ void CudaLinearOps::svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixVi
     second = (right = Matrix(device_, k, std::max(m, n), a.batch)).data.data();
   vendor_.svd(work.data.data(), k, std::max(m, n), a.batch, first, sigma, second);
   restore_magnitude(sigma, k, a.batch, largest.data(), stream);
-  if (tall && vt.data != nullptr) transpose_dense(left.cview(), nullptr, vt.data, stream);
-  if (tall && u.data != nullptr) transpose_dense(right.cview(), nullptr, u.data, stream);
+  if (tall && vt.data != nullptr) transpose_dense(left.cview(), nullptr, vt, stream);
+  if (tall && u.data != nullptr) transpose_dense(right.cview(), nullptr, u, stream);
 }
 
 }  // namespace aloft::cuda

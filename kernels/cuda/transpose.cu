@@ -25,21 +25,22 @@ dim3 tile_grid(ConstMatrixView a) {
 
 /// Tiles along x, one a block (row-major over a); items along y.
 __global__ __launch_bounds__(kTile* kTileRows) void transpose_tiles(ConstMatrixView a, const double* row_sign,
-                                                                    double* out) {
+                                                                    MatrixView out) {
   __shared__ double tile[kTile][kPitch];
-  const std::int64_t tiles_across = (a.cols + kTile - 1) / kTile, size = a.rows * a.cols;
+  const std::int64_t tiles_across = (a.cols + kTile - 1) / kTile;
   const std::int64_t row0 = blockIdx.x / tiles_across * kTile, col0 = blockIdx.x % tiles_across * kTile;
   for (std::int64_t item = blockIdx.y; item < a.batch; item += gridDim.y) {
     for (int r = static_cast<int>(threadIdx.y); r < kTile; r += kTileRows) {
       const std::int64_t row = row0 + r, column = col0 + threadIdx.x;
       if (row >= a.rows || column >= a.cols) continue;
-      const double x = a.data[item * size + row * a.cols + column];
+      const double x = a.data[item * a.stride + row * a.ld + column];
       tile[r][threadIdx.x] = row_sign != nullptr && row_sign[item * a.rows + row] < 0 ? -x : x;
     }
     __syncthreads();
     for (int r = static_cast<int>(threadIdx.y); r < kTile; r += kTileRows) {
       const std::int64_t row = col0 + r, column = row0 + threadIdx.x;  // of out
-      if (row < a.cols && column < a.rows) out[item * size + row * a.rows + column] = tile[threadIdx.x][r];
+      if (row < a.cols && column < a.rows)
+        out.data[item * out.stride + row * out.ld + column] = tile[threadIdx.x][r];
     }
     __syncthreads();  // the next item overwrites the tile
   }
@@ -47,21 +48,22 @@ __global__ __launch_bounds__(kTile* kTileRows) void transpose_tiles(ConstMatrixV
 
 /// Tiles of out along x, one a block; items along y. The mirrored tile of x comes through shared memory, so
 /// that both are read along rows. x, out: [batch][n, n].
-__global__ __launch_bounds__(kTile* kTileRows) void skew_tiles(ConstMatrixView x, double* out) {
+__global__ __launch_bounds__(kTile* kTileRows) void skew_tiles(ConstMatrixView x, MatrixView out) {
   __shared__ double mirrored[kTile][kPitch];
   const std::int64_t n = x.rows, tiles = (n + kTile - 1) / kTile;
   const std::int64_t row0 = blockIdx.x / tiles * kTile, col0 = blockIdx.x % tiles * kTile;
   for (std::int64_t item = blockIdx.y; item < x.batch; item += gridDim.y) {
-    const double* const from = x.data + item * n * n;
+    const double* const from = x.data + item * x.stride;
+    double* const to = out.data + item * out.stride;
     for (int r = static_cast<int>(threadIdx.y); r < kTile; r += kTileRows) {
       const std::int64_t row = col0 + r, column = row0 + threadIdx.x;
-      if (row < n && column < n) mirrored[r][threadIdx.x] = from[row * n + column];
+      if (row < n && column < n) mirrored[r][threadIdx.x] = from[row * x.ld + column];
     }
     __syncthreads();
     for (int r = static_cast<int>(threadIdx.y); r < kTile; r += kTileRows) {
       const std::int64_t row = row0 + r, column = col0 + threadIdx.x;
       if (row < n && column < n)
-        out[item * n * n + row * n + column] = 0.5 * (from[row * n + column] - mirrored[threadIdx.x][r]);
+        to[row * out.ld + column] = 0.5 * (from[row * x.ld + column] - mirrored[threadIdx.x][r]);
     }
     __syncthreads();  // the next item overwrites the tile
   }
@@ -69,7 +71,7 @@ __global__ __launch_bounds__(kTile* kTileRows) void skew_tiles(ConstMatrixView x
 
 }  // namespace
 
-void transpose_dense(ConstMatrixView a, const double* row_sign, double* out, cudaStream_t stream) {
+void transpose_dense(ConstMatrixView a, const double* row_sign, MatrixView out, cudaStream_t stream) {
   if (a.size() == 0) return;
   check(launch(transpose_tiles, tile_grid(a), dim3(kTile, kTileRows), 0, stream, a, row_sign, out));
 }
@@ -77,14 +79,14 @@ void transpose_dense(ConstMatrixView a, const double* row_sign, double* out, cud
 void CudaLinearOps::transpose(ConstMatrixView x, MatrixView out) {
   expects(out.rows == x.cols && out.cols == x.rows && out.batch == x.batch,
           "transpose: x [m, n], out [n, m]");
-  transpose_dense(x, nullptr, out.data, device_.stream());
+  transpose_dense(x, nullptr, out, device_.stream());
 }
 
 void CudaLinearOps::skew_part(ConstMatrixView x, MatrixView out) {
   expects(x.rows == x.cols && out.rows == x.rows && out.cols == x.cols && out.batch == x.batch,
           "skew_part: x and out [n, n]");
   if (x.size() == 0) return;
-  check(launch(skew_tiles, tile_grid(x), dim3(kTile, kTileRows), 0, device_.stream(), x, out.data));
+  check(launch(skew_tiles, tile_grid(x), dim3(kTile, kTileRows), 0, device_.stream(), x, out));
 }
 
 }  // namespace aloft::cuda

@@ -41,12 +41,13 @@ class Vendor {
 
   // ---- cuSPARSE
 
-  /// y = a·x. a: CSR [rows, cols], offsets [rows + 1] from 0, columns ascending in a row; x [cols, k], y
-  /// [rows, k]. The library wants offsets and columns of one width: nnz < 2^31 (sparse_product.cu splits what
-  /// is larger).
+  /// y = a·x. a: CSR [rows, cols], offsets [rows + 1] from 0, columns ascending in a row; x [cols, k] rows of
+  /// ld_x, y [rows, k] rows of ld_y. The library wants offsets and columns of one width: nnz < 2^31
+  /// (sparse_product.cu splits what is larger).
   /// @pre rows, k and nnz > 0
   void spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::int32_t* offsets,
-            const std::uint32_t* columns, const double* values, const double* x, std::int64_t k, double* y);
+            const std::uint32_t* columns, const double* values, const double* x, std::int64_t ld_x,
+            std::int64_t k, double* y, std::int64_t ld_y);
 
   // ---- cuSOLVER. Throws NumericError without convergence, naming the item of the batch. Magnitudes far from
   // one are the caller's to scale (a power of two): the library does not say that it does.

@@ -16,14 +16,15 @@ struct Forget {
 template <class Descriptor>
 using Owned = std::unique_ptr<std::remove_pointer_t<Descriptor>, Forget>;
 
-Owned<cusparseConstDnMatDescr_t> row_major(std::int64_t rows, std::int64_t cols, const double* data) {
+Owned<cusparseConstDnMatDescr_t> row_major(std::int64_t rows, std::int64_t cols, std::int64_t ld,
+                                           const double* data) {
   cusparseConstDnMatDescr_t out = nullptr;
-  check(cusparseCreateConstDnMat(&out, rows, cols, cols, data, CUDA_R_64F, CUSPARSE_ORDER_ROW));
+  check(cusparseCreateConstDnMat(&out, rows, cols, ld, data, CUDA_R_64F, CUSPARSE_ORDER_ROW));
   return Owned<cusparseConstDnMatDescr_t>(out);
 }
-Owned<cusparseDnMatDescr_t> row_major(std::int64_t rows, std::int64_t cols, double* data) {
+Owned<cusparseDnMatDescr_t> row_major(std::int64_t rows, std::int64_t cols, std::int64_t ld, double* data) {
   cusparseDnMatDescr_t out = nullptr;
-  check(cusparseCreateDnMat(&out, rows, cols, cols, data, CUDA_R_64F, CUSPARSE_ORDER_ROW));
+  check(cusparseCreateDnMat(&out, rows, cols, ld, data, CUDA_R_64F, CUSPARSE_ORDER_ROW));
   return Owned<cusparseDnMatDescr_t>(out);
 }
 
@@ -33,14 +34,14 @@ constexpr cusparseSpMMAlg_t kAlgorithm = CUSPARSE_SPMM_CSR_ALG3;
 }  // namespace
 
 void Vendor::spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::int32_t* offsets,
-                  const std::uint32_t* columns, const double* values, const double* x, std::int64_t k,
-                  double* y) {
+                  const std::uint32_t* columns, const double* values, const double* x, std::int64_t ld_x,
+                  std::int64_t k, double* y, std::int64_t ld_y) {
   cusparseConstSpMatDescr_t sparse = nullptr;
   check(cusparseCreateConstCsr(&sparse, rows, cols, nnz, offsets, columns, values, CUSPARSE_INDEX_32I,
                                CUSPARSE_INDEX_32I, CUSPARSE_INDEX_BASE_ZERO, CUDA_R_64F));
   const Owned<cusparseConstSpMatDescr_t> a(sparse);
-  const auto from = row_major(cols, k, x);
-  const auto to = row_major(rows, k, y);
+  const auto from = row_major(cols, k, ld_x, x);
+  const auto to = row_major(rows, k, ld_y, y);
   const double one = 1, zero = 0;
   const cusparseHandle_t handle = handles_->sparse();
   constexpr cusparseOperation_t as_it_is = CUSPARSE_OPERATION_NON_TRANSPOSE;

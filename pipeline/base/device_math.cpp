@@ -1,21 +1,30 @@
 #include "pipeline/base/device_math.hpp"
 
+#include "pipeline/base/host_matrix.hpp"
+
 namespace aloft {
+
+std::vector<double> to_host(Device& device, ConstMatrixView x) {
+  expects(x.contiguous(), "to_host: contiguous");
+  std::vector<double> out = host_vector(x.size());
+  device.download(out.data(), x.data, out.size() * sizeof(double));
+  device.synchronize();
+  return out;
+}
 
 void multiply_in_place(Context& ctx, MatrixView x, ConstMatrixView a) {
   Matrix product(ctx.device(), longest_stripe(x.rows), x.cols);
   for_each_stripe(x.rows, [&](std::int64_t first, std::int64_t count) {
-    const MatrixView stripe(x.data + first * x.cols, count, x.cols);
-    ctx.linear().gemm(1, Op::none, stripe, Op::none, a, 0, {product.data.data(), count, x.cols});
-    ctx.device().copy(stripe.data, product.data.data(),
-                      static_cast<std::size_t>(stripe.size()) * sizeof(double));
+    const MatrixView stripe = x.row_block(first, count), result = product.view().row_block(0, count);
+    ctx.linear().gemm(1, Op::none, stripe, Op::none, a, 0, result);
+    copy(ctx.device(), result, stripe);
   });
-  ctx.device().synchronize();
 }
 
 Matrix identity(Device& device, std::int64_t n) {
-  std::vector<double> host(static_cast<std::size_t>(n * n), 0.0);
-  for (std::int64_t i = 0; i < n; ++i) host[static_cast<std::size_t>(i * n + i)] = 1;
+  std::vector<double> host = host_matrix(n, n);
+  const HostView m(host, n);
+  for (std::int64_t i = 0; i < n; ++i) m(i, i) = 1;
   return matrix_from(device, host, n, n);
 }
 
@@ -32,7 +41,7 @@ Matrix skew_part(Context& ctx, ConstMatrixView x) {
 }
 
 std::vector<double> inner_products(Context& ctx, ConstMatrixView x, ConstMatrixView y) {
-  Buffer<double> out(ctx.device(), static_cast<std::size_t>(x.batch));
+  Buffer<double> out = numbers_on(ctx.device(), x.batch);
   ctx.linear().inner(x, y, out.data());
   return to_host(out);
 }

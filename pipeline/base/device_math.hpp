@@ -10,6 +10,8 @@
 namespace aloft {
 
 [[nodiscard]] inline std::vector<double> to_host(const Matrix& m) { return to_host(m.data); }
+/// All of a contiguous view. Synchronises.
+[[nodiscard]] std::vector<double> to_host(Device& device, ConstMatrixView x);
 
 /// Rows that are worked on at a time where a copy of all would be too much memory; multiples of the tiles of
 /// gemm(), whose results are then those of all rows at once.
@@ -27,7 +29,7 @@ void for_each_stripe(std::int64_t rows, const Visit& visit) {
     first += count;
   }
 }
-/// x ← x·a, stripe by stripe; x [rows, n], a [n, n]. Synchronises.
+/// x ← x·a, stripe by stripe; x [rows, n], a [n, n].
 void multiply_in_place(Context& ctx, MatrixView x, ConstMatrixView a);
 
 [[nodiscard]] Matrix identity(Device& device, std::int64_t n);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "host/error.hpp"
@@ -35,6 +36,19 @@ class HostView {
   T* data_;
   std::int64_t rows_, cols_, ld_;
 };
+
+template <class Values>
+HostView(Values& x, std::int64_t cols)
+    -> HostView<std::remove_pointer_t<decltype(std::declval<Values&>().data())>>;
+
+/// Zeros [rows, cols], for a HostView to look into.
+[[nodiscard]] inline std::vector<double> host_matrix(std::int64_t rows, std::int64_t cols) {
+  return std::vector<double>(static_cast<std::size_t>(rows * cols));
+}
+/// n times the same number.
+[[nodiscard]] inline std::vector<double> host_vector(std::int64_t n, double value = 0) {
+  return std::vector<double>(static_cast<std::size_t>(n), value);
+}
 
 /// Σ x_i² of n numbers, in order, as double.
 template <class T>

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 
 namespace aloft {
 namespace {
@@ -27,12 +28,12 @@ constexpr std::int64_t kFewestBlocks = 10;  // that a basis gains before it star
 constexpr double kFresh = 1e-13;            // norm beside unit columns: just above rounding
 
 /// Positions of `values` by falling magnitude, positive first among equals.
-std::vector<std::size_t> by_magnitude(const std::vector<double>& values) {
-  std::vector<std::size_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const double x = std::abs(values[a]), y = std::abs(values[b]);
-    return x != y ? x > y : values[a] > values[b];
+std::vector<std::int64_t> by_magnitude(const std::vector<double>& values) {
+  std::vector<std::int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    const double x = std::abs(at(values, a)), y = std::abs(at(values, b));
+    return x != y ? x > y : at(values, a) > at(values, b);
   });
   return order;
 }
@@ -59,21 +60,18 @@ EigenPairs solve_dense(Context& ctx, std::int64_t n, const SymmetricProduct& x, 
   {
     const Matrix one = identity(ctx.device(), n);
     x(one.view(), dense.view());
-    ctx.device().synchronize();
   }
-  Buffer<double> values(ctx.device(), static_cast<std::size_t>(n));
+  Buffer<double> values = numbers_on(ctx.device(), n);
   ctx.linear().eigh(dense.view(), values.data(), dense.view());
   const Matrix rows = transposed(ctx, dense.view());
   const auto lambda = to_host(values);
   EigenPairs out{{}, Matrix(ctx.device(), k, n)};
   const auto order = by_magnitude(lambda);
   for (std::int64_t i = 0; i < k; ++i) {
-    const std::size_t from = order[static_cast<std::size_t>(i)];
-    out.values.push_back(lambda[from]);
-    ctx.device().copy(out.vectors.data.data() + i * n, rows.data.data() + from * static_cast<std::size_t>(n),
-                      static_cast<std::size_t>(n) * sizeof(double));
+    const std::int64_t from = at(order, i);
+    out.values.push_back(at(lambda, from));
+    copy(ctx.device(), rows.view().row_block(from, 1), out.vectors.view().row_block(i, 1));
   }
-  ctx.device().synchronize();
   return out;
 }
 
@@ -112,45 +110,45 @@ class KrylovBasis {
   void restart(const EigenPairs& found) {
     find_next_block();
     const Matrix& kept = found.vectors;
-    ctx_.device().copy(rows_.data.data(), kept.data.data(), kept.data.size() * sizeof(double));
+    copy(ctx_.device(), kept.view(), rows_.view().row_block(0, kept.rows));
     size_ = kept.rows;
     projected_.clear();
     for (std::int64_t i = 0; i < size_; ++i) {
-      projected_.emplace_back(static_cast<std::size_t>(i), 0.0);
-      projected_.back().push_back(found.values[static_cast<std::size_t>(i)]);
+      projected_.push_back(host_vector(i));
+      projected_.back().push_back(at(found.values, i));
     }
     append();
   }
 
   /// The k best approximations within the space.
   [[nodiscard]] EigenPairs ritz_pairs(std::int64_t k) {
-    std::vector<double> small(static_cast<std::size_t>(size_ * size_));
-    for (std::size_t i = 0; i < projected_.size(); ++i)
-      std::copy(projected_[i].begin(), projected_[i].end(),
-                small.begin() + static_cast<std::ptrdiff_t>(i) * size_);
+    std::vector<double> small = host_matrix(size_, size_);
+    const HostView triangle(small, size_);
+    for (std::int64_t i = 0; i < size_; ++i)
+      std::copy(at(projected_, i).begin(), at(projected_, i).end(), triangle.row(i));
     const Matrix projected = matrix_from(ctx_.device(), small, size_, size_);
     Matrix vectors(ctx_.device(), size_, size_);
-    Buffer<double> values(ctx_.device(), static_cast<std::size_t>(size_));
+    Buffer<double> values = numbers_on(ctx_.device(), size_);
     ctx_.linear().eigh(projected.view(), values.data(), vectors.view());
     const auto lambda = to_host(values), v = to_host(vectors);
     const auto order = by_magnitude(lambda);
 
     EigenPairs out{{}, Matrix(ctx_.device(), k, n_)};
-    std::vector<double> chosen(static_cast<std::size_t>(k * size_));  // row i: coordinates of pair i
+    std::vector<double> chosen = host_matrix(k, size_);  // row i: coordinates of pair i
+    const HostView to(chosen, size_);
+    const HostView columns(v, size_);
     for (std::int64_t i = 0; i < k; ++i) {
-      const std::size_t from = order[static_cast<std::size_t>(i)];
-      out.values.push_back(lambda[from]);
-      for (std::int64_t j = 0; j < size_; ++j)
-        chosen[static_cast<std::size_t>(i * size_ + j)] = v[static_cast<std::size_t>(j * size_) + from];
+      const std::int64_t from = at(order, i);
+      out.values.push_back(at(lambda, from));
+      for (std::int64_t j = 0; j < size_; ++j) to(i, j) = columns(j, from);
     }
     const Matrix coordinates = matrix_from(ctx_.device(), chosen, k, size_);
     ctx_.linear().gemm(1, Op::none, coordinates.view(), Op::none, basis(), 0, out.vectors.view());
-    ctx_.device().synchronize();
     return out;
   }
 
  private:
-  [[nodiscard]] ConstMatrixView basis() const { return {rows_.data.data(), size_, n_}; }
+  [[nodiscard]] ConstMatrixView basis() const { return rows_.view().row_block(0, size_); }
 
   /// block_ becomes the part of x^power × block_ that the basis lacks.
   void find_next_block() {
@@ -172,7 +170,6 @@ class KrylovBasis {
       linear.gemm(1, Op::none, basis(), Op::none, block_.view(), 0, inner.view());
       linear.gemm(-1, Op::transpose, basis(), Op::none, inner.view(), 1, block_.view());
       linear.orthonormalize(block_.view());
-      ctx_.device().synchronize();
     }
   }
 
@@ -180,7 +177,7 @@ class KrylovBasis {
   void append() {
     LinearOps& linear = ctx_.linear();
     expects(!full(), "room for another block");
-    linear.transpose(block_.view(), {rows_.data.data() + size_ * n_, kBlock, n_});
+    linear.transpose(block_.view(), rows_.view().row_block(size_, kBlock));
     size_ += kBlock;
     tried_ += kBlock;
     x_(block_.view(), product_.view());
@@ -209,7 +206,7 @@ double largest_residual(Context& ctx, std::int64_t n, const SymmetricProduct& x,
   double largest = 0;
   for (std::int64_t first = 0; first < k; first += kBlock) {  // a block at a time: memory
     const std::int64_t count = std::min(kBlock, k - first);
-    Matrix columns = transposed(ctx, {pairs.vectors.data.data() + first * n, count, n});
+    Matrix columns = transposed(ctx, pairs.vectors.view().row_block(first, count));
     Matrix residual(ctx.device(), n, count);
     x(columns.view(), residual.view());
     const auto lambda = to_device(ctx.device(), std::span(pairs.values).subspan(first, count));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "host/error.hpp"
+#include "pipeline/base/host_matrix.hpp"
 
 namespace aloft {
 namespace {
@@ -44,15 +45,15 @@ CountCsr minus(Device& device, const CountCsr& from, const std::vector<std::pair
   for (const auto& [i, j] : pairs) {
     const auto begin = columns.begin() + static_cast<std::ptrdiff_t>(offsets[i]),
                end = columns.begin() + static_cast<std::ptrdiff_t>(offsets[i + 1]);
-    const auto at = std::lower_bound(begin, end, j);
-    if (at == end || *at != j) not_of_these_counts();
-    std::uint64_t& value = values[static_cast<std::size_t>(at - columns.begin())];
+    const auto found = std::lower_bound(begin, end, j);
+    if (found == end || *found != j) not_of_these_counts();
+    std::uint64_t& value = at(values, found - columns.begin());
     if (value-- == 0) not_of_these_counts();
   }
   std::vector<std::uint64_t> new_offsets{0}, new_values;
   std::vector<std::uint32_t> new_columns;
   for (std::int64_t i = 0; i < from.rows; ++i) {
-    for (auto e = offsets[static_cast<std::size_t>(i)]; e < offsets[static_cast<std::size_t>(i) + 1]; ++e)
+    for (auto e = at(offsets, i); e < at(offsets, i + 1); ++e)
       if (values[e] > 0) {
         new_columns.push_back(columns[e]);
         new_values.push_back(values[e]);
@@ -142,7 +143,7 @@ HoldoutPositions holdout_positions(const Holdout& h, std::int32_t lags, std::int
   out.lags = lags;
   const auto have = static_cast<std::int64_t>(usable.size()), n = std::min(have, most);
   for (std::int64_t i = 0; i < n; ++i) {
-    const auto first = usable[static_cast<std::size_t>(i * have / n)];
+    const auto first = at(usable, i * have / n);
     for (std::int32_t l = 1; l <= lags; ++l) out.context.push_back(first[lags - l]);
     out.next.push_back(first[lags]);
   }

@@ -3,6 +3,7 @@
 
 #include "host/error.hpp"
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/base/krylov_eigen.hpp"
 #include "pipeline/offset/estimators.hpp"
 #include "pipeline/offset/weight_fit.hpp"
@@ -29,7 +30,6 @@ EigenPairs left_pairs(Context& ctx, const Counts& counts, std::int64_t d, std::u
     Matrix middle(ctx.device(), counts.vocab, in.cols);
     ctx.linear().spmm(xt.view(), in, middle.view());
     ctx.linear().spmm(x.view(), middle.cview(), out);
-    ctx.device().synchronize();
   };
   return largest_eigenpairs(ctx, counts.vocab, product, d, kPower, seed, "factors");
 }
@@ -39,25 +39,22 @@ Matrix source_rows(Context& ctx, const Counts& counts, const std::vector<double>
                    std::uint64_t seed) {
   const std::int64_t vocab = counts.vocab;
   EigenPairs pairs = left_pairs(ctx, counts, d, seed);
-  std::vector<double> rows(static_cast<std::size_t>(vocab * d)), mean(static_cast<std::size_t>(d)),
-      vector(static_cast<std::size_t>(vocab));
+  std::vector<double> rows = host_matrix(vocab, d), mean = host_vector(d);
+  const HostView s(rows, d);
   for (std::int64_t c = 0; c < d; ++c) {
-    ctx.device().download(vector.data(), pairs.vectors.data.data() + c * vocab,
-                          vector.size() * sizeof(double));
-    ctx.device().synchronize();
-    const double scale = std::sqrt(std::sqrt(std::max(0.0, pairs.values[static_cast<std::size_t>(c)])));
+    const std::vector<double> vector = to_host(ctx.device(), pairs.vectors.view().row_block(c, 1));
+    const double scale = std::sqrt(std::sqrt(std::max(0.0, at(pairs.values, c))));
     for (std::int64_t i = 0; i < vocab; ++i) {
-      const double value = scale * vector[static_cast<std::size_t>(i)];
-      rows[static_cast<std::size_t>(i * d + c)] = value;
-      mean[static_cast<std::size_t>(c)] += p[static_cast<std::size_t>(i)] * value;
+      s(i, c) = scale * at(vector, i);
+      at(mean, c) += at(p, i) * s(i, c);
     }
   }
   pairs.vectors = {};
   for (std::int64_t i = 0; i < vocab; ++i) {
-    double* row = &rows[static_cast<std::size_t>(i * d)];
+    double* row = s.row(i);
     double norm2 = 0;
     for (std::int64_t c = 0; c < d; ++c) {
-      row[c] -= mean[static_cast<std::size_t>(c)];
+      row[c] -= at(mean, c);
       norm2 += row[c] * row[c];
     }
     const double scale = 1 / std::max(std::sqrt(norm2), 1e-6);
@@ -78,7 +75,7 @@ class Discriminant {
         source_(source_rows(ctx, counts, p_, p.d_s, p.seed)),
         moments_(context_moments(ctx, counts, source_, share_, lags_)),
         vectors_(ctx.device(), width(), width()) {
-    Buffer<double> values(ctx.device(), static_cast<std::size_t>(width()));
+    Buffer<double> values = numbers_on(ctx.device(), width());
     ctx.linear().eigh(moments_.cview(), values.data(), vectors_.view());
     lambda_ = to_host(values);
     trace_mean_ = mean_diagonal(moments_);
@@ -91,22 +88,18 @@ class Discriminant {
 
   /// μ [vocab, D]: row j is μ_j.
   [[nodiscard]] Matrix class_means(double kappa) const {
-    const std::int64_t vocab = source_.rows, d = source_.cols;
+    const std::int64_t d = source_.cols;
     std::vector<double> shrunk;  // 1/c · c/(c + κ)
     for (const std::uint64_t c : counts_.unigram)
       shrunk.push_back(1 / (static_cast<double>(c) + 0.5 + kappa));
     const Buffer<double> scale = device_vector(ctx_, shrunk);
-    Matrix out(ctx_.device(), vocab, width()), part(ctx_.device(), vocab, d);
+    Matrix out(ctx_.device(), source_.rows, width());
     for (std::int32_t a = 0; a < lags_; ++a) {
-      const RealCsr before = ctx_.linear().to_real(
-          ctx_.linear().transpose(counts_.lags[static_cast<std::size_t>(a)].view()).view(), nullptr);
-      ctx_.linear().spmm(before.view(), source_.cview(), part.view());
-      ctx_.linear().scale(part.view(), scale.data(), nullptr);
-      std::vector<double> place(static_cast<std::size_t>(d * width()));  // [0 .. I at block a .. 0]
-      for (std::int64_t i = 0; i < d; ++i) place[static_cast<std::size_t>(i * width() + a * d + i)] = 1;
-      const Matrix to = matrix_from(ctx_.device(), place, d, width());
-      ctx_.linear().gemm(1, Op::none, part.cview(), Op::none, to.cview(), a == 0 ? 0 : 1, out.view());
-      ctx_.device().synchronize();
+      const RealCsr before =
+          ctx_.linear().to_real(ctx_.linear().transpose(at(counts_.lags, a).view()).view(), nullptr);
+      const MatrixView part = out.view().block(0, a * d, source_.rows, d);
+      ctx_.linear().spmm(before.view(), source_.cview(), part);
+      ctx_.linear().scale(part, scale.data(), nullptr);
     }
     return out;
   }
@@ -120,32 +113,25 @@ class Discriminant {
     Matrix out(ctx_.device(), means.rows, width()),
         rotated(ctx_.device(), longest_stripe(means.rows), width());
     for_each_stripe(means.rows, [&](std::int64_t first, std::int64_t count) {
-      const std::int64_t at = first * width();
-      const MatrixView turned(rotated.data.data(), count, width());
-      ctx_.linear().gemm(1, Op::none, {means.data.data() + at, count, width()}, Op::none, vectors_.cview(), 0,
+      const MatrixView turned = rotated.view().row_block(0, count);
+      ctx_.linear().gemm(1, Op::none, means.view().row_block(first, count), Op::none, vectors_.cview(), 0,
                          turned);
       ctx_.linear().scale(turned, nullptr, scale.data());
       ctx_.linear().gemm(1, Op::none, turned, Op::transpose, vectors_.cview(), 0,
-                         {out.data.data() + at, count, width()});
+                         out.view().row_block(first, count));
     });
-    ctx_.device().synchronize();
     return out;
   }
 
   /// diag(μᵀ W), [vocab].
   [[nodiscard]] std::vector<double> own_evidence(const Matrix& means, const Matrix& w) const {
-    const auto n = static_cast<std::size_t>(means.cols);
-    std::vector<double> out(static_cast<std::size_t>(means.rows)), a, b;
+    std::vector<double> out = host_vector(means.rows);
     for_each_stripe(means.rows, [&](std::int64_t first, std::int64_t count) {
-      for (auto [to, from] : {std::pair{&a, &means}, {&b, &w}}) {
-        to->resize(static_cast<std::size_t>(count) * n);
-        ctx_.device().download(to->data(), from->data.data() + first * means.cols,
-                               to->size() * sizeof(double));
-      }
-      ctx_.device().synchronize();
-      for (std::size_t j = 0; j < static_cast<std::size_t>(count); ++j)
-        for (std::size_t i = 0; i < n; ++i)
-          out[static_cast<std::size_t>(first) + j] += a[j * n + i] * b[j * n + i];
+      const std::vector<double> a = to_host(ctx_.device(), means.view().row_block(first, count)),
+                                b = to_host(ctx_.device(), w.view().row_block(first, count));
+      const HostView x(a, means.cols), y(b, means.cols);
+      for (std::int64_t j = 0; j < count; ++j)
+        for (std::int64_t i = 0; i < means.cols; ++i) at(out, first + j) += x(j, i) * y(j, i);
     });
     return out;
   }
@@ -153,29 +139,23 @@ class Discriminant {
   /// (Sᵀ D S + ridge)^power, for ±1/2.
   [[nodiscard]] Matrix source_gram_root(double power) const {
     const std::int64_t d = source_.cols;
-    std::vector<double> block(static_cast<std::size_t>(d * d));
-    const std::vector<double> all = to_host(moments_);
+    std::vector<double> block = to_host(copy_of(ctx_.device(), moments_.view().block(0, 0, d, d)));
+    const HostView m(block, d);
     double trace = 0;
-    for (std::int64_t i = 0; i < d; ++i) trace += all[static_cast<std::size_t>(i * width() + i)];
-    for (std::int64_t i = 0; i < d; ++i)
-      for (std::int64_t j = 0; j < d; ++j)
-        block[static_cast<std::size_t>(i * d + j)] =
-            all[static_cast<std::size_t>(i * width() + j)] +
-            (i == j ? kWhitenRidge * trace / static_cast<double>(d) : 0.0);
+    for (std::int64_t i = 0; i < d; ++i) trace += m(i, i);
+    for (std::int64_t i = 0; i < d; ++i) m(i, i) += kWhitenRidge * trace / static_cast<double>(d);
     const Matrix gram = matrix_from(ctx_.device(), block, d, d);
     return symmetric_function(ctx_, gram.cview(), 1e-300, [&](double x) { return std::pow(x, power); });
   }
 
   /// diag(block, ..., block) [D, D].
   [[nodiscard]] Matrix for_every_lag(const Matrix& block) const {
-    const std::int64_t d = block.rows, n = width();
-    const std::vector<double> one = to_host(block);
-    std::vector<double> all(static_cast<std::size_t>(n * n));
+    const std::int64_t d = block.rows;
+    Matrix out(ctx_.device(), width(), width());
+    zero(ctx_.device(), out.view());
     for (std::int32_t a = 0; a < lags_; ++a)
-      for (std::int64_t i = 0; i < d; ++i)
-        std::copy_n(&one[static_cast<std::size_t>(i * d)], d,
-                    &all[static_cast<std::size_t>((a * d + i) * n + a * d)]);
-    return matrix_from(ctx_.device(), all, n, n);
+      copy(ctx_.device(), block.view(), out.view().block(a * d, a * d, d, d));
+    return out;
   }
 
  private:
@@ -197,14 +177,15 @@ std::vector<double> logarithms(const std::vector<double>& p) {
 
 }  // namespace
 
-Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPositions& at,
+Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPositions& slice,
                             const FactorParams& p) {
   Scalars best{p.alpha.value_or(kAlpha), p.kappa.value_or(kKappa), p.ridge.value_or(kRidge),
-               std::vector<double>(static_cast<std::size_t>(p.lags), 1.0), 0};
-  if (at.size() == 0) return best;
+               host_vector(p.lags, 1), 0};
+  if (slice.size() == 0) return best;
   const Discriminant d(ctx, without, p);
   const std::vector<double> log_p = logarithms(d.p()), source = to_host(d.source());
   const std::int64_t vocab = without.vocab, width = d.width(), d_s = p.d_s;
+  const HostView context(slice.context, p.lags);
   best.loss = -1;
   for (const double kappa : p.kappa ? std::vector{*p.kappa} : std::vector(kKappas.begin(), kKappas.end())) {
     const Matrix means = d.class_means(kappa);
@@ -213,20 +194,19 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
       const Matrix w = d.discriminants(means, ridge);
       const std::vector<double> own = d.own_evidence(means, w);
       const Evidence evidence = [&](std::int64_t first, std::int64_t count, std::vector<double>& features) {
-        std::vector<double> x(static_cast<std::size_t>(count * width));
+        std::vector<double> x = host_matrix(count, width);
         for (std::int64_t k = 0; k < count; ++k)
           for (std::int32_t a = 0; a < p.lags; ++a)
-            std::copy_n(&source[at.context[static_cast<std::size_t>((first + k) * p.lags + a)] *
-                                static_cast<std::size_t>(d_s)],
-                        d_s, &x[static_cast<std::size_t>(k * width + a * d_s)]);
+            std::copy_n(HostView(source, d_s).row(context(first + k, a)), d_s,
+                        HostView(x, width).row(k) + a * d_s);
         const Matrix contexts = matrix_from(ctx.device(), x, count, width);
         Matrix out(ctx.device(), count, vocab);
         ctx.linear().gemm(1, Op::none, contexts.cview(), Op::transpose, w.cview(), 0, out.view());
         download(out, features);
         for (std::size_t i = 0; i < features.size(); ++i) features[i] -= own[i % own.size()] / 2;
       };
-      const WeightFit fit = p.alpha ? WeightFit{{*p.alpha}, loss_at(log_p, at.next, evidence, {*p.alpha})}
-                                    : fit_weights(log_p, at.next, evidence, {best.alpha});
+      const WeightFit fit = p.alpha ? WeightFit{{*p.alpha}, loss_at(log_p, slice.next, evidence, {*p.alpha})}
+                                    : fit_weights(log_p, slice.next, evidence, {best.alpha});
       if (best.loss >= 0 && fit.loss >= best.loss) continue;
       best.alpha = fit.weights[0];
       best.kappa = kappa;
@@ -251,8 +231,7 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   for (std::size_t j = 0; j < own.size(); ++j) out.bias[j] -= scalars.alpha / 2 * own[j];
 
   // Softmax ignores what all classes share: W minus its mean under p.
-  const Matrix ones =
-      matrix_from(ctx.device(), std::vector<double>(static_cast<std::size_t>(vocab), 1.0), vocab, 1);
+  const Matrix ones = matrix_from(ctx.device(), host_vector(vocab, 1), vocab, 1);
   Matrix mean(ctx.device(), 1, width);
   linear.gemm(1, Op::transpose, ConstMatrixView(d.share().data(), vocab, 1), Op::none, w.cview(), 0,
               mean.view());
@@ -270,20 +249,20 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   multiply_in_place(ctx, b.view(), whiten.cview());
   linear.scale(b.view(), root.data(), nullptr);
   linear.gemm(1, Op::transpose, b.cview(), Op::none, b.cview(), 0, gram.view());
-  Buffer<double> values(ctx.device(), static_cast<std::size_t>(width));
+  Buffer<double> values = numbers_on(ctx.device(), width);
   linear.eigh(gram.cview(), values.data(), vectors.view());
 
   // The d_o largest: G = C^-½ A √s and U = α diag(1/√p) B A / √s, s = √eigenvalue.
   const std::vector<double> lambda = to_host(values), v = to_host(vectors);
-  std::vector<double> left(static_cast<std::size_t>(width * p.d_o)), right(left.size());
+  std::vector<double> left = host_matrix(width, p.d_o), right = left;
   for (std::int64_t c = 0; c < std::min(p.d_o, width); ++c) {
     const std::int64_t from = width - 1 - c;
-    const double s = std::sqrt(std::max(lambda[static_cast<std::size_t>(from)], 0.0));
+    const double s = std::sqrt(std::max(at(lambda, from), 0.0));
     if (s <= 1e-9 * std::sqrt(std::max(lambda.back(), 0.0))) break;  // rounding, not evidence
     for (std::int64_t i = 0; i < width; ++i) {
-      const double x = v[static_cast<std::size_t>(i * width + from)];
-      left[static_cast<std::size_t>(i * p.d_o + c)] = x * std::sqrt(s);
-      right[static_cast<std::size_t>(i * p.d_o + c)] = scalars.alpha * x / std::sqrt(s);
+      const double x = HostView(v, width)(i, from);
+      HostView(left, p.d_o)(i, c) = x * std::sqrt(s);
+      HostView(right, p.d_o)(i, c) = scalars.alpha * x / std::sqrt(s);
     }
   }
   const Matrix l = matrix_from(ctx.device(), left, width, p.d_o),

@@ -20,15 +20,14 @@ template <class F>
 [[nodiscard]] Matrix symmetric_function(Context& ctx, ConstMatrixView a, double floor, const F& f) {
   const std::int64_t n = a.rows;
   Matrix vectors(ctx.device(), n, n), scaled(ctx.device(), n, n), out(ctx.device(), n, n);
-  Buffer<double> values(ctx.device(), static_cast<std::size_t>(n));
+  Buffer<double> values = numbers_on(ctx.device(), n);
   ctx.linear().eigh(a, values.data(), vectors.view());
   std::vector<double> lambda = to_host(values);
   for (double& x : lambda) x = f(x < floor ? floor : x);
   const Buffer<double> column = device_vector(ctx, lambda);
-  ctx.device().copy(scaled.data.data(), vectors.data.data(), vectors.data.size() * sizeof(double));
+  copy(ctx.device(), vectors.view(), scaled.view());
   ctx.linear().scale(scaled.view(), nullptr, column.data());
   ctx.linear().gemm(1, Op::none, scaled.view(), Op::transpose, vectors.cview(), 0, out.view());
-  ctx.device().synchronize();
   return out;
 }
 

@@ -1,4 +1,5 @@
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/base/krylov_eigen.hpp"
 #include "pipeline/offset/estimators.hpp"
 #include "pipeline/offset/weight_fit.hpp"
@@ -29,8 +30,8 @@ Peak discriminant_memory(const LinearOps& ops, const CountsShape& counts, const 
   out.reach(vectors + source + source + lag + host(n, n) + ops.spmm_scratch(v, v, most, d));
   out.reach(fixed + ops.eigh_scratch(n, 1));
   // class means
-  out.reach(fixed + means + source + lag + lag + ops.sparse_scratch(v, most));
-  out.reach(fixed + means + source + lag + real(d, n) + host(d, n) + ops.spmm_scratch(v, v, most, d));
+  out.reach(fixed + means + lag + lag + ops.sparse_scratch(v, most));
+  out.reach(fixed + means + lag + ops.spmm_scratch(v, v, most, d));
   // discriminants; where scalars are chosen also S and some positions' logits on the host
   const Footprint both = fixed + means + means;
   out.reach(both + stripe);
@@ -41,7 +42,7 @@ Peak discriminant_memory(const LinearOps& ops, const CountsShape& counts, const 
   }
   // rank reduction: whitening and its inverse, the Gram matrix and its eigenvectors; the result
   out.reach(fixed + means + stripe + square + square);
-  out.reach(fixed + means + square + square + square + square + host(n, n) + ops.eigh_scratch(n, 1));
+  out.reach(fixed + means + square + square + square + square + ops.eigh_scratch(n, 1));
   out.reach(fixed + means + square + square + square + square + real(v + 3 * n, p.d_o) + host(v, d + p.d_o) +
             host(n, n + 2 * p.d_o));
   return out;
@@ -56,7 +57,7 @@ Peak tucker_memory(const LinearOps& ops, const CountsShape& counts, const Factor
                   bases = host(v, p.d_s + p.d_o);
   Footprint ratios = vectors;
   for (std::int32_t l = 0; l < p.lags; ++l) {
-    const Footprint one = on_device(csr_bytes(v, counts.entries[static_cast<std::size_t>(l)]));
+    const Footprint one = on_device(csr_bytes(v, at(counts.entries, l)));
     ratios = ratios + one + one + real(v, 1);
   }
   const auto krylov = [&](std::int64_t k) {
@@ -75,8 +76,7 @@ Peak tucker_memory(const LinearOps& ops, const CountsShape& counts, const Factor
   if (chosen_on > 0) {
     const std::int64_t rows =
         p.lags * std::min(chosen_on, positions_at_once(static_cast<std::size_t>(p.lags)));
-    out.reach(vectors + bases + real(v, p.d_o) + real(rows, v + p.d_s + 2 * p.d_o) +
-              host(rows, v + p.d_s + 2 * p.d_o));
+    out.reach(vectors + bases + real(v, p.d_o) + real(rows, v + p.d_s + p.d_o) + host(rows, v + p.d_s));
   } else {  // axes of what is written
     out.reach(vectors + bases + real(v, 2 * p.d_s) + lag + host(n, n) + ops.spmm_scratch(v, v, most, p.d_s));
     out.reach(vectors + bases + real(v, p.d_s + 2 * p.d_o) + host(v, 2 * p.d_o) + real(n, n + 2 * p.d_o) +

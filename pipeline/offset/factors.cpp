@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/offset/estimators.hpp"
 #include "pipeline/offset/weight_fit.hpp"
 
@@ -35,10 +36,10 @@ void check(const Counts& counts, const FactorParams& p) {
 
 /// Of a column of a [rows, columns] matrix: that of its entry of largest magnitude (the first of equals).
 double sign_of_column(const std::vector<double>& matrix, std::int64_t columns, std::int64_t column) {
+  const HostView m(matrix, columns);
   double largest = 0;
-  for (std::size_t i = static_cast<std::size_t>(column); i < matrix.size();
-       i += static_cast<std::size_t>(columns))
-    if (std::abs(matrix[i]) > std::abs(largest)) largest = matrix[i];
+  for (std::int64_t i = 0; i < m.rows(); ++i)
+    if (std::abs(m(i, column)) > std::abs(largest)) largest = m(i, column);
   return largest < 0 ? -1 : 1;
 }
 

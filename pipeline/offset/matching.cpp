@@ -5,6 +5,7 @@
 
 #include "host/error.hpp"
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/offset/estimators.hpp"
 
 namespace aloft {
@@ -29,7 +30,6 @@ std::vector<double> unigram_of(const std::vector<double>& log_p) {
 Matching fit_matching(Context& ctx, const LagFactors& f, std::int64_t d_m, std::int64_t rank) {
   expects(d_m >= 1 && d_m <= f.d_s && rank >= 1, "a code no longer than the source");
   LinearOps& linear = ctx.linear();
-  const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
   Matching out;
   out.d_m = d_m;
   out.rank = std::min({rank, f.d_s, f.d_o});
@@ -42,17 +42,16 @@ Matching fit_matching(Context& ctx, const LagFactors& f, std::int64_t d_m, std::
   linear.scale(weighted.view(), share.data(), nullptr);
   linear.gemm(1, Op::transpose, weighted.cview(), Op::none, source.cview(), 0, gram.view());
   linear.gemm(1, Op::transpose, weighted.cview(), Op::none, target.cview(), 0, cross.view());
-  ctx.device().synchronize();
   const double floor = std::max(kRidge * offset::mean_diagonal(gram), 1e-300);
 
   Matrix vectors(ctx.device(), f.d_s, f.d_s);
-  Buffer<double> values(ctx.device(), at(f.d_s));
+  Buffer<double> values = numbers_on(ctx.device(), f.d_s);
   linear.eigh(gram.cview(), values.data(), vectors.view());
   const std::vector<double> lambda = to_host(values), q = to_host(vectors);
   for (std::int64_t r = 0; r < d_m; ++r) {
     const std::int64_t column = f.d_s - 1 - r;  // eigenvalues ascend
-    const double scale = 1 / std::sqrt(static_cast<double>(d_m) * std::max(lambda[at(column)], floor));
-    for (std::int64_t c = 0; c < f.d_s; ++c) out.code.push_back(q[at(c * f.d_s + column)] * scale);
+    const double scale = 1 / std::sqrt(static_cast<double>(d_m) * std::max(at(lambda, column), floor));
+    for (std::int64_t c = 0; c < f.d_s; ++c) out.code.push_back(HostView(q, f.d_s)(c, column) * scale);
   }
 
   // (SᵀDS)^½ map = A Σ Bᵀ: the leading terms lose least of what is written. value = (SᵀDS)^-½ A √Σ, output =
@@ -62,18 +61,18 @@ Matching fit_matching(Context& ctx, const LagFactors& f, std::int64_t d_m, std::
   const std::int64_t k = std::min(f.d_s, f.d_o);
   Matrix white(ctx.device(), f.d_s, f.d_o), left(ctx.device(), f.d_s, k), right(ctx.device(), k, f.d_o),
       value(ctx.device(), f.d_s, k);
-  Buffer<double> sigma(ctx.device(), at(k));
+  Buffer<double> sigma = numbers_on(ctx.device(), k);
   linear.gemm(1, Op::none, whiten.cview(), Op::none, cross.cview(), 0, white.view());
   linear.svd(white.cview(), left.view(), sigma.data(), right.view());
   linear.gemm(1, Op::none, whiten.cview(), Op::none, left.cview(), 0, value.view());
   const std::vector<double> s = to_host(sigma), v = to_host(value), b = to_host(right);
   double own = 0;  // Σ_i p_i S_i map U_iᵀ = ⟨map, SᵀDU⟩ = ‖the reduced white map‖²
-  for (std::int64_t r = 0; r < out.rank; ++r) own += s[at(r)] * s[at(r)];
+  for (std::int64_t r = 0; r < out.rank; ++r) own += at(s, r) * at(s, r);
   own = std::max(own, 1e-300);
   for (std::int64_t r = 0; r < out.rank; ++r) {
-    const double root = std::sqrt(s[at(r)] / own);
-    for (std::int64_t c = 0; c < f.d_s; ++c) out.value.push_back(v[at(c * k + r)] * root);
-    for (std::int64_t c = 0; c < f.d_o; ++c) out.output.push_back(b[at(r * f.d_o + c)] * root);
+    const double root = std::sqrt(at(s, r) / own);
+    for (std::int64_t c = 0; c < f.d_s; ++c) out.value.push_back(HostView(v, k)(c, r) * root);
+    for (std::int64_t c = 0; c < f.d_o; ++c) out.output.push_back(HostView(b, f.d_o)(r, c) * root);
   }
   return out;
 }

@@ -4,6 +4,7 @@
 #include "host/error.hpp"
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/offset/estimators.hpp"
 
 namespace aloft::offset {
@@ -29,7 +30,7 @@ void download(const Matrix& m, std::vector<double>& to) {
 double mean_diagonal(const Matrix& a) {
   const std::vector<double> host = to_host(a);
   double sum = 0;
-  for (std::int64_t i = 0; i < a.rows; ++i) sum += host[static_cast<std::size_t>(i * a.cols + i)];
+  for (std::int64_t i = 0; i < a.rows; ++i) sum += HostView(host, a.cols)(i, i);
   return sum / static_cast<double>(a.rows);
 }
 
@@ -38,27 +39,27 @@ Matrix context_moments(Context& ctx, const Counts& counts, const Matrix& source,
   LinearOps& linear = ctx.linear();
   const std::int64_t vocab = source.rows, d = source.cols, n = lags * d;
   Matrix product(ctx.device(), vocab, d), block(ctx.device(), d, d);
-  std::vector<double> all(static_cast<std::size_t>(n * n));
+  std::vector<double> all = host_matrix(n, n);
+  const HostView moments(all, n);
   for (std::int32_t lag = 0; lag < lags; ++lag) {
     if (lag == 0) {
-      ctx.device().copy(product.data.data(), source.data.data(), product.data.size() * sizeof(double));
+      copy(ctx.device(), source.view(), product.view());
       linear.scale(product.view(), p.data(), nullptr);
       linear.gemm(1, Op::transpose, source.cview(), Op::none, product.cview(), 0, block.view());
     } else {
-      const auto at = static_cast<std::size_t>(lag - 1);
-      const RealCsr j = linear.to_real(counts.lags[at].view(), nullptr);
+      const RealCsr j = linear.to_real(at(counts.lags, lag - 1).view(), nullptr);
       linear.spmm(j.view(), source.cview(), product.view());
-      const double pairs = std::max(1.0, static_cast<double>(counts.pairs[at]));
+      const double pairs = std::max(1.0, static_cast<double>(at(counts.pairs, lag - 1)));
       linear.gemm(1 / pairs, Op::transpose, source.cview(), Op::none, product.cview(), 0, block.view());
     }
     const std::vector<double> c = to_host(block);
-    for (std::int64_t a = lag; a < lags; ++a)
-      for (std::int64_t i = 0; i < d; ++i)
-        for (std::int64_t j = 0; j < d; ++j) {
-          const double x = c[static_cast<std::size_t>(i * d + j)];
-          all[static_cast<std::size_t>((a * d + i) * n + (a - lag) * d + j)] = x;
-          all[static_cast<std::size_t>(((a - lag) * d + j) * n + a * d + i)] = x;
-        }
+    const HostView own(c, d);
+    for (std::int64_t a = lag; a < lags; ++a) {
+      const HostView below = moments.block(a * d, (a - lag) * d, d, d),
+                     above = moments.block((a - lag) * d, a * d, d, d);
+      for (std::int64_t i = 0; i < d; ++i)  // on the diagonal both are one: the later, below, stands
+        for (std::int64_t j = 0; j < d; ++j) below(i, j) = above(j, i) = own(i, j);
+    }
   }
   return matrix_from(ctx.device(), all, n, n);
 }
@@ -81,15 +82,14 @@ void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, L
     Matrix weighted = copy_of(x), gram(ctx.device(), x.cols, x.cols);
     linear.scale(weighted.view(), share.data(), nullptr);
     linear.gemm(1, Op::transpose, x.cview(), Op::none, weighted.cview(), 0, gram.view());
-    ctx.device().synchronize();
     return symmetric_function(ctx, gram.cview(), 0, [](double v) { return std::sqrt(v); });
   };
   const Matrix left = root_of_gram(source), right = root_of_gram(target);
   Matrix half(ctx.device(), f.d_s, f.d_o), realised(ctx.device(), f.d_s, f.d_o);
-  Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(std::min(f.d_s, f.d_o)));
+  Buffer<double> sigma = numbers_on(ctx.device(), std::min(f.d_s, f.d_o));
   f.participation.clear();
   for (std::int32_t lag = 0; lag < f.lags; ++lag) {
-    const ConstMatrixView core(cores.data.data() + lag * f.d_s * f.d_o, f.d_s, f.d_o);
+    const ConstMatrixView core = cores.view().row_block(lag * f.d_s, f.d_s);
     linear.gemm(1, Op::none, left.cview(), Op::none, core, 0, half.view());
     linear.gemm(1, Op::none, half.cview(), Op::none, right.cview(), 0, realised.view());
     linear.svd(realised.cview(), {}, sigma.data(), {});

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "host/error.hpp"
+#include "pipeline/base/host_matrix.hpp"
 
 namespace aloft::offset {
 namespace {
@@ -29,12 +30,12 @@ Moments moments_at(const std::vector<double>& base, const std::vector<std::uint3
     const std::int64_t count = std::min(batch, n - first);
     evidence(first, count, features);
     for (std::int64_t k = 0; k < count; ++k) {
-      const double* f = features.data() + static_cast<std::size_t>(k) * terms * base.size();
+      const double* f = features.data() + k * static_cast<std::int64_t>(terms) * vocab;
       logits = base;
       for (std::size_t t = 0; t < terms; ++t)
         for (std::int64_t j = 0; j < vocab; ++j) logits[j] += weights[t] * f[t * base.size() + j];
       const double top = *std::max_element(logits.begin(), logits.end());
-      const std::uint32_t hit = next[static_cast<std::size_t>(first + k)];
+      const std::uint32_t hit = at(next, first + k);
       const double hit_logit = logits[hit];
       double sum = 0;
       for (double& x : logits) sum += x = std::exp(x - top);

@@ -12,7 +12,7 @@ Spectra decompose(Context& ctx, const Projections& projections) {
   out.antisymmetric = planes_of(ctx, skew_part(ctx, p).view());
   ctx.check_interrupt();
 
-  Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(p.batch * p.cols));
+  Buffer<double> sigma = numbers_on(ctx.device(), p.batch * p.cols);
   ctx.linear().svd(p, {}, sigma.data(), {});
   out.general_sigma = to_host(sigma);
 

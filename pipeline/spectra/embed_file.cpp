@@ -5,6 +5,7 @@
 
 #include "host/npy.hpp"
 #include "host/safetensors.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/spectra/spectra.hpp"
 
 namespace aloft {
@@ -64,20 +65,19 @@ Embedding embed_from_file(Context& ctx, const std::string& path, const std::stri
   if (m.cols != d)
     throw InputError(
         fmt::format("{}: the embedding has {} columns, the model's width is {}", path, m.cols, d));
-  m.values.resize(
-      static_cast<std::size_t>(vocab * d));  // models pad their vocabulary: those rows never occur
-  for (std::size_t i = 0; i < m.values.size(); ++i) {
-    const auto rounded = static_cast<float>(m.values[i]);
+  const std::int64_t used = vocab * d;  // models pad their vocabulary: those rows never occur
+  m.values.resize(static_cast<std::size_t>(used));
+  for (std::int64_t i = 0; i < used; ++i) {
+    double& value = at(m.values, i);
+    const auto rounded = static_cast<float>(value);
     if (!std::isfinite(rounded))
-      throw InputError(fmt::format("{}: row {}, column {} is {}: not a finite 32-bit number", path,
-                                   i / static_cast<std::size_t>(d), i % static_cast<std::size_t>(d),
-                                   m.values[i]));
-    m.values[i] = static_cast<double>(rounded);
+      throw InputError(
+          fmt::format("{}: row {}, column {} is {}: not a finite 32-bit number", path, i / d, i % d, value));
+    value = static_cast<double>(rounded);
   }
   std::int64_t rank = 0;  // columns from here on are zero
-  for (std::size_t i = 0; i < m.values.size(); ++i)
-    if (m.values[i] != 0)
-      rank = std::max(rank, static_cast<std::int64_t>(i % static_cast<std::size_t>(d)) + 1);
+  for (std::int64_t i = 0; i < used; ++i)
+    if (at(m.values, i) != 0) rank = std::max(rank, i % d + 1);
   if (rank == 0) throw InputError(fmt::format("{}: the embedding is zero", path));
   return {matrix_from(ctx.device(), m.values, vocab, d), "file", rank};
 }

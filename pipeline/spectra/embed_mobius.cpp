@@ -6,6 +6,8 @@
 #include <numeric>
 #include <span>
 
+#include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/spectra/spectra.hpp"
 
@@ -33,11 +35,11 @@ std::vector<double> log_cooccurrence(Context& ctx, const Counts& counts) {
   const CountCsr sum = ctx.count().add(j.view(), reversed.view());
   const auto offsets = to_host(sum.row_offsets), values = to_host(sum.values);
   const auto columns = to_host(sum.columns);
-  std::vector<double> out(static_cast<std::size_t>(sum.rows * sum.cols), 0.0);
+  std::vector<double> out = host_matrix(sum.rows, sum.cols);
+  const HostView dense(out, sum.cols);
   for (std::int64_t i = 0; i < sum.rows; ++i)
-    for (std::uint64_t e = offsets[static_cast<std::size_t>(i)]; e < offsets[static_cast<std::size_t>(i) + 1];
-         ++e)
-      out[static_cast<std::size_t>(i * sum.cols + columns[e])] = std::log1p(static_cast<double>(values[e]));
+    for (std::uint64_t e = at(offsets, i); e < at(offsets, i + 1); ++e)
+      dense(i, columns[e]) = std::log1p(static_cast<double>(values[e]));
   return out;
 }
 
@@ -45,11 +47,10 @@ std::vector<double> log_cooccurrence(Context& ctx, const Counts& counts) {
 Buffer<double> kernel_row(Context& ctx, ConstMatrixView d) {
   const std::int64_t n = d.rows;
   Matrix q(ctx.device(), n, n);
-  Buffer<double> lambda(ctx.device(), static_cast<std::size_t>(n));
+  Buffer<double> lambda = numbers_on(ctx.device(), n);
   ctx.linear().eigh(d, lambda.data(), q.view());
-  std::vector<double> weights = to_host(lambda), first(static_cast<std::size_t>(n));
-  ctx.device().download(first.data(), q.data.data(), first.size() * sizeof(double));
-  ctx.device().synchronize();
+  std::vector<double> weights = to_host(lambda);
+  const std::vector<double> first = to_host(ctx.device(), q.view().row_block(0, 1));
   double top = 0;
   for (const double l : weights) top = std::max(top, std::abs(l));
   for (std::size_t k = 0; k < weights.size(); ++k) {
@@ -58,25 +59,23 @@ Buffer<double> kernel_row(Context& ctx, ConstMatrixView d) {
         size > 0 && size >= kSingular * top ? std::copysign(std::pow(size, kEpsilon - 1), l) * first[k] : 0.0;
   }
   const auto w = to_device(ctx.device(), std::span(weights));
-  Buffer<double> k0(ctx.device(), static_cast<std::size_t>(n));
+  Buffer<double> k0 = numbers_on(ctx.device(), n);
   ctx.linear().gemm(1, Op::none, q.view(), Op::none, ConstMatrixView(w.data(), n, 1), 0,
                     MatrixView(k0.data(), n, 1));
-  ctx.device().synchronize();
   return k0;
 }
 
 /// w_j = W_(i, i+j), averaged over i; checks that W is the circulant it has to be.
 std::vector<double> circulant_row(const std::vector<double>& w, std::int64_t n) {
-  std::vector<double> out(static_cast<std::size_t>(n), 0.0);
+  std::vector<double> out = host_vector(n);
   double largest = 0, off = 0;
-  const auto at = [&](std::int64_t i, std::int64_t j) {
-    return w[static_cast<std::size_t>(i * n + (i + j) % n)];
-  };
+  const HostView all(w, n);
+  const auto turned = [&](std::int64_t i, std::int64_t j) { return all(i, (i + j) % n); };
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t j = 0; j < n; ++j) {
-      out[static_cast<std::size_t>(j)] += at(i, j) / static_cast<double>(n);
-      largest = std::max(largest, std::abs(at(i, j)));
-      off = std::max(off, std::abs(at(i, j) - at(0, j)));
+      at(out, j) += turned(i, j) / static_cast<double>(n);
+      largest = std::max(largest, std::abs(turned(i, j)));
+      off = std::max(off, std::abs(turned(i, j) - turned(0, j)));
     }
   if (!(off <= kCirculant * largest))
     throw NumericError(
@@ -89,12 +88,10 @@ std::vector<double> symmetric_eigenvalues(const std::vector<double>& row) {
   const auto n = static_cast<std::int64_t>(row.size());
   std::vector<double> cosine(row.size()), out;
   for (std::int64_t j = 0; j < n; ++j)
-    cosine[static_cast<std::size_t>(j)] =
-        std::cos(2 * std::numbers::pi * static_cast<double>(j) / static_cast<double>(n));
+    at(cosine, j) = std::cos(2 * std::numbers::pi * static_cast<double>(j) / static_cast<double>(n));
   for (std::int64_t f = 0; f <= n / 2; ++f) {
     double sum = 0;
-    for (std::int64_t j = 0; j < n; ++j)
-      sum += row[static_cast<std::size_t>(j)] * cosine[static_cast<std::size_t>(f * j % n)];
+    for (std::int64_t j = 0; j < n; ++j) sum += at(row, j) * at(cosine, f * j % n);
     out.push_back(sum);
   }
   return out;
@@ -137,7 +134,8 @@ Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return std::abs(lambda[a]) > std::abs(lambda[b]); });
   const double negligible = lambda.empty() ? 0 : kSingular * std::abs(lambda[order[0]]);
-  std::vector<double> rows(static_cast<std::size_t>(n * d), 0.0);
+  std::vector<double> rows = host_matrix(n, d);
+  const HostView embedding(rows, d);
   std::int64_t rank = 0;
   for (const std::size_t f : order) {
     const auto frequency = static_cast<std::int64_t>(f);
@@ -149,9 +147,8 @@ Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::
     for (std::int64_t i = 0; i < n; ++i) {
       const double angle =
           2 * std::numbers::pi * static_cast<double>(frequency * i % n) / static_cast<double>(n);
-      rows[static_cast<std::size_t>(i * d + rank)] = static_cast<float>(scale * std::cos(angle));
-      if (!single)
-        rows[static_cast<std::size_t>(i * d + rank + 1)] = static_cast<float>(scale * std::sin(angle));
+      embedding(i, rank) = static_cast<float>(scale * std::cos(angle));
+      if (!single) embedding(i, rank + 1) = static_cast<float>(scale * std::sin(angle));
     }
     rank += width;
   }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <span>
 
+#include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/base/krylov_eigen.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/spectra/spectra.hpp"
@@ -31,20 +33,15 @@ Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d, std
   EigenPairs pairs = largest_eigenpairs(ctx, symmetric_ppmi(ctx, counts.lags[0]).view(), k, seed, "embed");
 
   // Signs and the rounding to F32 are for the host: the artifact wants these numbers there anyway.
-  std::vector<double> u(static_cast<std::size_t>(vocab)), rows(static_cast<std::size_t>(vocab * d), 0.0);
+  std::vector<double> rows = host_matrix(vocab, d);
+  const HostView embedding(rows, d);
   std::int64_t rank = 0;
-  for (; rank < k &&
-         std::abs(pairs.values[static_cast<std::size_t>(rank)]) > kRankTolerance * std::abs(pairs.values[0]);
-       ++rank) {
-    ctx.device().download(u.data(), pairs.vectors.data.data() + rank * vocab, u.size() * sizeof(double));
-    ctx.device().synchronize();
+  for (; rank < k && std::abs(at(pairs.values, rank)) > kRankTolerance * std::abs(pairs.values[0]); ++rank) {
+    const std::vector<double> u = to_host(ctx.device(), pairs.vectors.view().row_block(rank, 1));
     const auto largest =
         std::max_element(u.begin(), u.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
-    const double scale =
-        std::copysign(std::sqrt(std::abs(pairs.values[static_cast<std::size_t>(rank)])), *largest);
-    for (std::int64_t i = 0; i < vocab; ++i)
-      rows[static_cast<std::size_t>(i * d + rank)] =
-          static_cast<double>(static_cast<float>(scale * u[static_cast<std::size_t>(i)]));
+    const double scale = std::copysign(std::sqrt(std::abs(at(pairs.values, rank))), *largest);
+    for (std::int64_t i = 0; i < vocab; ++i) embedding(i, rank) = static_cast<float>(scale * at(u, i));
   }
   pairs.vectors = {};
   return {matrix_from(ctx.device(), rows, vocab, d), "ppmi-svd", rank};

@@ -8,6 +8,7 @@
 #include "kernels/rank_expansion.hpp"
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/spectra/planes.hpp"
 #include "pipeline/spectra/spectra.hpp"
 #include "pipeline/spectra/stack.hpp"
@@ -27,22 +28,14 @@ struct PlaneViews {
 
 PlaneViews item_of(const SkewPlanes& all, std::int64_t item) {
   const std::int64_t m = all.left.rows;
-  return {std::span(all.sigma).subspan(static_cast<std::size_t>(item * m), static_cast<std::size_t>(m)),
-          all.left.view().item(item), all.right.view().item(item)};
-}
-
-std::vector<double> host_of(Device& device, ConstMatrixView x) {
-  std::vector<double> out(static_cast<std::size_t>(x.size()));
-  device.download(out.data(), x.data, out.size() * sizeof(double));
-  device.synchronize();
-  return out;
+  const HostView sigma(all.sigma, m);
+  return {{sigma.row(item), sigma.row(item + 1)}, all.left.view().item(item), all.right.view().item(item)};
 }
 
 /// Rows that span the planes 0..k/2.
 std::vector<double> top_directions(Device& device, const PlaneViews& planes, std::int64_t k) {
-  const std::int64_t d = planes.left.cols;
-  auto out = host_of(device, {planes.left.data, k / 2, d});
-  const auto right = host_of(device, {planes.right.data, k / 2, d});
+  auto out = to_host(device, planes.left.row_block(0, k / 2));
+  const auto right = to_host(device, planes.right.row_block(0, k / 2));
   out.insert(out.end(), right.begin(), right.end());
   return out;
 }
@@ -55,13 +48,8 @@ void randomise_directions(Context& ctx, SkewPlanes& planes, std::uint64_t seed) 
     ctx.linear().fill_normal(y.view().item(layer), seed, kHaarStream + static_cast<std::uint64_t>(layer), 1);
   ctx.linear().orthonormalize(y.view());  // diag(R) >= 0 makes the distribution exactly Haar (Mezzadri, 2007)
   const Matrix rows = transposed(ctx, y.view());
-  const std::size_t bytes = static_cast<std::size_t>(m * d) * sizeof(double);
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
-    const double* from = rows.cview().item(layer).data;
-    ctx.device().copy(planes.left.view().item(layer).data, from, bytes);
-    ctx.device().copy(planes.right.view().item(layer).data, from + m * d, bytes);
-  }
-  ctx.device().synchronize();
+  copy(ctx.device(), rows.view().row_block(0, m), planes.left.view());
+  copy(ctx.device(), rows.view().row_block(m, m), planes.right.view());
 }
 
 /// All layers at once wherever a decomposition is needed, so that the backend sees one batch.
@@ -114,14 +102,12 @@ class Expander {
       return;
     }
     out_.planes = {{}, Matrix(ctx_.device(), m, d, layers()), Matrix(ctx_.device(), m, d, layers())};
-    const std::size_t bytes = static_cast<std::size_t>(m * d) * sizeof(double);
     for (std::int64_t layer = 0; layer < layers(); ++layer) {
-      const PlaneViews raw = raw_of(out_.layers[static_cast<std::size_t>(layer)]);
+      const PlaneViews raw = raw_of(at(out_.layers, layer));
       out_.planes.sigma.insert(out_.planes.sigma.end(), raw.sigma.begin(), raw.sigma.end());
-      ctx_.device().copy(out_.planes.left.view().item(layer).data, raw.left.data, bytes);
-      ctx_.device().copy(out_.planes.right.view().item(layer).data, raw.right.data, bytes);
+      copy(ctx_.device(), raw.left, out_.planes.left.view().item(layer));
+      copy(ctx_.device(), raw.right, out_.planes.right.view().item(layer));
     }
-    ctx_.device().synchronize();
   }
 
   void whitened(Matrix& targets) {
@@ -150,9 +136,7 @@ class Expander {
 
   void put(const Matrix& target, std::size_t layer, Matrix& targets) {
     ctx_.check_interrupt();
-    ctx_.device().copy(targets.view().item(static_cast<std::int64_t>(layer)).data, target.data.data(),
-                       target.data.size() * sizeof(double));
-    ctx_.device().synchronize();  // target goes
+    copy(ctx_.device(), target.view(), targets.view().item(static_cast<std::int64_t>(layer)));
     progress(0.5 * static_cast<double>(layer + 1));
   }
 

@@ -14,7 +14,7 @@ GaussianNull::Sample measure(Context& ctx, const Matrix& m) {
   GaussianNull::Sample out;
   out.ratio = std::sqrt(inner_products(ctx, skew.view(), skew.view())[0] /
                         inner_products(ctx, m.view(), m.view())[0]);
-  Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(m.rows / 2));
+  Buffer<double> sigma = numbers_on(ctx.device(), m.rows / 2);
   ctx.linear().skew_spectrum(skew.view(), sigma.data(), {}, {});
   out.planes = to_host(sigma);
   return out;

@@ -8,8 +8,7 @@ Matrix from_planes(Context& ctx, std::span<const double> sigma, ConstMatrixView 
   expects(static_cast<std::int64_t>(sigma.size()) == left.batch * left.rows, "one sigma for each plane");
   Device& device = ctx.device();
   // With B = 2 Σ_k sigma_k l_k r_kᵀ the sum is (B − Bᵀ)/2.
-  Matrix scaled(device, left.rows, left.cols, left.batch);
-  device.copy(scaled.data.data(), left.data, scaled.data.size() * sizeof(double));
+  Matrix scaled = copy_of(device, left);
   const auto weights = to_device(device, sigma);
   for (std::int64_t item = 0; item < left.batch; ++item)
     ctx.linear().scale(scaled.view().item(item), weights.data() + item * left.rows, nullptr);
@@ -20,7 +19,7 @@ Matrix from_planes(Context& ctx, std::span<const double> sigma, ConstMatrixView 
 
 SkewPlanes planes_of(Context& ctx, ConstMatrixView x) {
   const std::int64_t m = x.rows / 2;
-  Buffer<double> sigma(ctx.device(), static_cast<std::size_t>(x.batch * m));
+  Buffer<double> sigma = numbers_on(ctx.device(), x.batch * m);
   SkewPlanes out{{}, Matrix(ctx.device(), m, x.rows, x.batch), Matrix(ctx.device(), m, x.rows, x.batch)};
   ctx.linear().skew_spectrum(x, sigma.data(), out.left.view(), out.right.view());
   out.sigma = to_host(sigma);

@@ -37,7 +37,6 @@ class LagProjection {
     const auto inverse = reciprocals(ctx_.device(), marginals.source);
     scale_rows(inverse.data());
     linear.gemm(1, Op::transpose, scaled_.view(), Op::none, targets_.view(), 0, out);
-    ctx_.device().synchronize();
   }
 
   /// R_n and the covariances, of the counts that transition() saw last.
@@ -51,12 +50,11 @@ class LagProjection {
 
     linear.gemm(1 / pairs, Op::transpose, e_, Op::none, targets_.view(), 0, deviation);
     linear.gemm(-1, Op::none, source_mean_.view(), Op::transpose, target_mean_.view(), 1, deviation);
-    ctx_.device().synchronize();
   }
 
  private:
   void scale_rows(const double* weights) {
-    ctx_.device().copy(scaled_.data.data(), e_.data, scaled_.data.size() * sizeof(double));
+    copy(ctx_.device(), e_, scaled_.view());
     ctx_.linear().scale(scaled_.view(), weights, nullptr);
   }
 
@@ -69,7 +67,6 @@ class LagProjection {
     linear.gemm(1, Op::transpose, e_, Op::none, ConstMatrixView(weights.data(), e_.rows, 1), 0, mean);
     linear.gemm(1, Op::transpose, e_, Op::none, scaled_.view(), 0, out);
     linear.gemm(-1, Op::none, mean, Op::transpose, mean, 1, out);
-    ctx_.device().synchronize();
   }
 
   Context& ctx_;
@@ -92,7 +89,7 @@ Projections project_lags(Context& ctx, const Counts& counts, const Embedding& em
   for (Matrix* m : {&out.transition, &out.deviation, &out.source_covariance, &out.target_covariance}) {
     if (transitions_only && m != &out.transition) continue;
     *m = Matrix(ctx.device(), d, d, lags);
-    ctx.device().zero(m->data.data(), m->data.size() * sizeof(double));
+    zero(ctx.device(), m->view());
   }
   LagProjection lag_projection(ctx, embedding);
   for (std::int64_t i = 0; i < lags; ++i) {

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 #include "pipeline/spectra/planes.hpp"
 
 namespace aloft {
@@ -14,7 +15,7 @@ constexpr double kVanished = 1e-8;
 struct Basis {
   Matrix rows;
   std::int64_t size = 0;
-  [[nodiscard]] ConstMatrixView view() const { return {rows.data.data(), size, rows.cols}; }
+  [[nodiscard]] ConstMatrixView view() const { return rows.view().row_block(0, size); }
 };
 
 /// x ← x (I − QᵀQ), x: [k, d], Q the basis' rows.
@@ -23,7 +24,6 @@ void remove_span(Context& ctx, const Basis& basis, MatrixView x) {
   Matrix inner(ctx.device(), x.rows, basis.size);
   ctx.linear().gemm(1, Op::none, x, Op::transpose, basis.view(), 0, inner.view());
   ctx.linear().gemm(-1, Op::none, inner.view(), Op::none, basis.view(), 1, x);
-  ctx.device().synchronize();
 }
 
 }  // namespace
@@ -44,42 +44,38 @@ Matrix stack_lags(Context& ctx, const SkewPlanes& planes, const std::vector<std:
   Matrix left(device, m, d), right(device, m, d);
   std::vector<double> sigma;
   Basis basis{Matrix(device, 2 * m, d)};
-  const auto copy_rows = [&](double* to, const double* from, std::int64_t rows) {
-    device.copy(to, from, static_cast<std::size_t>(rows * d) * sizeof(double));
-  };
 
   for (std::size_t i = 0; i < order.size(); ++i) {
     ctx.check_interrupt();
-    const std::int64_t at = order[i] - 1;
-    const std::span<const double> top(planes.sigma.data() + at * m, static_cast<std::size_t>(taken));
+    const std::int64_t lag = order[i] - 1;
+    const double* const sigmas = HostView(planes.sigma, m).row(lag);
+    const std::span<const double> top(sigmas, sigmas + taken);
     if (top.empty() || !(top[0] > 0)) continue;
-    Matrix l(device, taken, d), r(device, taken, d);
-    copy_rows(l.data.data(), planes.left.view().item(at).data, taken);
-    copy_rows(r.data.data(), planes.right.view().item(at).data, taken);
+    Matrix l = copy_of(device, planes.left.view().item(lag).row_block(0, taken)),
+           r = copy_of(device, planes.right.view().item(lag).row_block(0, taken));
     remove_span(ctx, basis, l.view());
     remove_span(ctx, basis, r.view());
     const SkewPlanes outside = planes_of(ctx, from_planes(ctx, top, l.view(), r.view()).view());
     std::int64_t kept = 0;
     const std::int64_t room = m - static_cast<std::int64_t>(sigma.size());
-    while (kept < std::min(taken, room) && outside.sigma[static_cast<std::size_t>(kept)] > kVanished * top[0])
-      ++kept;
+    while (kept < std::min(taken, room) && at(outside.sigma, kept) > kVanished * top[0]) ++kept;
     if (kept == 0) continue;
 
     const auto have = static_cast<std::int64_t>(sigma.size());
-    copy_rows(left.data.data() + have * d, outside.left.data.data(), kept);
-    copy_rows(right.data.data() + have * d, outside.right.data.data(), kept);
-    copy_rows(basis.rows.data.data() + basis.size * d, outside.left.data.data(), kept);
-    copy_rows(basis.rows.data.data() + (basis.size + kept) * d, outside.right.data.data(), kept);
-    device.synchronize();
+    const ConstMatrixView new_left = outside.left.view().row_block(0, kept),
+                          new_right = outside.right.view().row_block(0, kept);
+    copy(device, new_left, left.view().row_block(have, kept));
+    copy(device, new_right, right.view().row_block(have, kept));
+    copy(device, new_left, basis.rows.view().row_block(basis.size, kept));
+    copy(device, new_right, basis.rows.view().row_block(basis.size + kept, kept));
     basis.size += 2 * kept;
-    for (std::int64_t k = 0; k < kept; ++k)
-      sigma.push_back(weights[i] * outside.sigma[static_cast<std::size_t>(k)]);
+    for (std::int64_t k = 0; k < kept; ++k) sigma.push_back(weights[i] * at(outside.sigma, k));
   }
   sigma.resize(static_cast<std::size_t>(m), 0.0);
   // Rows that were never filled belong to planes of weight 0, but 0 · garbage need not be 0.
   const auto filled = basis.size / 2;
-  device.zero(left.data.data() + filled * d, static_cast<std::size_t>((m - filled) * d) * sizeof(double));
-  device.zero(right.data.data() + filled * d, static_cast<std::size_t>((m - filled) * d) * sizeof(double));
+  zero(device, left.view().row_block(filled, m - filled));
+  zero(device, right.view().row_block(filled, m - filled));
   return from_planes(ctx, sigma, left.view(), right.view());
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 
 namespace aloft {
 namespace {
@@ -38,18 +39,15 @@ Whitening::Side Whitening::diagonalised(Context& ctx, const Matrix& covariances,
                                         const std::vector<std::int32_t>& lags, double ridge,
                                         const char* which) {
   const std::int64_t d = covariances.rows, items = static_cast<std::int64_t>(lags.size());
-  const auto width = static_cast<std::size_t>(d);
   Matrix wanted(ctx.device(), d, d, items);
   for (std::int64_t i = 0; i < items; ++i)
-    ctx.device().copy(wanted.view().item(i).data,
-                      covariances.view().item(lags[static_cast<std::size_t>(i)] - 1).data,
-                      width * width * sizeof(double));
+    copy(ctx.device(), covariances.view().item(at(lags, i) - 1), wanted.view().item(i));
   Side out{Matrix(ctx.device(), d, d, items), {}};
-  Buffer<double> values(ctx.device(), static_cast<std::size_t>(items) * width);
+  Buffer<double> values = numbers_on(ctx.device(), items * d);
   ctx.linear().eigh(wanted.view(), values.data(), out.vectors.view());
   out.values = to_host(values);
-  for (std::size_t i = 0; i < lags.size(); ++i) {
-    const std::span<double> own(&out.values[i * width], width);
+  for (std::int64_t i = 0; i < items; ++i) {
+    const std::span<double> own(HostView(out.values, d).row(i), HostView(out.values, d).row(i + 1));
     double trace = 0;
     for (const double v : own) trace += v;
     for (double& v : own) v += ridge * trace / static_cast<double>(d);
@@ -60,7 +58,7 @@ Whitening::Side Whitening::diagonalised(Context& ctx, const Matrix& covariances,
       throw InputError(fmt::format(
           "lag {}: the {} covariance of the embedding is singular, so it cannot be whitened: raise "
           "the ridge (now {}) or lower the embedding's dimension",
-          lags[i], which, ridge));
+          at(lags, i), which, ridge));
   }
   return out;
 }
@@ -74,12 +72,11 @@ Whitening::Whitening(Context& ctx, const Projections& projections, const std::ve
   Matrix half(ctx.device(), d, d);
   rotated_ = Matrix(ctx.device(), d, d, items);
   for (std::int64_t i = 0; i < items; ++i) {
-    const ConstMatrixView r = projections.deviation.view().item(lags_[static_cast<std::size_t>(i)] - 1);
+    const ConstMatrixView r = projections.deviation.view().item(at(lags_, i) - 1);
     ctx.linear().gemm(1, Op::transpose, source_.vectors.cview().item(i), Op::none, r, 0, half.view());
     ctx.linear().gemm(1, Op::none, half.view(), Op::none, target_.vectors.cview().item(i), 0,
                       rotated_.view().item(i));
   }
-  ctx.device().synchronize();
 }
 
 std::int64_t Whitening::item_of(std::int32_t lag) const {
@@ -94,15 +91,14 @@ Matrix Whitening::skew(std::int32_t lag, std::span<const double> gammas) {
     std::vector<double> out;
     for (const double gamma : gammas)
       for (std::int64_t i = item * d; i < (item + 1) * d; ++i)
-        out.push_back(std::pow(side.values[static_cast<std::size_t>(i)], -gamma));
+        out.push_back(std::pow(at(side.values, i), -gamma));
     return to_device(ctx_.device(), std::span(out));
   };
   const auto rows = powers(source_), columns = powers(target_);
   const auto count = static_cast<std::int64_t>(gammas.size());
   Matrix k(ctx_.device(), d, d, count), half(ctx_.device(), d, d, count);
   for (std::int64_t i = 0; i < count; ++i) {
-    ctx_.device().copy(k.view().item(i).data, rotated_.view().item(item).data,
-                       static_cast<std::size_t>(d * d) * sizeof(double));
+    copy(ctx_.device(), rotated_.view().item(item), k.view().item(i));
     ctx_.linear().scale(k.view().item(i), rows.data() + i * d, columns.data() + i * d);
   }
   ctx_.linear().gemm(1, Op::none, source_.vectors.cview().item(item), Op::none, k.view(), 0, half.view());

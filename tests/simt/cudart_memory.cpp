@@ -107,6 +107,10 @@ cudaError_t copy(void* to, const void* from, Shape shape, cudaMemcpyKind kind, c
     staged = std::make_unique<char[]>(shape.from_bytes());
     std::memcpy(staged.get(), from, shape.from_bytes());
   }
+  // What a copy brings to the host is there once the host has waited, and what was there no longer is.
+  if (!on_device(to, shape.to_bytes()))
+    for (std::size_t row = 0; row < shape.height; ++row)
+      std::memset(static_cast<char*>(to) + row * shape.to_pitch, kGarbage, shape.width);
   const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
   const auto run = [=] {
     if (failed()) return true;

@@ -22,6 +22,7 @@ Runtime runtime = [] {
   Runtime out;
   out.devices = std::clamp(static_cast<int>(from_environment("SIMT_DEVICES", 1)), 0, kMaxDevices);
   out.busy = static_cast<unsigned>(from_environment("SIMT_BUSY_DEVICES", 0));
+  out.seed = static_cast<std::uint64_t>(from_environment("SIMT_SEED", 0));
   return out;
 }();
 

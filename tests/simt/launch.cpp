@@ -17,6 +17,10 @@ namespace simt {
 Config config = [] {
   Config out;
   if (const char* kernel = std::getenv("SIMT_FAIL_KERNEL"); kernel != nullptr) out.fail_kernel = kernel;
+  if (const char* seed = std::getenv("SIMT_SEED"); seed != nullptr) {
+    out.seed = std::strtoull(seed, nullptr, 10);
+    out.resident = 1 + static_cast<unsigned>(out.seed % 3);
+  }
   return out;
 }();
 std::string last_error;

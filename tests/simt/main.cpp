@@ -30,6 +30,7 @@ class Seeds final : public testing::EmptyTestEventListener {
   void OnTestIterationStart(const testing::UnitTest&, int iteration) override {
     seed_ = first_ + static_cast<std::uint64_t>(iteration);
     std::printf("schedule seed %llu\n", static_cast<unsigned long long>(seed_));
+    ::setenv("SIMT_SEED", std::to_string(seed_).c_str(), 1);  // of the programs that tests start
   }
   void OnTestStart(const testing::TestInfo&) override {
     simt::config = {};

@@ -1,5 +1,7 @@
 #include "kernels/cuda/sparse_product.hpp"
 
+#include <cmath>
+
 #include "host/error.hpp"
 #include "tests/conformance.hpp"
 
@@ -19,11 +21,16 @@ class CudaSparseProduct : public testing::Test {
   Dense x = random_dense(67, 5, 2), want = host.dense() * x;
 
   Dense product(const ProductLimits& limits) {
-    const Matrix from = matrix_from(*device, {x.data(), x.data() + x.size()}, 67, 5);
-    Matrix to = matrix_from(*device, std::vector<double>(41 * 5, kNan), 41, 5);
-    multiply(*device, vendor, a.view(), from.cview(), to.view(), limits);
+    // Both are columns of wider matrices.
+    const Matrix narrow = matrix_from(*device, {x.data(), x.data() + x.size()}, 67, 5);
+    Matrix from = matrix_from(*device, std::vector<double>(67 * 8, kNan), 67, 8),
+           to = matrix_from(*device, std::vector<double>(41 * 9, kNan), 41, 9);
+    copy(*device, narrow.view(), from.view().block(0, 2, 67, 5));
+    multiply(*device, vendor, a.view(), from.view().block(0, 2, 67, 5), to.view().block(0, 1, 41, 5), limits);
     const auto all = aloft::to_host(to.data);
-    return Eigen::Map<const Dense>(all.data(), 41, 5);
+    for (std::size_t i = 0; i < all.size(); ++i)
+      EXPECT_EQ(std::isnan(all[i]), i % 9 < 1 || i % 9 >= 6) << "beside the block";
+    return Eigen::Map<const Dense>(all.data(), 41, 9).middleCols(1, 5);
   }
 };
 

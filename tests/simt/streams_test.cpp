@@ -174,6 +174,26 @@ TEST_F(SimtStreams, PinnedMemoryIsReadWhenTheCopyRunsPageableMemoryWhenItIsAsked
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
+TEST_F(SimtStreams, WhatACopyBringsToTheHostIsGarbageUntilTheHostWaits) {
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  unsigned char* device = nullptr;
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&device), 8), cudaSuccess);
+  ASSERT_EQ(cudaMemsetAsync(device, 7, 8, stream), cudaSuccess);
+  unsigned char back[12] = {};
+  EXPECT_EQ(cudaMemcpy2DAsync(back, 6, device, 4, 4, 2, cudaMemcpyDeviceToHost, stream), cudaSuccess);
+  EXPECT_NE(back[0], 0);
+  EXPECT_NE(back[0], 7);
+  EXPECT_EQ(back[4], 0) << "between the rows";
+  EXPECT_EQ(back[9], back[0]);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(back[0], 7);
+  EXPECT_EQ(back[9], 7);
+  EXPECT_EQ(back[4], 0);
+  EXPECT_EQ(cudaFree(device), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+}
+
 TEST_F(SimtStreams, PoolMemoryIsGivenBackInStreamOrderAndNotUsableFromTheCallOn) {
   cudaStream_t stream = nullptr;
   ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);

@@ -8,16 +8,16 @@
 namespace aloft::cuda {
 
 void Vendor::spmm(std::int64_t rows, std::int64_t, std::int64_t, const std::int32_t* offsets,
-                  const std::uint32_t* columns, const double* values, const double* x, std::int64_t k,
-                  double* y) {
+                  const std::uint32_t* columns, const double* values, const double* x, std::int64_t ld_x,
+                  std::int64_t k, double* y, std::int64_t ld_y) {
   queue_call(device_, [=] {
     for (std::int64_t i = 0; i < rows; ++i) {
-      double* const to = y + i * k;
+      double* const to = y + i * ld_y;
       std::fill_n(to, k, 0.0);
       for (std::int32_t e = offsets[i]; e < offsets[i + 1]; ++e)
-        for (std::int64_t j = 0; j < k; ++j) to[j] += values[e] * x[std::int64_t{columns[e]} * k + j];
+        for (std::int64_t j = 0; j < k; ++j) to[j] += values[e] * x[std::int64_t{columns[e]} * ld_x + j];
+      wrote(to, k);
     }
-    wrote(y, rows * k);
   });
 }
 
