@@ -11,17 +11,7 @@ namespace aloft::cpu {
 class CpuCountOps final : public CountOps {
  public:
   explicit CpuCountOps(Device& device) : device_(device) {}
-  void count_tokens(TokenChunk chunk, std::uint64_t* unigram, std::int64_t vocab) override;
-  void remap(TokenChunk chunk, const TokenId* rank, TokenId* out) override;
-  void count_pairs_dense(TokenChunk chunk, DenseCounts counts) override;
-  std::string dense_kernel(std::int64_t vocab, std::int32_t max_lag) const override;
-  CountCsr compact(DenseCounts counts, std::int32_t lag, const TokenId* rank) override;
-  std::vector<CountCsr> count_pairs_sparse(TokenChunk chunk, std::int64_t vocab,
-                                           std::int32_t max_lag) override;
-  std::uint64_t sparse_workspace_bytes(std::int64_t n, std::int64_t vocab,
-                                       std::int32_t max_lag) const override;
-  CountCsr add(CountCsrView a, CountCsrView b) override;
-  std::uint64_t total(CountCsrView a) override;
+#include "kernels/count_ops_methods.inc"
 
  private:
   Device& device_;
