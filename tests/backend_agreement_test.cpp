@@ -105,6 +105,7 @@ TEST_P(BackendAgreement, ExpansionsAndTheKernelsOfTheHeads) {
       }
       const ModelShape shape{3, 2, 1, 7, kWidth, 32, kVocab, 10000, 6};
       ComposeParams c;
+      c.recipe = "spread";
       c.noise = 0.5;
       const ExpandedSpectra there_planes{moved(here.planes, there()), here.layers};
       const Composition want = compose(cpu.ctx, c, shape, &here, &embedding);

@@ -34,8 +34,11 @@ void describe(const Counts& counts, RunOutcome& out) {
   out.pairs = counts.pairs;
 }
 
-/// The file that a report stage writes.
-std::string report_file(const Recipe& recipe) { return files_of(recipe.stages.back()).front(); }
+/// The last stage of a recipe that has a report, which writes one file.
+const Stage& report_stage(const Recipe& recipe) {
+  expects(recipe.stages.back().name != kEmit.name, "a recipe with a report ends with its stage");
+  return recipe.stages.back();
+}
 
 }  // namespace
 
@@ -93,8 +96,10 @@ RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const Mode
     if (config.save_heads) save_heads(folder.file("heads.safetensors"), shape, weights, metadata);
   });
   out.tensors = emitted_tensors(arch, shape, weights, config.dtype).size();
-  if (design.report)
-    stages.run(recipe.stages.back(), [&] { write_file(folder.file(report_file(recipe)), design.report()); });
+  if (design.report) {
+    const Stage& report = report_stage(recipe);
+    stages.run(report, [&] { write_file(folder.file(files_of(report).front()), design.report()); });
+  }
 
   out.shape = shape;
   if (!corpus && !flags.vocab && !model_config.vocab) out.shape.vocab = 0;  // unknown, and of no consequence

@@ -15,6 +15,7 @@
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/model/architecture.hpp"
+#include "pipeline/recipes/recipe.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/options.hpp"
 #include "tools/aloft/terminal_progress.hpp"
@@ -72,15 +73,26 @@ ordered_json counts_summary(const std::string& path) {
   return out;
 }
 
+/// Name of the stage that leaves such a file; "" for none.
+std::string stage_of(const std::string& artifact) {
+  for (const Recipe& recipe : all_recipes())
+    for (const Stage& stage : recipe.stages)
+      if (stage.artifact == artifact) return std::string(stage.name);
+  return "";
+}
+
 ordered_json safetensors_summary(const std::string& path) {
   const SafetensorsReader file(path);
   ordered_json out{{"kind", "safetensors"}};
   const auto kind = file.metadata().find("artifact");
-  if (kind != file.metadata().end()) out["kind"] = "aloft " + kind->second;
+  if (kind != file.metadata().end()) {
+    out["kind"] = "aloft " + kind->second;
+    if (const std::string stage = stage_of(kind->second); !stage.empty()) out["stage"] = stage;
+  }
   out["metadata"] = file.metadata();
   out["metadata"].erase(
       "layers");  // an artifact's record of its layers: long, and spectra.json says it better
-  if (kind != file.metadata().end() && kind->second == "counts") {
+  if (kind != file.metadata().end() && kind->second == kCount.artifact) {
     out["counts"] = counts_summary(path);
     return out;
   }
