@@ -98,7 +98,7 @@ TEST_F(InductionRecipe, ModelsThatCannotHostItAreRefused) {
 TEST_F(InductionRecipe, OffsetFillsThePairToo) {
   for (const char* name : {"offset", "induction"}) {
     SCOPED_TRACE(name);
-    const Host m = host_model("llama", 4, 8, 8, 32);
+    const Host m = host_model("llama", 3, 8, 8, 32);
     DesignParams asked;
     asked.offset.placement.induction = true;
     const DesignRequest request{find_recipe(name), asked, m.arch, m.shape, 4, kOffsetVocab};

@@ -13,7 +13,7 @@ void check_number(const char* what, double value, bool zero_allowed) {
         fmt::format("{} is {}: give a finite number {} 0", what, value, zero_allowed ? ">=" : ">"));
 }
 
-void check(const ComposeParams& p, const ModelShape& s) {
+void check_request(const ComposeParams& p, const ModelShape& s) {
   check_number("init_std", p.init_std, false);
   check_number("noise", p.noise, true);
   check_number("strength", p.strength, true);
@@ -35,7 +35,7 @@ void check(const ComposeParams& p, const ModelShape& s) {
 }  // namespace
 
 Composition compose_layers(Context& ctx, LayerFunction design, const RecipeInput& in) {
-  check(in.params, in.shape);
+  check_request(in.params, in.shape);
   Composition out;
   for (std::int64_t layer = 0; layer < in.shape.layers; ++layer) {
     ctx.check_interrupt();

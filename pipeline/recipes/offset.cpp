@@ -114,7 +114,7 @@ Peak controlled_memory(const PlanRequest& r, const FactorParams& p) {
   return out;
 }
 
-void plan(const PlanRequest& r) {
+void plan_family(const PlanRequest& r) {
   const OffsetPart part = part_of(r.design);
   const OffsetLayout layout = layout_of(r.design);
   const FactorParams p = factor_params(r.design, layout);
@@ -153,8 +153,8 @@ Keyed<LagFactors> obtain_factors(DesignRun& run, const DesignRequest& request, c
   });
 }
 
-Composition compose(DesignRun& run, const DesignRequest& request, const OffsetLayout& layout,
-                    const LagFactors& factors) {
+Composition compose_family(DesignRun& run, const DesignRequest& request, const OffsetLayout& layout,
+                           const LagFactors& factors) {
   const OffsetParams& params = request.params.offset.placement;
   const OffsetPart part = part_of(request);
   const Matching matching = layout.match >= 0
@@ -167,7 +167,7 @@ Composition compose(DesignRun& run, const DesignRequest& request, const OffsetLa
                 [&](std::int64_t layer) { return background(run.ctx, input, layer).heads; }});
 }
 
-Design design(DesignRun& run, const DesignRequest& request, Keyed<Counts>* counts) {
+Design design_family(DesignRun& run, const DesignRequest& request, Keyed<Counts>* counts) {
   const OffsetLayout layout = layout_of(request);
   const Keyed<LagFactors> factors = obtain_factors(run, request, layout, *counts);
   counts->value.lags.clear();  // nothing reads them any more
@@ -176,7 +176,8 @@ Design design(DesignRun& run, const DesignRequest& request, Keyed<Counts>* count
         "note: these counts hold no slice of their text (it was too short, or another program counted): "
         "the recipe's scalars are defaults");
   Design out;
-  out.composition = run.stages.run(kCompose, [&] { return compose(run, request, layout, factors.value); });
+  out.composition =
+      run.stages.run(kCompose, [&] { return compose_family(run, request, layout, factors.value); });
   if (request.params.offset.placement.zero_outputs)
     write_silent_mlp_outputs(run, request, out.composition.weights);
   else
@@ -194,8 +195,8 @@ Recipe member(const Member& m, std::vector<std::string_view> more_flags) {
              .flags = {"control", "offset-layers", "source-dims", "position-frequencies", "sharpness",
                        "write-norm", "prior-sharpness", "recency", "background", "zero-outputs"},
              .stages = {kCount, kFactors, kCompose, kEmit, kOffsetReport},
-             .plan = plan,
-             .design = design,
+             .plan = plan_family,
+             .design = design_family,
              .reads_holdout = true};
   if (m.part == OffsetPart::unigram)
     out.stages.erase(out.stages.begin() + 1);

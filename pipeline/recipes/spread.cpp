@@ -50,7 +50,7 @@ EmbedParams embed_params(const DesignRequest& r) {
   return p;
 }
 
-void check(Context& ctx, const DesignRequest& r) {
+void check_injected(Context& ctx, const DesignRequest& r) {
   (void)expand_params(r);
   if (const EmbedParams p = embed_params(r); from_file(p))
     (void)embed_from_file(ctx, p.method, p.tensor, r.corpus_vocab, p.d);
@@ -97,7 +97,7 @@ void plan_report(const PlanRequest& r, Footprint held) {
   r.rows.row(kSpectraReport, held, work, 0, note);
 }
 
-void plan(const PlanRequest& r) {
+void plan_injected(const PlanRequest& r) {
   const LinearOps& ops = *r.backend.linear;
   const std::int64_t d = r.design.shape.d_model, lags = r.design.lags, v = r.design.corpus_vocab;
   const auto squares = [&](std::int64_t n) { return on_device(matrix_bytes(d, d, n)); };
@@ -159,7 +159,7 @@ void note_expansions(const DesignRun& run, const std::vector<LayerExpansion>& la
           l, layers[l].max_pr, layers[l].pr_after, layers[l].temper_after));
 }
 
-std::string report(DesignRun& run, const DesignRequest& request, const Spectral& s) {
+std::string report_injected(DesignRun& run, const DesignRequest& request, const Spectral& s) {
   const Counts& counts = s.counts->value;
   const std::uint64_t seed = request.params.compose.seed;
   SpectraReport r;
@@ -179,7 +179,7 @@ std::string report(DesignRun& run, const DesignRequest& request, const Spectral&
   return spectra_report_json(run.ctx, r);
 }
 
-Design design(DesignRun& run, const DesignRequest& request, Keyed<Counts>* counts) {
+Design design_injected(DesignRun& run, const DesignRequest& request, Keyed<Counts>* counts) {
   const ComposeParams& compose = request.params.compose;
   const auto s = std::make_shared<Spectral>();
   s->counts = counts;
@@ -218,7 +218,7 @@ Design design(DesignRun& run, const DesignRequest& request, Keyed<Counts>* count
   s->composed = out.composition.layers;
   out.expansions = s->expanded.value.layers;
   out.corpus_pr = participation_of_lags(s->spectra.value.antisymmetric);
-  out.report = [&run, &request, s] { return report(run, request, *s); };
+  out.report = [&run, &request, s] { return report_injected(run, request, *s); };
   return out;
 }
 
@@ -229,9 +229,9 @@ Recipe injected(std::string_view name, std::string_view summary, std::vector<std
              .flags = {"embedding", "embedding-tensor", "pr-target", "directions", "sign", "noise",
                        "strength", "no-embedding", "null-tokens"},
              .stages = {kCount, kEmbed, kProject, kDecompose, kExpand, kCompose, kEmit, kSpectraReport},
-             .check = check,
-             .plan = plan,
-             .design = design};
+             .check = check_injected,
+             .plan = plan_injected,
+             .design = design_injected};
   out.flags.insert(out.flags.end(), more_flags.begin(), more_flags.end());
   return out;
 }

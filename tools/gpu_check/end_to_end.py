@@ -149,9 +149,11 @@ def main():
     large = ["--arch", "llama", "--layers", "12", "--heads", "12", "--d-model", "768", "--context", "256", "--seed", "0"]
     words = ["--tokenizer", "words", "--vocab-size", "8192"]
     if flags.rehearse:
-        small = large = ["--arch", "llama", "--layers", "2", "--heads", "2", "--d-model", "16", "--context", "32", "--seed", "0", "--null-tokens", "500"]
+        small = large = ["--arch", "llama", "--layers", "2", "--heads", "2", "--d-model", "16", "--context", "32", "--seed", "0"]
         words = ["--tokenizer", "words", "--vocab-size", "60"]
     spread, offset = ["--recipe", "spread", "--noise", "0", "--pr-target", "8" if flags.rehearse else "30"], ["--recipe", "offset"]
+    if flags.rehearse:
+        spread += ["--null-tokens", "500"]
     runs.compare({"count zipf": ["count", *zipf], "count bytes": ["count", *text, "--tokenizer", "bytes"]}, same_counts)
     runs.compare({"spread text": ["init", *text, *words, *small, *spread], "offset text": ["init", *text, *words, *small, *offset, "--mlp-width", "688"]}, same_run)
     if not flags.quick:

@@ -74,6 +74,9 @@ class Trial:
 
     # -- init files
 
+    COUNT_A_NULL = ("spread", "asymmetry")  # for their reports, which a trial does not read
+    NO_NULL: dict[str, Any] = {"null-tokens": 0}
+
     def init_flags(self, arm: str) -> dict[str, Any] | None:
         """The flags of `aloft init` for an arm; None when the arm is a plain init."""
         flags: dict[str, Any] | None = self.arms[arm].get("init")
@@ -81,7 +84,7 @@ class Trial:
             return None
         s = self.shape
         return {"arch": s.style, "layers": s.layers, "heads": s.heads, "d-model": s.width, "context": s.context,
-                "model-vocab-size": s.vocab, "mlp-width": s.mlp, "null-tokens": 0} | flags
+                "model-vocab-size": s.vocab, "mlp-width": s.mlp} | (self.NO_NULL if flags.get("recipe") in self.COUNT_A_NULL else {}) | flags
 
     def init_file(self, arm: str, seed: int) -> Path | None:
         """The arm's init.safetensors, designed if need be. None when the arm is a plain init."""
