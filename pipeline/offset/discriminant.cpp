@@ -171,6 +171,7 @@ class Discriminant {
 
 std::vector<double> logarithms(const std::vector<double>& p) {
   std::vector<double> out;
+  out.reserve(p.size());
   for (const double x : p) out.push_back(std::log(x));
   return out;
 }

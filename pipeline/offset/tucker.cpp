@@ -154,9 +154,9 @@ Bases bases_of(Context& ctx, const Counts& counts, const FactorParams& p, double
 }
 
 std::vector<double> default_weights(std::int32_t lags) {
-  std::vector<double> out;
-  for (std::int32_t l = 0; l < lags; ++l)
-    out.push_back(l < static_cast<std::int32_t>(kStart.size()) ? at(kStart, l) : 0.2);
+  std::vector<double> out = host_vector(lags, 0.2);
+  for (std::int32_t l = 0; l < std::min(lags, static_cast<std::int32_t>(kStart.size())); ++l)
+    at(out, l) = at(kStart, l);
   return out;
 }
 

@@ -63,7 +63,7 @@ CountsShape plan_counting(const CorpusFacts& corpus, const CountParams& params, 
                           CountPlan& plan, Planner& rows) {
   Peak work;
   if (!corpus.entries.empty()) {
-    const CountsShape counts{corpus.vocab, corpus.entries};
+    CountsShape counts{corpus.vocab, corpus.entries};
     plan.result_bytes = counts.bytes();
     work.reach(on_device(counts.bytes()) + on_host(csr_bytes(counts.vocab, counts.most_entries())));
     rows.row(kCount, {}, work, counts.bytes(), "counted already");

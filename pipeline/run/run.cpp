@@ -65,7 +65,7 @@ RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const Mode
   DesignRun design_run{ctx, stages, note, 0, {}};
   const auto settle = [&](const CorpusFacts& corpus) {
     shape = resolve_shape(flags, model_config, arch, corpus.vocab);
-    const RunPlan plan = plan_run(config, arch, shape, corpus, backend);
+    RunPlan plan = plan_run(config, arch, shape, corpus, backend);
     check_plan(plan, config);
     backend.device->limit_memory(plan.device_budget);
     if (recipe.check != nullptr) recipe.check(ctx, {recipe, params, arch, shape, config.lags, corpus.vocab});
