@@ -29,8 +29,9 @@ TokenLayout llmc_layout(InputFile& file) {
   if (magic == kLlmcMagicEvaluation)
     throw InputError(file.name() + ": is an llm.c evaluation file, not a corpus");
   if (magic != kLlmcMagic16 && magic != kLlmcMagic32)
-    throw InputError(fmt::format("{}: is no llm.c token file (magic number {}, {} or {} is needed)",
-                                 file.name(), magic, kLlmcMagic16, kLlmcMagic32));
+    throw InputError(
+        fmt::format("{}: is no llm.c token file: its magic number is {}, those of llm.c are {} and {}",
+                    file.name(), magic, kLlmcMagic16, kLlmcMagic32));
   const int wanted = magic == kLlmcMagic16 ? 1 : 7;
   if (version != wanted)
     throw InputError(fmt::format("{}: llm.c version {} of magic number {} is not known, only {}", file.name(),

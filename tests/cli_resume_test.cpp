@@ -77,6 +77,21 @@ class Interrupted : public testing::Test {
 Folder* Interrupted::shared_ = nullptr;
 double Interrupted::seconds_ = 0;
 
+// Row i of an embedding is type i of the vocabulary: another one beside the same counts would be another
+// model.
+TEST_F(Interrupted, AVocabularyThatIsLostOrAnothersIsWrittenAnew) {
+  for (const bool lost : {true, false}) {
+    kill_after("embedding.safetensors");
+    if (lost)
+      fs::remove(folder_.path / "run/vocab.json");
+    else
+      folder_.file("run/vocab.json", "{}");
+    ASSERT_EQ(run(init(folder_, "run")).code, 0);
+    expect_as_uninterrupted("run");
+    fs::remove_all(folder_ / "run");
+  }
+}
+
 TEST_F(Interrupted, AfterEachStageResumesIt) {
   int signal = SIGINT;
   for (std::size_t stage = 0; stage + 1 < kStageFiles.size(); ++stage) {

@@ -146,5 +146,38 @@ TEST(RecipeContract, TheDocumentationHasTheSameTable) {
                                                                           << table;
 }
 
+// A config's flags: of its own recipe, one value where there is one, and a manifest's for `plan` as well.
+TEST(RecipeContract, ConfigsOfAnotherRecipe) {
+  const cli_tests::Folder folder;
+  const auto init = [&](const std::string& output, const Words& more) {
+    return cli_tests::run(Words{"init", "--quiet", "--output", folder / output} + kModel + more);
+  };
+  const Words spread{"--config",
+                     folder.file("spread.yaml", "recipe: spread\nexpand: temper\nstrength: 2\nseed: 3\n")};
+  ASSERT_EQ(init("overruled", spread + Words{"--recipe", "random"}).code, 0);
+  ASSERT_EQ(init("random", {"--recipe", "random", "--seed", "3"}).code, 0);
+  EXPECT_EQ(cli_tests::content(folder.path / "overruled/init.safetensors") ==
+                cli_tests::content(folder.path / "random/init.safetensors"),
+            true);
+  const auto own = init("own", {"--config", folder.file("own.yaml", "recipe: random\nexpand: temper\n")});
+  EXPECT_EQ(own.code, 2) << own;
+  const auto list = init("list", {"--config", folder.file("list.yaml", "recipe: random\nseed: [1, 2]\n")});
+  EXPECT_EQ(list.code, 3) << list;
+  EXPECT_NE(list.err.find("'seed' takes one value"), std::string::npos) << list;
+
+  // as an earlier version wrote it: every flag, whosever it is
+  json old = json::parse(cli_tests::content(folder.path / "random/manifest.json"));
+  old["expand"] = "pareto";
+  old["sharpness"] = 15;
+  const Words repeat{"--config", folder.file("old.json", old.dump())};
+  const auto again = cli_tests::run(Words{"init", "--quiet", "--output", folder / "again"} + repeat);
+  ASSERT_EQ(again.code, 0) << again;
+  EXPECT_EQ(cli_tests::content(folder.path / "again/init.safetensors") ==
+                cli_tests::content(folder.path / "random/init.safetensors"),
+            true);
+  const auto planned = cli_tests::run(Words{"plan"} + repeat);
+  EXPECT_EQ(planned.code, 0) << planned;
+}
+
 }  // namespace
 }  // namespace aloft

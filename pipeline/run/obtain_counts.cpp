@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "host/hash.hpp"
 #include "pipeline/counts/holdout.hpp"
 #include "pipeline/run/inputs.hpp"
 
@@ -14,6 +16,9 @@ namespace {
 
 constexpr const char* kKey = "counts.key";        // of the folder's memory
 constexpr const char* kInputs = "counts.inputs";  // what the counts were made from
+constexpr const char* kVocabulary =
+    "counts.vocabulary";  // hash of the vocab.json beside them; "": there is none
+constexpr const char* kVocabularyFile = "vocab.json";
 
 /// Counts are known by what was counted, not by the files it came from.
 struct CountedText {
@@ -90,11 +95,21 @@ CountedNow count_corpus(const CountingRun& run) {
   return {std::move(counts), corpus->format_name(), corpus->vocabulary_json().value_or("")};
 }
 
+/// Whether the folder's vocab.json is the one that belongs to its counts: row i of an embedding is its type
+/// i.
+bool vocabulary_is_kept(const RunFolder& folder) {
+  const auto hash = folder.recall(kVocabulary);
+  if (!hash) return false;
+  const std::string path = folder.file(kVocabularyFile);
+  return hash->empty() || (std::filesystem::exists(path) && hash_of_file(path) == *hash);
+}
+
 }  // namespace
 
 CountedCorpus obtain_counts(const CountingRun& run) {
   const std::string inputs = inputs_fingerprint(run.config);
-  if (const auto known = run.folder.recall(kInputs); known && !inputs.empty() && *known == inputs) {
+  if (const auto known = run.folder.recall(kInputs);
+      known && !inputs.empty() && *known == inputs && vocabulary_is_kept(run.folder)) {
     const std::string key = run.folder.recall(kKey).value_or("-");
     if (auto kept = run.stages.recall<Counts>(kCount, key)) {
       check_counts(run.config, *kept);
@@ -106,10 +121,11 @@ CountedCorpus obtain_counts(const CountingRun& run) {
       run.config.counts_file.empty() ? count_corpus(run) : CountedNow{counts_of_file(run), "", ""};
   check_counts(run.config, now.counts);
   std::string key = key_of(now.counts);
-  if (!now.vocabulary.empty()) write_file(run.folder.file("vocab.json"), now.vocabulary);
+  if (!now.vocabulary.empty()) write_file(run.folder.file(kVocabularyFile), now.vocabulary);
   run.stages.keep(kCount, now.counts, key);
   if (!inputs.empty()) {
     run.folder.remember(kKey, key);
+    run.folder.remember(kVocabulary, now.vocabulary.empty() ? "" : hash_of(now.vocabulary));
     run.folder.remember(kInputs, inputs);
   }
   return {{std::move(now.counts), std::move(key)}, std::move(now.format)};

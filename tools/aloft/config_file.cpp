@@ -51,6 +51,8 @@ void add_words(const std::string& path, const std::string& key, const YAML::Node
     words.push_back("--" + key + "=" + scalar(path, value, key));
     return;
   }
+  if (option.get_items_expected_max() == 1)
+    fail(path, value.Mark(), fmt::format("'{}' takes one value, here is a list", key));
   for (const YAML::Node& item : value) words.push_back("--" + key + "=" + scalar(path, item, key));
 }
 
@@ -90,6 +92,7 @@ std::vector<std::string> config_words(const std::string& path, const CLI::App& c
     seen.push_back(key);
     if (key == "manifest") continue;
     const CLI::Option* option = command.get_option_no_throw("--" + key);
+    if (option == nullptr && root["manifest"]) continue;  // of init, which wrote it
     if (option == nullptr || key == "config" || key == "help")
       fail(path, entry.first.Mark(),
            fmt::format("unknown key '{}' (see `aloft {} --help`)", key, command.get_name()));
