@@ -22,7 +22,7 @@ const std::vector<std::string> kRooms{"host", "kernels", "pipeline", "tools"};  
 const std::vector<std::pair<std::string, std::string>> kInnerRooms{
     {"base", "context.hpp"},  {"model", "model.hpp"},    {"counts", "counts.hpp"}, {"spectra", "spectra.hpp"},
     {"offset", "offset.hpp"}, {"recipes", "recipe.hpp"}, {"run", "run.hpp"}};
-constexpr std::size_t kMostInnerArrows = 18;
+constexpr std::size_t kMostInnerArrows = 16;
 constexpr std::size_t kLongestFunction = 80, kLongestFile = 400;
 
 std::vector<fs::path> sources(const std::string& room) {

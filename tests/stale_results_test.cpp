@@ -78,6 +78,7 @@ class StaleResults : public testing::TestWithParam<std::string> {
     config_.offset.factors.alpha = 0.5;  // given: nothing is searched for, and runs are short
     config_.offset.factors.kappa = 30;
     config_.offset.factors.ridge = 1;
+    config_.offset.placement.position_frequencies = 4;
     config_.compose.recipe = GetParam();
     flags_.layers = 3;  // room for a pair of induction heads
     flags_.heads = 4;

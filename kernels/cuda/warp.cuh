@@ -29,6 +29,8 @@ template <class T>
 __device__ T sum_to_lane_0(T x) {
   return fold_to_lane_0(x, [](T a, T b) { return a + b; });
 }
+/// One instruction, and exact in any order.
+__device__ inline unsigned sum_to_lane_0(unsigned x) { return __reduce_add_sync(kAllLanes, x); }
 template <class T>
 __device__ T larger(T a, T b) {
   return a < b ? b : a;
