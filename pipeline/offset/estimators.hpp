@@ -54,7 +54,7 @@ struct Scalars {
                                           const FactorParams& p);
 [[nodiscard]] LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorParams& p,
                                           const Scalars& scalars);
-/// What either of these takes (stages.hpp); chosen_on: positions of the slice, 0 for the fit.
+/// What either of these takes (as in counts/counts.hpp); chosen_on: positions of the slice, 0 for the fit.
 [[nodiscard]] Peak discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
                                        std::int64_t chosen_on);
 [[nodiscard]] Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& at,

@@ -64,7 +64,7 @@ namespace offset {
 
 /// Throws UsageError when sizes or scalars make no sense, InputError when the counts hold no pair.
 [[nodiscard]] LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p);
-/// stages.hpp says what this is; for counts that hold a slice of their text.
+/// As in counts/counts.hpp; for counts that hold a slice of their text.
 [[nodiscard]] Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts,
                                           const FactorParams& p);
 
