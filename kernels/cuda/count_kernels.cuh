@@ -5,8 +5,8 @@
 #include "kernels/ops.hpp"
 
 // The launches behind CudaCountOps' dense counting: asynchronous on the stream, memory given by the caller.
-// Each is described where it is defined. They are functions of their own, so that tests can plant races in copies of
-// them and benchmarks can time them.
+// Each is described where it is defined. They are functions of their own, so that tests can plant races in
+// copies of them and benchmarks can time them.
 
 namespace aloft::cuda {
 
