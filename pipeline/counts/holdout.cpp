@@ -116,14 +116,19 @@ Holdout HoldoutSource::take() {
   return out;
 }
 
-Counts without_holdout(Context& ctx, const Counts& counts) {
-  const Holdout& h = counts.holdout;
+Counts without_pairs(const Counts& counts) {
   Counts out;
   out.vocab = counts.vocab;
   out.max_lag = counts.max_lag;
   out.tokens = counts.tokens;
   out.corpus_hash = counts.corpus_hash;
   out.unigram = counts.unigram;
+  return out;
+}
+
+Counts without_holdout(Context& ctx, const Counts& counts) {
+  const Holdout& h = counts.holdout;
+  Counts out = without_pairs(counts);
   for_each_run(h, 0, 0, true, [&](auto id) {
     if (out.unigram[*id]-- == 0) not_of_these_counts();
     --out.tokens;

@@ -41,6 +41,9 @@ class HoldoutSource final : public TokenSource {
   std::vector<Block> blocks_;
 };
 
+/// The text's sizes, hash and unigram; no pairs and no slice.
+[[nodiscard]] Counts without_pairs(const Counts& counts);
+
 /// J and the unigram without any pair that has an end in the slice, and without its tokens; exact. Throws
 /// InputError when the slice is not part of these counts.
 [[nodiscard]] Counts without_holdout(Context& ctx, const Counts& counts);

@@ -5,6 +5,7 @@
 
 #include "host/error.hpp"
 #include "pipeline/base/host_matrix.hpp"
+#include "pipeline/counts/holdout.hpp"
 #include "pipeline/counts/plan.hpp"
 #include "pipeline/offset/residual.hpp"
 #include "pipeline/recipes/mlp_outputs.hpp"
@@ -224,12 +225,7 @@ OffsetLayout layout_of(const DesignRequest& request) {
 Counts controlled_counts(Context& ctx, const Counts& counts, Control control, std::uint64_t seed) {
   if (control == Control::shuffled) return count_shuffled_null(ctx, counts, counts.tokens, seed);
   expects(control == Control::reversed, "a control");
-  Counts out;
-  out.vocab = counts.vocab;
-  out.max_lag = counts.max_lag;
-  out.tokens = counts.tokens;
-  out.corpus_hash = counts.corpus_hash;
-  out.unigram = counts.unigram;
+  Counts out = without_pairs(counts);
   out.pairs = counts.pairs;
   for (const CountCsr& lag : counts.lags) out.lags.push_back(ctx.linear().transpose(lag.view()));
   // The slice read backwards belongs to these counts as the slice belongs to those.
