@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -23,9 +24,10 @@ struct TensorInfo {
   [[nodiscard]] std::int64_t elements() const;  ///< product of shape (1 for a scalar)
 };
 
-/// A safetensors file, memory-mapped and validated whole when opened: header length, JSON, duplicate keys,
-/// dtypes, shapes (overflow), offsets (order, overlap, holes, end of file). Throws InputError naming file,
-/// tensor and reason.
+/// A safetensors file, its header validated whole when it is opened: header length, JSON, duplicate keys,
+/// dtypes, shapes (overflow), offsets (order, overlap, holes, end of file). Data are read when asked for, and
+/// never mapped: a file that shrinks meanwhile is an InputError. Throws InputError naming file, tensor and
+/// reason.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::string& path);
@@ -36,11 +38,15 @@ class SafetensorsReader {
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
   [[nodiscard]] bool contains(const std::string& name) const;
   [[nodiscard]] const TensorInfo& info(const std::string& name) const;  ///< InputError if absent
-  [[nodiscard]] std::span<const std::byte> bytes(const std::string& name) const;
+  /// The tensor's bytes from first to last, a block of at most 1 MiB at a time.
+  void read_blocks(const std::string& name, const std::function<void(std::span<const std::byte>)>& use) const;
   /// The tensor's elements, checked to have this dtype and shape (-1: any extent). InputError otherwise.
   template <class T>
   [[nodiscard]] std::vector<T> read(const std::string& name, const std::vector<std::int64_t>& shape) const;
-  /// Floating tensor (F64, F32, F16, BF16) widened to double.
+  /// Floating tensor (F64, F32, F16, BF16) widened to double, a block at a time; InputError for other types.
+  void read_real_blocks(const std::string& name,
+                        const std::function<void(std::span<const double>)>& use) const;
+  /// The same whole.
   [[nodiscard]] std::vector<double> read_real(const std::string& name,
                                               const std::vector<std::int64_t>& shape) const;
 

@@ -4,16 +4,15 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_set>
 
 #include "host/error.hpp"
+#include "host/json_text.hpp"
+#include "host/printable.hpp"
 
 namespace aloft {
 namespace {
-
-constexpr std::size_t kMaxShownName = 120;
 
 std::optional<DType> dtype_from(std::string_view name) {
   for (const DType t :
@@ -193,17 +192,12 @@ void check_layout(const std::string& path, const std::vector<Entry>& entries, st
 
 }  // namespace
 
-std::string shown_name(const std::string& name) {
-  std::string text = nlohmann::json(name.substr(0, kMaxShownName))
-                         .dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::replace);
-  text = text.substr(1, text.size() - 2);
-  return name.size() > kMaxShownName ? text + "..." : text;
-}
+std::string shown_name(const std::string& name) { return printable(name); }
 
 SafetensorsHeader parse_safetensors_header(const std::string& path, std::string_view text,
                                            std::uint64_t data_bytes) {
   HeaderParser parser(path);
-  nlohmann::json::sax_parse(text.begin(), text.end(), &parser);
+  read_json_events(text, path, parser, text.size());  // its length was checked
   SafetensorsHeader header{std::move(parser.entries), std::move(parser.metadata)};
   std::stable_sort(header.entries.begin(), header.entries.end(), [](const Entry& a, const Entry& b) {
     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;  // empty tensors share their offset

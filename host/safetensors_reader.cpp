@@ -1,6 +1,5 @@
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,9 +7,11 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <unordered_map>
 
 #include "host/error.hpp"
+#include "host/input_file.hpp"
 #include "host/safetensors.hpp"
 #include "host/safetensors_header.hpp"
 
@@ -46,65 +47,82 @@ constexpr DType kDTypeOf<std::uint64_t> = DType::u64;
 template <>
 constexpr DType kDTypeOf<std::int64_t> = DType::i64;
 
-/// A tensor may lie at any byte, so elements are copied out rather than pointed at.
-template <class T>
-std::vector<T> copied(std::span<const std::byte> bytes) {
-  std::vector<T> out(bytes.size() / sizeof(T));
-  if (!bytes.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
-  return out;
-}
+constexpr std::size_t kReadAtOnce = std::size_t{1} << 20;  // read at a time; a multiple of every element
 
 template <class T, class Widen>
-std::vector<double> widened(std::span<const std::byte> bytes, Widen one) {
-  std::vector<double> out(bytes.size() / sizeof(T));
+void widen(std::span<const std::byte> bytes, Widen one, std::vector<double>& out) {
+  out.resize(bytes.size() / sizeof(T));
   for (std::size_t i = 0; i < out.size(); ++i) {
     T x;
     std::memcpy(&x, bytes.data() + i * sizeof(T), sizeof(T));
     out[i] = static_cast<double>(one(x));
   }
-  return out;
 }
 
 }  // namespace
 
 struct SafetensorsReader::Impl {
+  struct Place {
+    std::uint64_t begin = 0, bytes = 0;  ///< in the file
+  };
   std::string path;
-  void* mapped = MAP_FAILED;
+  std::optional<Descriptor> file;
   std::uint64_t size = 0;
   std::vector<TensorInfo> tensors;
-  std::vector<std::span<const std::byte>> data;  // of tensors[i]
+  std::vector<Place> places;  // of tensors[i]
   std::unordered_map<std::string, std::size_t> index;
   std::map<std::string, std::string> metadata;
 
   explicit Impl(const std::string& path_) : path(path_) {}
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  ~Impl() {
-    if (mapped != MAP_FAILED) ::munmap(mapped, size);
-  }
 
-  void map() {
+  void open() {
     // O_NONBLOCK: opening a FIFO must not wait for its writer
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0) throw InputError(fmt::format("{}: cannot read: {}", path, std::strerror(errno)));
+    file.emplace(descriptor);
     struct stat status {};
     const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-    size = regular ? static_cast<std::uint64_t>(status.st_size) : 0;
-    if (regular && size >= 8) mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    const int code = errno;
-    ::close(descriptor);
     if (!regular) throw InputError(path + ": is not a regular file, a safetensors file is needed");
+    size = static_cast<std::uint64_t>(status.st_size);
     if (size < 8)
       throw InputError(
           fmt::format("{}: {} bytes are too few for a safetensors file (8 or more)", path, size));
-    if (mapped == MAP_FAILED)
-      throw ResourceError(fmt::format("{}: cannot map: {}", path, std::strerror(code)));
+  }
+
+  /// The bytes of the file from `from`. A file that shrinks meanwhile, or a disk that fails, is an
+  /// InputError, where a mapped file would end the program.
+  void read_at(std::uint64_t from, std::span<std::byte> out) const {
+    while (!out.empty()) {
+      const ssize_t n = ::pread(file->get(), out.data(), out.size(), static_cast<off_t>(from));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) throw InputError(fmt::format("{}: cannot read: {}", path, std::strerror(errno)));
+      if (n == 0)
+        throw InputError(
+            fmt::format("{}: had {} bytes when it was opened, but ends at byte {} now; it must not change "
+                        "meanwhile",
+                        path, size, from));
+      out = out.subspan(static_cast<std::size_t>(n));
+      from += static_cast<std::uint64_t>(n);
+    }
+  }
+
+  void read_blocks(const std::string& name,
+                   const std::function<void(std::span<const std::byte>)>& use) const {
+    Place left = places[at(name)];
+    std::vector<std::byte> block(static_cast<std::size_t>(std::min<std::uint64_t>(kReadAtOnce, left.bytes)));
+    while (left.bytes > 0) {
+      const auto part =
+          std::span(block).first(static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), left.bytes)));
+      read_at(left.begin, part);
+      use(part);
+      left.begin += part.size();
+      left.bytes -= part.size();
+    }
   }
 
   void parse() {
-    const auto* bytes = static_cast<const char*>(mapped);
     std::uint64_t length = 0;
-    std::memcpy(&length, bytes, sizeof length);
+    read_at(0, std::as_writable_bytes(std::span(&length, 1)));
     if (length > kMaxHeader)
       throw InputError(fmt::format(
           "{}: the header length says {} bytes, at most {} are allowed; is this a safetensors file?", path,
@@ -113,7 +131,9 @@ struct SafetensorsReader::Impl {
       throw InputError(
           fmt::format("{}: the header length says {} bytes, {} follow it; is the file cut short?", path,
                       length, size - 8));
-    std::string_view header(bytes + 8, length);
+    std::string text(static_cast<std::size_t>(length), '\0');
+    read_at(8, std::as_writable_bytes(std::span(text)));
+    std::string_view header(text);
     if (header.empty() || header.front() != '{')
       throw InputError(path + ": the header does not begin with '{'; is this a safetensors file?");
     header = header.substr(0, header.find_last_not_of(' ') + 1);
@@ -121,10 +141,9 @@ struct SafetensorsReader::Impl {
 
     SafetensorsHeader parsed = parse_safetensors_header(path, header, size - 8 - length);
     metadata = std::move(parsed.metadata);
-    const auto* first = static_cast<const std::byte*>(mapped) + 8 + length;
     for (SafetensorsHeader::Entry& e : parsed.entries) {
       index.emplace(e.info.name, tensors.size());
-      data.emplace_back(first + e.begin, e.end - e.begin);
+      places.push_back({8 + length + e.begin, e.end - e.begin});
       tensors.push_back(std::move(e.info));
     }
   }
@@ -147,7 +166,7 @@ struct SafetensorsReader::Impl {
 };
 
 SafetensorsReader::SafetensorsReader(const std::string& path) : impl_(std::make_unique<Impl>(path)) {
-  impl_->map();
+  impl_->open();
   impl_->parse();
 }
 SafetensorsReader::~SafetensorsReader() = default;
@@ -159,8 +178,9 @@ bool SafetensorsReader::contains(const std::string& name) const { return impl_->
 const TensorInfo& SafetensorsReader::info(const std::string& name) const {
   return impl_->tensors[impl_->at(name)];
 }
-std::span<const std::byte> SafetensorsReader::bytes(const std::string& name) const {
-  return impl_->data[impl_->at(name)];
+void SafetensorsReader::read_blocks(const std::string& name,
+                                    const std::function<void(std::span<const std::byte>)>& use) const {
+  impl_->read_blocks(name, use);
 }
 
 template <class T>
@@ -171,7 +191,10 @@ std::vector<T> SafetensorsReader::read(const std::string& name,
     throw InputError(fmt::format("{}: tensor '{}' is {}, {} is needed", impl_->path, shown_name(name),
                                  dtype_name(dtype), dtype_name(kDTypeOf<T>)));
   impl_->check_shape(name, shape);
-  return copied<T>(bytes(name));
+  const Impl::Place place = impl_->places[impl_->at(name)];
+  std::vector<T> out(static_cast<std::size_t>(place.bytes / sizeof(T)));
+  impl_->read_at(place.begin, std::as_writable_bytes(std::span(out)));
+  return out;
 }
 
 template std::vector<float> SafetensorsReader::read(const std::string&,
@@ -195,23 +218,35 @@ template std::vector<std::uint64_t> SafetensorsReader::read(const std::string&,
 template std::vector<std::int64_t> SafetensorsReader::read(const std::string&,
                                                            const std::vector<std::int64_t>&) const;
 
+void SafetensorsReader::read_real_blocks(const std::string& name,
+                                         const std::function<void(std::span<const double>)>& use) const {
+  const DType dtype = info(name).dtype;
+  if (dtype != DType::f64 && dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
+    throw InputError(fmt::format("{}: tensor '{}' is {}, a floating type (F64, F32, F16, BF16) is needed",
+                                 impl_->path, shown_name(name), dtype_name(dtype)));
+  std::vector<double> values;
+  read_blocks(name, [&](std::span<const std::byte> bytes) {
+    if (dtype == DType::f64) {
+      widen<double>(
+          bytes, [](double x) { return x; }, values);
+    } else if (dtype == DType::f32) {
+      widen<float>(
+          bytes, [](float x) { return x; }, values);
+    } else {
+      widen<std::uint16_t>(bytes, dtype == DType::f16 ? from_f16 : from_bf16, values);
+    }
+    use(values);
+  });
+}
+
 std::vector<double> SafetensorsReader::read_real(const std::string& name,
                                                  const std::vector<std::int64_t>& shape) const {
   impl_->check_shape(name, shape);
-  const auto data = bytes(name);
-  switch (const DType dtype = info(name).dtype) {
-    case DType::f64:
-      return copied<double>(data);
-    case DType::f32:
-      return widened<float>(data, [](float x) { return x; });
-    case DType::f16:
-      return widened<std::uint16_t>(data, from_f16);
-    case DType::bf16:
-      return widened<std::uint16_t>(data, from_bf16);
-    default:
-      throw InputError(fmt::format("{}: tensor '{}' is {}, a floating type (F64, F32, F16, BF16) is needed",
-                                   impl_->path, shown_name(name), dtype_name(dtype)));
-  }
+  std::vector<double> out;
+  out.reserve(static_cast<std::size_t>(info(name).elements()));
+  read_real_blocks(name,
+                   [&](std::span<const double> part) { out.insert(out.end(), part.begin(), part.end()); });
+  return out;
 }
 
 }  // namespace aloft

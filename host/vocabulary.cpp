@@ -5,10 +5,14 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 
 #include "host/error.hpp"
+#include "host/json_text.hpp"
+#include "host/printable.hpp"
 
 namespace aloft {
 namespace {
@@ -19,9 +23,100 @@ std::uint32_t hash_of_token(std::string_view token) {
   return static_cast<std::uint32_t>(XXH3_64bits(token.data(), token.size()));
 }
 
-[[noreturn]] void refuse(const std::string& name, const std::string& why) {
-  throw InputError(fmt::format("{}: is no vocabulary of the words tokenizer: {}", name, why));
-}
+constexpr std::uint64_t kLongestVocabulary = std::uint64_t{1} << 30;  // bytes of JSON
+
+/// vocab.json as it is read, each token straight into the table: a tree of a million strings would take ten
+/// times the file. The keys "tokenizer", "version", "lowercase" and "size" are kept, others passed over.
+class VocabularyParser final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  VocabularyParser(TokenTable& table, const std::string& name) : table_(table), name_(name) {}
+
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw InputError(fmt::format("{}: is no vocabulary of the words tokenizer: {}", name_, why));
+  }
+  void expect(const char* key, const nlohmann::json& wanted) const {
+    const auto found = values_.find(key);
+    if (found == values_.end()) refuse(fmt::format("\"{}\" is missing", key));
+    if (found->second != wanted)
+      refuse(fmt::format("\"{}\" is {}, {} is needed", key, printable(found->second.dump()), wanted.dump()));
+  }
+  /// The value of a key at the top; null where it is not there.
+  [[nodiscard]] nlohmann::json value(const std::string& key) const {
+    const auto found = values_.find(key);
+    return found == values_.end() ? nlohmann::json() : found->second;
+  }
+
+  bool null() override { return scalar(nullptr); }
+  bool boolean(bool value) override { return scalar(value); }
+  bool number_integer(number_integer_t value) override { return scalar(value); }
+  bool number_unsigned(number_unsigned_t value) override { return scalar(value); }
+  bool number_float(number_float_t value, const string_t&) override { return scalar(value); }
+  bool binary(binary_t&) override { return scalar(nullptr); }
+  bool string(string_t& text) override {
+    if (!in_tokens()) return scalar(text);
+    const std::uint32_t number = table_.size();
+    if (number == 0 && text != Vocabulary::kUnknown) refuse("tokens[0] is not \"<unk>\"");
+    if (text.empty()) refuse(fmt::format("tokens[{}] is empty", number));
+    const std::uint32_t got = table_.insert(text);
+    if (got != number)
+      refuse(fmt::format("tokens[{}] repeats tokens[{}], \"{}\"", number, got, printable(text)));
+    return true;
+  }
+  bool start_object(std::size_t) override {
+    if (depth_ > 0) structure("an object");
+    ++depth_;
+    return true;
+  }
+  bool end_object() override {
+    --depth_;
+    return true;
+  }
+  bool start_array(std::size_t) override {
+    if (depth_ == 0) refuse("not a JSON object");
+    structure("a list");
+    ++depth_;
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+  bool key(string_t& key) override {
+    if (depth_ != 1) return true;
+    if (!keys_.insert(key).second) refuse(fmt::format("the key \"{}\" appears twice", printable(key)));
+    key_ = key;
+    return true;
+  }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
+    refuse(fmt::format("not valid JSON at byte {}", position));
+  }
+
+ private:
+  [[nodiscard]] bool in_tokens() const { return depth_ == 2 && key_ == "tokens"; }
+  [[nodiscard]] bool kept() const {
+    return key_ == "tokenizer" || key_ == "version" || key_ == "lowercase" || key_ == "size";
+  }
+  bool scalar(const nlohmann::json& value) {
+    if (depth_ == 0) refuse("not a JSON object");
+    if (in_tokens()) refuse(fmt::format("tokens[{}] is no string", table_.size()));
+    if (depth_ == 1 && key_ == "tokens") refuse("\"tokens\" is no list or empty");
+    if (depth_ == 1 && kept()) values_[key_] = value;
+    return true;
+  }
+  void structure(const char* what) const {
+    if (in_tokens()) refuse(fmt::format("tokens[{}] is no string", table_.size()));
+    if (depth_ != 1) return;
+    if (key_ == "tokens" && what != std::string_view("a list")) refuse("\"tokens\" is no list or empty");
+    if (kept()) refuse(fmt::format("\"{}\" is {}", key_, what));
+  }
+
+  TokenTable& table_;
+  const std::string& name_;
+  std::map<std::string, nlohmann::json> values_;
+  std::set<std::string> keys_;  // at the top
+  std::string key_;             // the last of them
+  int depth_ = 0;
+};
 
 }  // namespace
 
@@ -99,36 +194,17 @@ Vocabulary::Vocabulary(const TokenTable& types, const std::vector<std::uint64_t>
 }
 
 Vocabulary::Vocabulary(const std::string& json, const std::string& name) {
-  const auto value = nlohmann::json::parse(json, nullptr, false);
-  if (value.is_discarded()) refuse(name, "not valid JSON");
-  if (!value.is_object()) refuse(name, "not a JSON object");
-  const auto is = [&](const char* key, const nlohmann::json& wanted) {
-    const auto found = value.find(key);
-    if (found == value.end()) refuse(name, fmt::format("\"{}\" is missing", key));
-    if (*found != wanted)
-      refuse(name, fmt::format("\"{}\" is {}, {} is needed", key, found->dump(), wanted.dump()));
-  };
-  is("tokenizer", "words");
-  is("version", 1);
-  is("lowercase", true);
-  const auto tokens = value.find("tokens");
-  if (tokens == value.end() || !tokens->is_array() || tokens->empty())
-    refuse(name, "\"tokens\" is no list or empty");
-  for (const auto& token : *tokens) {
-    const std::uint32_t number = table_.size();
-    if (!token.is_string()) refuse(name, fmt::format("tokens[{}] is no string", number));
-    const auto& text = token.get_ref<const std::string&>();
-    if (number == 0 && text != kUnknown) refuse(name, "tokens[0] is not \"<unk>\"");
-    if (text.empty()) refuse(name, fmt::format("tokens[{}] is empty", number));
-    const std::uint32_t got = table_.insert(text);
-    if (got != number)
-      refuse(name, fmt::format("tokens[{}] repeats tokens[{}], {}", number, got, token.dump()));
-  }
-  size_ = this->tokens();
-  if (const auto size = value.find("size"); size != value.end()) {
-    if (!size->is_number_integer() || *size < size_ || *size > kMaxVocab)
-      refuse(name, "\"size\" is out of range");
-    size_ = size->get<std::int64_t>();
+  VocabularyParser read(table_, name);
+  read_json_events(json, name, read, kLongestVocabulary);
+  read.expect("tokenizer", "words");
+  read.expect("version", 1);
+  read.expect("lowercase", true);
+  if (table_.size() == 0) read.refuse("\"tokens\" is no list or empty");
+  size_ = tokens();
+  if (const nlohmann::json size = read.value("size"); !size.is_null()) {
+    if (!size.is_number_integer() || size < size_ || size > kMaxVocab)
+      read.refuse("\"size\" is out of range");
+    size_ = size.get<std::int64_t>();
   }
 }
 

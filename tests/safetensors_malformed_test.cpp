@@ -93,7 +93,7 @@ std::vector<Malformed> malformed() {
       {"no offsets", one(R"({"dtype":"F32","shape":[1]})", 4), "the field 'data_offsets' is missing"},
       {"unknown field", one(R"({"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1})", 4),
        "unknown field 'x'"},
-      {"deep nesting", with("{\"t\":" + std::string(200'000, '[') + "}", 0), "found an array"},
+      {"deep nesting", with("{\"t\":" + std::string(200'000, '[') + "}", 0), "nested deeper"},
       // dtype
       {"unknown dtype", one(entry(R"("F31")", "[1]", "[0,4]"), 4), "tensor 't': unknown dtype 'F31'"},
       {"lower-case dtype", one(entry(R"("f32")", "[1]", "[0,4]"), 4), "unknown dtype 'f32'"},
@@ -246,11 +246,9 @@ TEST_F(Safetensors, RandomMutationsNeverCrash) {
     try {
       const SafetensorsReader reader(path_);
       for (const TensorInfo& t : reader.tensors()) {
-        const auto data = reader.bytes(t.name);
-        unsigned sum = 0;
-        for (const std::byte b : data) sum += std::to_integer<unsigned>(b);
-        EXPECT_LE(sum, 255 * bytes.size());
-        EXPECT_EQ(data.size(), static_cast<std::size_t>(t.elements()) * dtype_bytes(t.dtype));
+        std::size_t size = 0;
+        reader.read_blocks(t.name, [&](std::span<const std::byte> part) { size += part.size(); });
+        EXPECT_EQ(size, static_cast<std::size_t>(t.elements()) * dtype_bytes(t.dtype));
       }
       ++opened;
     } catch (const InputError&) {

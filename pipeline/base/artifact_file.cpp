@@ -20,12 +20,12 @@ class Digest {
     for (const auto& [name, value] : metadata)
       if (name != kDigest) add(name), add(value);
   }
-  void add(const TensorInfo& info, std::span<const std::byte> bytes) {
+  void add(const TensorInfo& info) {  // and after it, its data
     add(info.name);
     add(dtype_name(info.dtype));
     for (const std::int64_t extent : info.shape) hash_.update(&extent, sizeof extent);
-    hash_.update(bytes.data(), bytes.size());
   }
+  void add(std::span<const std::byte> bytes) { hash_.update(bytes.data(), bytes.size()); }
   [[nodiscard]] std::string hex() const { return hash_.hex(); }
 
  private:
@@ -62,7 +62,10 @@ std::optional<SafetensorsReader> open_artifact(const std::string& path, std::str
   if (const std::string made_from = key_of(file, path, kind); !key.empty() && made_from != key)
     return std::nullopt;
   Digest digest(metadata);
-  for (const TensorInfo& info : file.tensors()) digest.add(info, file.bytes(info.name));
+  for (const TensorInfo& info : file.tensors()) {
+    digest.add(info);
+    file.read_blocks(info.name, [&](std::span<const std::byte> bytes) { digest.add(bytes); });
+  }
   const auto written = metadata.find(kDigest);
   const bool foreign = key.empty() && written == metadata.end();  // a user's own, made by another program
   if (!foreign && (written == metadata.end() || written->second != digest.hex()))
@@ -83,7 +86,10 @@ void ArtifactFile::add(const std::string& name, const Matrix& m) {
 
 void ArtifactFile::write(const std::string& path) const {
   Digest digest(metadata_);
-  for (std::size_t i = 0; i < infos_.size(); ++i) digest.add(infos_[i], data_[i]);
+  for (std::size_t i = 0; i < infos_.size(); ++i) {
+    digest.add(infos_[i]);
+    digest.add(data_[i]);
+  }
   auto metadata = metadata_;
   metadata[kDigest] = digest.hex();
   SafetensorsWriter writer(path, std::move(metadata), infos_);

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
+#include "host/json_text.hpp"
+#include "host/printable.hpp"
 
 namespace aloft {
 namespace {
@@ -17,33 +19,12 @@ std::string kind_of(const json& value) {
                            : std::string("a value of type ") + value.type_name();
 }
 
-/// Input is quoted in one-line messages: control characters escaped, not too long.
-std::string shown(const std::string& text) {
-  const std::string quoted = json(text.substr(0, 80)).dump(-1, ' ', true, json::error_handler_t::replace);
-  return quoted.substr(1, quoted.size() - 2) + (text.size() > 80 ? "..." : "");
-}
-
 }  // namespace
 
 json parse_json_object(const std::string& text, const std::string& origin) {
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const auto watch = [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
-      throw InputError(
-          fmt::format("{}: the key '{}' appears twice", origin, shown(value.get<std::string>())));
-    return true;
-  };
-  try {
-    json value = json::parse(text, watch);
-    if (!value.is_object()) throw InputError(origin + ": a JSON object is needed");
-    return value;
-  } catch (const json::parse_error& e) {
-    throw InputError(fmt::format("{}: not valid JSON at byte {}", origin, e.byte));
-  } catch (const json::exception&) {  // a number that no double holds
-    throw InputError(origin + ": not valid JSON: a number is out of range");
-  }
+  json value = parse_json(text, origin);
+  if (!value.is_object()) throw InputError(origin + ": a JSON object is needed");
+  return value;
 }
 
 JsonFields::JsonFields(const json& object, std::string origin, std::string path)
@@ -61,7 +42,7 @@ const json* JsonFields::find(const std::string& field) {
 
 void JsonFields::fail(const std::string& field, const std::string& reason) const {
   throw InputError(
-      fmt::format("{}: {}{}{}: {}", origin_, path_, path_.empty() ? "" : ".", shown(field), reason));
+      fmt::format("{}: {}{}{}: {}", origin_, path_, path_.empty() ? "" : ".", printable(field), reason));
 }
 
 std::optional<std::string> JsonFields::text(const std::string& field) {

@@ -7,10 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "host/printable.hpp"
+
 namespace aloft {
 
-/// Whole text as JSON whose top is an object; equal keys and text after it are refused. Throws InputError
-/// naming `origin` and the byte.
+/// Whole text as JSON whose top is an object, read by parse_json (host/json_text.hpp). Throws InputError
+/// naming `origin`.
 [[nodiscard]] nlohmann::json parse_json_object(const std::string& text, const std::string& origin);
 
 /// Typed access to the fields of one JSON object. A field that is null counts as absent. Every error is an
@@ -39,7 +41,7 @@ class JsonFields {
       if (name == *value) return meaning;
       names += (names.empty() ? "" : ", ") + name;
     }
-    fail(field, "'" + *value + "' is not one of: " + names);
+    fail(field, "'" + printable(*value) + "' is not one of: " + names);
   }
 
   /// The value, or an error that the field is missing.

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "host/error.hpp"
+#include "host/json_text.hpp"
 #include "pipeline/base/host_matrix.hpp"
 #include "pipeline/counts/holdout.hpp"
 #include "pipeline/counts/plan.hpp"
@@ -64,7 +65,8 @@ struct ControlledFactors {
 };
 std::string key_json(const ControlledFactors& params) {
   const auto& [factors, control] = params;
-  return nlohmann::ordered_json{{"factors", nlohmann::json::parse(key_json(factors))}, {"control", control}}
+  return nlohmann::ordered_json{{"factors", parse_json(key_json(factors), "the key of factors")},
+                                {"control", control}}
       .dump();
 }
 

@@ -11,6 +11,7 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "host/json_text.hpp"
 #include "pipeline/recipes/recipe.hpp"
 
 namespace aloft {
@@ -132,14 +133,13 @@ std::string RunFolder::state_path() const { return file(kState); }
 
 std::optional<std::string> RunFolder::recall(const std::string& key) const {
   if (replaces_ || !fs::exists(state_path())) return std::nullopt;
-  const json state = json::parse(read_file(state_path()), nullptr, false);
+  const json state = try_parse_json(read_file(state_path())).value_or(json());
   if (!state.is_object() || !state.contains(key) || !state[key].is_string()) return std::nullopt;
   return state[key].get<std::string>();
 }
 
 void RunFolder::remember(const std::string& key, const std::string& value) {
-  json state =
-      fs::exists(state_path()) ? json::parse(read_file(state_path()), nullptr, false) : json::object();
+  json state = fs::exists(state_path()) ? try_parse_json(read_file(state_path())).value_or(json()) : json();
   if (!state.is_object()) state = json::object();
   state[key] = value;
   worth_keeping_ = worth_keeping_ || key != kSettings;

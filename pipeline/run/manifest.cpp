@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/hash.hpp"
+#include "host/json_text.hpp"
 
 namespace aloft {
 
@@ -11,7 +12,7 @@ using nlohmann::ordered_json;
 
 std::string manifest_text(const std::string& settings, RunOutcome& outcome, std::string_view backend,
                           const RunFolder& folder) {
-  ordered_json manifest = ordered_json::parse(settings);
+  ordered_json manifest = parse_json<ordered_json>(settings, "the settings");
   if (!outcome.corpus_hash.empty()) manifest["corpus-hash"] = outcome.corpus_hash;
   if (manifest.contains("backend"))
     manifest["backend"] = backend;  // not auto: a repetition asks for the same

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
+#include "host/json_text.hpp"
+#include "host/printable.hpp"
 #include "pipeline/base/artifact_file.hpp"
 
 namespace aloft {
@@ -118,9 +120,10 @@ std::optional<ExpandedSpectra> load<ExpandedSpectra>(Device& device, const std::
   const auto layers = file->metadata().find("layers");
   try {
     if (layers != file->metadata().end())
-      out.layers = nlohmann::json::parse(layers->second).get<std::vector<LayerExpansion>>();
+      out.layers =
+          parse_json(layers->second, path + ": metadata 'layers'").get<std::vector<LayerExpansion>>();
   } catch (const nlohmann::json::exception& e) {
-    throw InputError(fmt::format("{}: metadata 'layers' cannot be read: {}", path, e.what()));
+    throw InputError(fmt::format("{}: metadata 'layers' cannot be read: {}", path, printable(e.what())));
   }
   if (static_cast<std::int64_t>(out.layers.size()) != out.planes.left.batch)
     throw InputError(fmt::format("{}: {} layers in its metadata, {} in its tensors", path, out.layers.size(),

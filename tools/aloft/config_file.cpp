@@ -10,6 +10,7 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "host/json_text.hpp"
 #include "tools/aloft/options.hpp"
 
 namespace aloft {
@@ -106,8 +107,8 @@ std::vector<std::string> config_words(const std::string& path, const CLI::App& c
 namespace {
 
 nlohmann::ordered_json typed(const std::string& text) {
-  const auto value = nlohmann::ordered_json::parse(text, nullptr, false);
-  return value.is_number() ? value : nlohmann::ordered_json(text);
+  const auto value = try_parse_json<nlohmann::ordered_json>(text);
+  return value && value->is_number() ? *value : nlohmann::ordered_json(text);
 }
 
 }  // namespace
