@@ -49,6 +49,8 @@ class Corpus {
       const = 0;  ///< "text (words)", "u16", "llmc v1", "npy", ...
   /// vocab.json's text, when the tokenizer has a vocabulary worth saving ("bytes": none).
   [[nodiscard]] virtual std::optional<std::string> vocabulary_json() const { return std::nullopt; }
+  /// What a user should know of the passes so far; "": nothing.
+  [[nodiscard]] virtual std::string reading_note() const { return ""; }
 };
 
 /// Progress of the vocabulary pass goes to `progress`.

@@ -92,6 +92,7 @@ CountedNow count_corpus(const CountingRun& run) {
     return count_transitions(run.ctx, count_params(c, facts, plan.device_budget),
                              [&] { return corpus->open(); });
   });
+  if (const std::string note = corpus->reading_note(); !note.empty()) run.note("note: " + note);
   return {std::move(counts), corpus->format_name(), corpus->vocabulary_json().value_or("")};
 }
 

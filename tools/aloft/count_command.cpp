@@ -64,6 +64,7 @@ class CountCommand final : public Command {
       const auto timed = ctx.scope("count");
       counts = count_transitions(ctx, p, [&] { return corpus->open(); });
     }
+    if (const std::string note = corpus->reading_note(); !note.empty()) progress.note("note: " + note);
     require_pairs(counts, corpus_.paths.front());
     if (const auto vocabulary = corpus->vocabulary_json(); vocabulary && !vocab_path_.empty())
       write_file(vocab_path_, *vocabulary);
