@@ -56,6 +56,15 @@ bool SentencePieceCharsmap::check() {
     std::uint16_t bytes = 0, keys = 0;
   };
   std::vector<Below> nodes(units_.size());
+  // The units that a node with its children at `base` leads to, as a list: first[base], next[that], ...
+  constexpr std::uint32_t kNone = ~std::uint32_t{0};
+  std::vector<std::uint32_t> first(units_.size(), kNone), next(units_.size(), kNone);
+  for (std::uint32_t at = 0; at < units_.size(); ++at) {
+    const std::uint32_t base = at ^ label(units_[at]);
+    if ((units_[at] & kValue) != 0 || base >= units_.size()) continue;
+    next[at] = first[base];
+    first[base] = at;
+  }
   if (valid_utf8_prefix(replacements_) != replacements_.size()) return false;
 
   const auto visit = [&](const auto& self, std::uint32_t at, std::size_t depth) -> bool {
@@ -66,9 +75,7 @@ bool SentencePieceCharsmap::check() {
     const std::uint32_t base = at ^ offset(units_[at]);
     if ((base | 0xFF) >= units_.size()) return false;
     Below below;
-    for (std::uint32_t byte = 0; byte < 256; ++byte) {
-      const std::uint32_t child = base ^ byte;
-      if (label(units_[child]) != byte) continue;
+    for (std::uint32_t child = first[base]; child != kNone; child = next[child]) {
       if (!self(self, child, depth + 1)) return false;
       below.bytes = std::max<std::uint16_t>(below.bytes, nodes[child].bytes + 1);
       below.keys = std::max(below.keys, nodes[child].keys);
