@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -192,17 +193,22 @@ NpyMatrix read_npy_matrix(const std::string& path) {
   NpyMatrix out;
   out.rows = header.shape[0];
   out.cols = header.shape[1];
-  out.values.resize(header.elements());
+  const std::size_t wanted = header.elements();
+  const bool known = file.size() != 0;  // then the data are all there; a pipe only says so
+  const bool in_place = known || !header.fortran_order;
+  out.values.resize(known ? wanted : 0);
   const auto stream = file.open();
   std::vector<char> block(std::size_t{1} << 20);
   if (stream->read(std::span(block).first(header.data_offset)) != header.data_offset)
     throw InputError(path + ": cannot be read");
   const std::size_t item = static_cast<std::size_t>(header.item_bytes);
   const auto rows = static_cast<std::size_t>(out.rows), cols = static_cast<std::size_t>(out.cols);
-  for (std::size_t k = 0; k < out.values.size();) {
-    const std::size_t n = stream->read(block) / item;
+  const auto place = [&](std::size_t k) { return header.fortran_order ? (k % rows) * cols + k / rows : k; };
+  for (std::size_t k = 0; k < wanted;) {
+    const std::size_t n = std::min(stream->read(block) / item, wanted - k);
     if (n == 0) throw InputError(fmt::format("{}: ends before element {}", path, k));
-    for (std::size_t i = 0; i < n && k < out.values.size(); ++i, ++k) {
+    if (!known) out.values.resize(k + n);  // a vector grows as it is filled
+    for (std::size_t i = 0; i < n; ++i, ++k) {
       double value = 0;
       if (item == 4) {
         float narrow = 0;
@@ -211,8 +217,13 @@ NpyMatrix read_npy_matrix(const std::string& path) {
       } else {
         std::memcpy(&value, block.data() + i * item, item);
       }
-      out.values[header.fortran_order ? (k % rows) * cols + k / rows : k] = value;
+      out.values[in_place ? place(k) : k] = value;
     }
+  }
+  if (!in_place) {
+    const std::vector<double> read = std::move(out.values);
+    out.values.resize(wanted);
+    for (std::size_t k = 0; k < wanted; ++k) out.values[place(k)] = read[k];
   }
   return out;
 }

@@ -31,7 +31,13 @@ constexpr std::size_t kBlock = std::size_t{1} << 20;
 }  // namespace
 
 std::shared_ptr<Descriptor> spool_to_temporary(InputStream& from, const std::string& folder) {
-  const std::string where = folder.empty() ? std::filesystem::temp_directory_path().string() : folder;
+  std::error_code none;
+  const std::string where = folder.empty() ? std::filesystem::temp_directory_path(none).string() : folder;
+  if (none)
+    throw UsageError(
+        fmt::format("{}: needs two passes, so it is kept in the temp folder, and there is none ({}): set "
+                    "TMPDIR to a folder",
+                    from.name(), none.message()));
   std::string name = (std::filesystem::path(where) / "aloft-spool-XXXXXX").string();
   const int fd = ::mkostemp(name.data(), O_CLOEXEC);
   if (fd < 0) fail(from, where, "created");

@@ -35,6 +35,10 @@ std::string with(const std::string& header, std::size_t data) {
   return length_then(header.size(), header + std::string(data, 'd'));
 }
 std::string one(const std::string& tensor, std::size_t data) { return with(R"({"t":)" + tensor + "}", data); }
+std::string one_tensor_of(std::size_t bytes) {
+  return R"({"t":{"dtype":"U8","shape":[)" + std::to_string(bytes) + R"(],"data_offsets":[0,)" +
+         std::to_string(bytes) + "]}}";
+}
 
 // Long: one case after the other.
 std::vector<Malformed> malformed() {
@@ -182,6 +186,24 @@ TEST_F(Safetensors, WhatIsNoFileIsAnInputError) {
   EXPECT_THROW(SafetensorsReader((folder_ / "absent").string()), InputError);
   EXPECT_THROW(SafetensorsReader(folder_.string()), InputError);
   EXPECT_THROW(SafetensorsReader("/dev/zero"), InputError);
+}
+
+// A mapped file would end the program by SIGBUS.
+TEST_F(Safetensors, AFileThatShrinksWhileItIsReadIsAnInputError) {
+  const std::size_t bytes = std::size_t{1} << 20;
+  write(with(one_tensor_of(bytes), bytes));
+  const SafetensorsReader reader(path_);
+  EXPECT_EQ(reader.read<std::uint8_t>("t", {-1}).size(), bytes);
+  fs::resize_file(path_, 4096);
+  for (const bool blocks : {false, true}) try {
+      if (blocks)
+        reader.read_blocks("t", [](std::span<const std::byte>) {});
+      else
+        (void)reader.read<std::uint8_t>("t", {-1});
+      ADD_FAILURE() << "a file that has shrunk was read";
+    } catch (const InputError& e) {
+      EXPECT_NE(std::string(e.what()).find("must not change meanwhile"), std::string::npos) << e.what();
+    }
 }
 
 // Whatever the bytes, opening and reading ends in success or InputError (the debug preset adds ASan and

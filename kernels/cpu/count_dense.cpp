@@ -55,7 +55,7 @@ constexpr std::size_t kAhead = 256;
 constexpr std::int64_t kFiltered = 256;
 
 bool stays_cached(std::int64_t n_rows, std::int64_t vocab) {
-  return n_rows * vocab * static_cast<std::int64_t>(sizeof(std::uint32_t)) <= kCachedBytes;
+  return n_rows <= kCachedBytes / static_cast<std::int64_t>(sizeof(std::uint32_t)) / vocab;  // no overflow
 }
 
 // Increments counters kAhead calls late and asks for their cache lines at once. A processor looks ahead only

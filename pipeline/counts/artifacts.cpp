@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "host/error.hpp"
 #include "host/token.hpp"
@@ -13,6 +14,14 @@ namespace {
 constexpr std::int64_t kMostLags = 64;
 
 std::string tensor(std::int64_t lag, const char* what) { return fmt::format("lag{}.{}", lag, what); }
+
+/// Their sum; nothing where 63 bits do not hold it, for then another sum would seem right.
+std::optional<std::uint64_t> checked_sum(const std::vector<std::uint64_t>& values) {
+  std::int64_t total = 0;
+  for (const std::uint64_t n : values)
+    if (__builtin_add_overflow(total, n, &total)) return std::nullopt;
+  return static_cast<std::uint64_t>(total);
+}
 
 // One lag of a counts file, every promise of the format checked.
 CountCsr read_lag(Device& device, const SafetensorsReader& file, const std::string& path, std::int64_t vocab,
@@ -106,18 +115,16 @@ std::optional<Counts> load<Counts>(Device& device, const std::string& path, cons
   if (const auto hash = file->metadata().find("corpus_hash"); hash != file->metadata().end())
     counts.corpus_hash = hash->second;
   counts.unigram = file->read<std::uint64_t>("unigram", {counts.vocab});
-  std::uint64_t total = 0;
-  for (const std::uint64_t n : counts.unigram) total += n;
+  const auto total = checked_sum(counts.unigram);
   if (total != counts.tokens)
-    throw InputError(
-        fmt::format("{}: the unigram adds up to {}, its metadata say {} tokens", path, total, counts.tokens));
+    throw InputError(fmt::format("{}: the unigram adds up to {}, its metadata say {} tokens", path,
+                                 total ? std::to_string(*total) : "more than 2^63", counts.tokens));
   for (std::int64_t lag = 1; lag <= lags; ++lag) {
     counts.lags.push_back(read_lag(device, *file, path, counts.vocab, lag));
-    std::uint64_t pairs = 0;
-    for (const std::uint64_t n : to_host(counts.lags.back().values)) pairs += n;
-    counts.pairs.push_back(pairs);
-    if (pairs !=
-        static_cast<std::uint64_t>(metadata_integer(*file, path, fmt::format("pairs_lag{}", lag), 0)))
+    const auto pairs = checked_sum(to_host(counts.lags.back().values));
+    counts.pairs.push_back(pairs.value_or(0));
+    if (!pairs || *pairs != static_cast<std::uint64_t>(
+                                metadata_integer(*file, path, fmt::format("pairs_lag{}", lag), 0)))
       throw InputError(
           fmt::format("{}: lag {}: the counts do not add up to the pairs of its metadata", path, lag));
   }

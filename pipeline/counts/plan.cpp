@@ -19,6 +19,13 @@ constexpr std::uint64_t kUnknownTokensTable = std::uint64_t{256}
                                               << 20;  // a table this small is never a mistake
 constexpr std::uint64_t kCsrEntry = sizeof(std::uint32_t) + sizeof(std::uint64_t);
 
+/// More than any machine has; sums with it stay below 2^64.
+constexpr std::uint64_t kBeyondAll = std::uint64_t{1} << 62;
+std::uint64_t product(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t out = 0;
+  return __builtin_mul_overflow(a, b, &out) ? kBeyondAll : std::min(out, kBeyondAll);
+}
+
 std::string mib(std::uint64_t bytes) {
   const double m = static_cast<double>(bytes) / (1 << 20);
   return m < 10 ? fmt::format("{:.1f} MiB", m) : fmt::format("{:.0f} MiB", m);
@@ -46,9 +53,9 @@ class Planner {
         throw UsageError("striped counting reads the corpus once a stripe: give it as a file, not a pipe");
       return accept(plan, stripes_of(plan) + ": asked for");
     }
-    const std::string counters = mib(v_ * row_bytes_) + " of counters";
-    const bool filled =
-        p_.expected_tokens > 0 ? v_ * v_ <= 4 * p_.expected_tokens : v_ * row_bytes_ <= kUnknownTokensTable;
+    const std::string counters = mib(product(v_, row_bytes_)) + " of counters";
+    const bool filled = p_.expected_tokens > 0 ? v_ * v_ <= 4 * p_.expected_tokens
+                                               : product(v_, row_bytes_) <= kUnknownTokensTable;
     if (filled && fits(dense())) return accept(dense(), counters + " fit, and the corpus fills them");
     // Reading the tokens once more costs about what one lag costs, and sorting pairs about twice what
     // counting them in a table does: up to as many passes as there are lags, stripes are no slower.
@@ -132,7 +139,7 @@ class Planner {
     if (p_.expected_tokens >= p_.flush_after || rows < p_.vocab) plan.workspace_bytes += adding_bytes();
     plan.stripes = static_cast<std::int32_t>((p_.vocab + rows - 1) / rows);
     plan.stripe_rows = (p_.vocab + plan.stripes - 1) / plan.stripes;
-    plan.table_bytes = static_cast<std::uint64_t>(plan.stripe_rows) * row_bytes_;
+    plan.table_bytes = product(static_cast<std::uint64_t>(plan.stripe_rows), row_bytes_);
     return plan;
   }
   [[nodiscard]] CountPlan dense() const { return table(CountStrategy::dense, p_.vocab); }

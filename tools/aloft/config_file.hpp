@@ -16,7 +16,8 @@ namespace aloft {
 [[nodiscard]] std::vector<std::string> config_words(const std::string& path, const CLI::App& command);
 
 /// The options of `command` that differ from nothing: every long flag with its value, given or default, as
-/// one JSON object text; `left_out` are not part of what was asked for. Paths become absolute.
+/// one JSON object text; `left_out` are not part of what was asked for. Paths become absolute. Throws
+/// UsageError for a value that is not UTF-8, which no manifest can hold.
 [[nodiscard]] std::string settings_json(const CLI::App& command, const std::vector<std::string>& left_out,
                                         const std::vector<std::string>& paths);
 

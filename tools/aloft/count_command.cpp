@@ -6,11 +6,13 @@
 
 #include "host/error.hpp"
 #include "host/hash.hpp"
+#include "host/printable.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/memory_size.hpp"
 #include "tools/aloft/options.hpp"
+#include "tools/aloft/output.hpp"
 #include "tools/aloft/terminal_progress.hpp"
 
 namespace aloft {
@@ -102,7 +104,7 @@ class CountCommand final : public Command {
       for (std::size_t n = 0; n < counts.lags.size(); ++n)
         out["lags"].push_back(
             {{"lag", n + 1}, {"pairs", counts.pairs[n]}, {"distinct", counts.lags[n].nnz()}});
-      std::fputs((out.dump(1) + "\n").c_str(), stdout);
+      print_json(out);
       return;
     }
     std::fputs(fmt::format("{} tokens, {} ids ({})\n\nlag        pairs     distinct\n", counts.tokens,
@@ -112,7 +114,7 @@ class CountCommand final : public Command {
     for (std::size_t n = 0; n < counts.lags.size(); ++n)
       std::fputs(fmt::format("{:>3} {:>12} {:>12}\n", n + 1, counts.pairs[n], counts.lags[n].nnz()).c_str(),
                  stdout);
-    std::fputs(fmt::format("\nwrote {}\n", output_path_).c_str(), stdout);
+    std::fputs(fmt::format("\nwrote {}\n", printable(output_path_)).c_str(), stdout);
   }
 
   CLI::App& app_;

@@ -12,6 +12,7 @@
 #include "tools/aloft/builtin_architectures.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/options.hpp"
+#include "tools/aloft/output.hpp"
 
 namespace aloft {
 namespace {
@@ -44,7 +45,7 @@ class DoctorCommand final : public Command {
     out["memory_available_bytes"] = available_memory();
     out["disk_free_bytes"] = free_disk(".");
     if (output_.json) {
-      std::fputs((out.dump(1) + "\n").c_str(), stdout);
+      print_json(out);
       return;
     }
     const auto line = [](const std::string& name, const std::string& value) {

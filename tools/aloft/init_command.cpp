@@ -4,10 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
+#include "host/printable.hpp"
 #include "pipeline/run/run.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/config_file.hpp"
 #include "tools/aloft/options.hpp"
+#include "tools/aloft/output.hpp"
 #include "tools/aloft/terminal_progress.hpp"
 
 namespace aloft {
@@ -67,7 +69,8 @@ void print_table(const RunOutcome& r, const std::string& output) {
     std::fputs("(PR: energy participation ratio. Its nulls, and the paper's figures, are in spectra.json.)\n",
                stdout);
   }
-  std::fputs(fmt::format("\nwrote {}/init.safetensors: {} tensors\n", output, r.tensors).c_str(), stdout);
+  std::fputs(fmt::format("\nwrote {}/init.safetensors: {} tensors\n", printable(output), r.tensors).c_str(),
+             stdout);
 }
 
 class InitCommand final : public Command {
@@ -110,7 +113,7 @@ class InitCommand final : public Command {
                                         settings_json(app_, left_out, kPaths), progress,
                                         [&](const std::string& line) { progress.note(line); });
     if (output_.json) {
-      std::fputs((json_of(outcome, config_.output).dump(1) + "\n").c_str(), stdout);
+      print_json(json_of(outcome, config_.output));
     } else {
       print_table(outcome, config_.output);
     }

@@ -9,6 +9,7 @@
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/flag_kinds.hpp"
 #include "tools/aloft/options.hpp"
+#include "tools/aloft/output.hpp"
 #include "tools/aloft/terminal_progress.hpp"
 
 namespace aloft {
@@ -120,7 +121,7 @@ class PlanCommand final : public Command {
                                  {"device_memory_bytes", s.device_bytes},
                                  {"disk_bytes", s.disk_bytes},
                                  {"note", s.note}});
-      std::fputs((out.dump(1) + "\n").c_str(), stdout);
+      print_json(out);
       return;
     }
     std::fputs(

@@ -7,6 +7,7 @@
 
 #include "host/error.hpp"
 #include "host/interrupt.hpp"
+#include "host/printable.hpp"
 #include "kernels/ops.hpp"
 #include "tools/aloft/build_info.hpp"
 #include "tools/aloft/commands.hpp"
@@ -83,9 +84,7 @@ void check_config(const std::string& path, const std::vector<std::string>& words
 }
 
 int fail(ExitCode code, const std::string& what) {
-  std::string line = what;
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "aloft: %s\n", line.c_str());
+  std::fprintf(stderr, "aloft: %s\n", printable_message(what).c_str());
   return static_cast<int>(code);
 }
 

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdio>
 
+#include "host/printable.hpp"
+
 namespace aloft {
 namespace {
 
@@ -77,7 +79,7 @@ void TerminalProgress::finish(std::string_view stage, double seconds, bool resum
 void TerminalProgress::note(const std::string& line) {
   if (quiet_) return;
   clear_line();
-  std::fprintf(stderr, "%s\n", line.c_str());
+  std::fprintf(stderr, "%s\n", printable_message(line).c_str());
 }
 
 }  // namespace aloft

@@ -27,8 +27,11 @@ def main(words: Sequence[str] | None = None) -> int:
 def _line(error: Exception) -> str:
     """One line, which says what even where Python's message is empty."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = " ".join(str(error).split()) or type(error).__name__
+    # names and contents of files come along: what a terminal would obey is shown as an escape
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def exit_code_of(error: AloftError | OSError | MemoryError) -> int:

@@ -1,0 +1,135 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "host/atomic_file.hpp"
+#include "host/error.hpp"
+#include "host/json_text.hpp"
+#include "host/vocabulary.hpp"
+#include "pipeline/model/architecture.hpp"
+#include "pipeline/model/model_config.hpp"
+#include "tools/aloft/inspect.hpp"
+
+namespace aloft {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::uint64_t kLongestInspectedJson = std::uint64_t{1} << 30;  // a vocabulary's
+
+/// The keys at the top of a JSON object, without a tree of what is below.
+class TopKeys final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit TopKeys(const std::string& path) : path_(path) {}
+
+  [[nodiscard]] bool has(const char* key) const { return keys_.contains(key); }
+  [[nodiscard]] const std::string& tokenizer() const { return tokenizer_; }
+  [[nodiscard]] std::uint64_t tokens() const { return tokens_; }  ///< items of the list "tokens"
+
+  bool null() override { return value(); }
+  bool boolean(bool) override { return value(); }
+  bool number_integer(number_integer_t) override { return value(); }
+  bool number_unsigned(number_unsigned_t) override { return value(); }
+  bool number_float(number_float_t, const string_t&) override { return value(); }
+  bool binary(binary_t&) override { return value(); }
+  bool string(string_t& text) override {
+    if (depth_ == 1 && key_ == "tokenizer") tokenizer_ = text.substr(0, 40);
+    return value();
+  }
+  bool start_object(std::size_t) override {
+    if (depth_ > 0) value();
+    ++depth_;
+    return true;
+  }
+  bool end_object() override {
+    --depth_;
+    return true;
+  }
+  bool start_array(std::size_t) override {
+    value();
+    ++depth_;
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+  bool key(string_t& key) override {
+    if (depth_ != 1) return true;
+    keys_.insert(key);
+    key_ = key;
+    return true;
+  }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
+    throw InputError(fmt::format("{}: not valid JSON at byte {}", path_, position));
+  }
+
+ private:
+  bool value() {
+    if (depth_ == 0) throw InputError(path_ + ": is no JSON object");
+    tokens_ += depth_ == 2 && key_ == "tokens" ? 1 : 0;
+    return true;
+  }
+
+  const std::string& path_;
+  std::set<std::string> keys_;
+  std::string key_, tokenizer_;
+  std::uint64_t tokens_ = 0;
+  int depth_ = 0;
+};
+
+ordered_json model_config_summary(const std::string& text, const std::string& path) {
+  const ModelConfig c = parse_model_config(text, path);
+  ordered_json out{{"kind", "Hugging Face config"}, {"architecture", c.architecture}};
+  const auto say = [&](const char* name, const auto& value) {
+    if (value) out[name] = *value;
+  };
+  say("layers", c.layers);
+  say("heads", c.heads);
+  say("kv_heads", c.kv_heads);
+  say("head_dim", c.head_dim);
+  say("d_model", c.d_model);
+  say("context", c.context);
+  say("vocab", c.vocab);
+  say("rope_base", c.rope_base);
+  return out;
+}
+
+}  // namespace
+
+ordered_json json_summary_of(const std::string& text, const std::string& path) {
+  TopKeys top(path);
+  read_json_events(text, path, top, kLongestInspectedJson);
+  if (top.has("tokenizer") && top.has("tokens")) {
+    if (top.tokenizer() == "sentencepiece")
+      return {{"kind", "vocabulary"}, {"tokenizer", "sentencepiece"}, {"size", top.tokens()}};
+    const Vocabulary v(text, path);
+    ordered_json out{{"kind", "vocabulary"}, {"size", v.size()}, {"tokens", v.tokens()}};
+    for (TokenId id = 0; id < std::min<std::int64_t>(12, v.tokens()); ++id)
+      out["most_frequent"].push_back(v.token(id));
+    return out;
+  }
+  if (top.has("manifest")) {
+    const auto json = parse_json<ordered_json>(text, path);
+    ordered_json out{{"kind", "manifest of a run"}, {"settings", json}};
+    out["settings"].erase("manifest");
+    out["record"] = json["manifest"];
+    return out;
+  }
+  if (top.has("coordinates") && top.has("chosen_on"))
+    return {{"kind", "report of the offset recipe"}, {"content", parse_json<ordered_json>(text, path)}};
+  if (top.has("layers") && top.has("lags"))
+    return {{"kind", "spectra"}, {"content", parse_json<ordered_json>(text, path)}};
+  if (top.has("model_type")) return model_config_summary(text, path);
+  const Architecture a = parse_architecture(text, path);
+  return {{"kind", "architecture"}, {"name", a.name}, {"description", a.description}};
+}
+
+ordered_json json_summary(const std::string& path) {
+  return json_summary_of(read_file(path, kLongestInspectedJson), path);
+}
+
+}  // namespace aloft
