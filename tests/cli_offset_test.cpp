@@ -71,6 +71,9 @@ TEST_F(OffsetProgram, EveryMemberOfTheFamilyForEveryArchitecture) {
       EXPECT_EQ(metadata["recipe"], recipe);
       EXPECT_EQ(metadata["orientation"], arch == "gpt2" ? "in_out" : "out_in");
       EXPECT_EQ(metadata["tied_head"], arch == "llama" || arch == "neox" ? "false" : "true");
+      EXPECT_EQ(metadata["heads"], "4");
+      EXPECT_EQ(metadata["kv_heads"], "4");
+      EXPECT_EQ(metadata.value("rope_base", "none"), arch == "gpt2" || arch == "nanogpt" ? "none" : "10000");
       header.erase("__metadata__");
       EXPECT_EQ(header.size(), count) << header.dump();
       EXPECT_TRUE(different.insert(tensors(run_name)).second) << "the same tensors as another member";

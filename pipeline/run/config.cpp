@@ -1,5 +1,7 @@
 #include "pipeline/run/config.hpp"
 
+#include <fmt/format.h>
+
 namespace aloft {
 
 DesignParams design_params(const RunConfig& config, const ModelFlags& flags, const Architecture& arch) {
@@ -23,7 +25,7 @@ std::string table_names(const Architecture& arch) {
 }  // namespace
 
 std::map<std::string, std::string> provenance(const RunConfig& config, const Architecture& arch,
-                                              const std::string& corpus_hash) {
+                                              const ModelShape& shape, const std::string& corpus_hash) {
   std::map<std::string, std::string> m{
       {"producer", "aloft"},
       {"architecture", arch.name},
@@ -32,7 +34,11 @@ std::map<std::string, std::string> provenance(const RunConfig& config, const Arc
       // what a loader must know to serve models of the other orientation
       {"orientation", arch.orientation == Architecture::Orientation::out_in ? "out_in" : "in_out"},
       {"tables", table_names(arch)},
-      {"tied_head", arch.tied_head ? "true" : "false"}};
+      {"tied_head", arch.tied_head ? "true" : "false"},
+      // the same shapes mean something else to a model of other heads
+      {"heads", std::to_string(shape.heads)},
+      {"kv_heads", std::to_string(shape.kv_heads)}};
+  if (arch.position == Architecture::Position::rope) m["rope_base"] = fmt::format("{}", shape.rope_base);
   if (!corpus_hash.empty()) m["corpus_hash"] = corpus_hash;
   return m;
 }

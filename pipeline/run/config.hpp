@@ -39,6 +39,7 @@ struct RunConfig : DesignParams {
 
 /// Metadata of the file a run emits. Same request, same bytes: nothing depends on time, path or thread count.
 [[nodiscard]] std::map<std::string, std::string> provenance(const RunConfig& config, const Architecture& arch,
+                                                            const ModelShape& shape,
                                                             const std::string& corpus_hash);
 
 }  // namespace aloft

@@ -91,7 +91,7 @@ RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const Mode
   Design design = recipe.design(design_run, request, corpus ? &corpus->counts : nullptr);
   const HeadWeights& weights = design.composition.weights;
   stages.run(kEmit, [&] {
-    const auto metadata = provenance(config, arch, out.corpus_hash);
+    const auto metadata = provenance(config, arch, shape, out.corpus_hash);
     emit(folder.file("init.safetensors"), arch, shape, weights, config.dtype, metadata);
     if (config.save_heads) save_heads(folder.file("heads.safetensors"), shape, weights, metadata);
   });

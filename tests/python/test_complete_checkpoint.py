@@ -28,7 +28,8 @@ def gpt2(**options):
 
 def designed(seed=0):
     random = np.random.default_rng(seed)
-    shapes = {"transformer.wte.weight": (11, 8), "transformer.h.1.attn.c_attn.weight": (8, 24), "transformer.ln_f.weight": (8,)}
+    shapes = {"transformer.wte.weight": (11, 8), "transformer.h.0.attn.c_attn.weight": (8, 24),
+              "transformer.h.1.attn.c_attn.weight": (8, 24), "transformer.ln_f.weight": (8,)}
     return {k: random.normal(size=s).astype(np.float32) for k, s in shapes.items()}
 
 
@@ -83,7 +84,7 @@ def test_shards_and_dtypes_stay(tmp_path):
                 assert torch.equal(value, torch.from_numpy(designed()[name]).to(torch.bfloat16)), name
             else:
                 assert torch.equal(value, base[name]), name
-    assert found == 3
+    assert found == 4
     transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
 
 
@@ -123,7 +124,7 @@ def test_from_the_command_line(tmp_path):
 
     init = init_file(tmp_path)
     done = run(tmp_path / "base", init, tmp_path / "out")
-    assert done.returncode == 0 and "3 tensors replaced" in done.stdout, done.stderr
+    assert done.returncode == 0 and "4 tensors replaced" in done.stdout, done.stderr
     again = run(tmp_path / "base", init, tmp_path / "out")
     assert again.returncode == 2 and again.stderr.startswith("aloft: ") and len(again.stderr.splitlines()) == 1
     (tmp_path / "broken").mkdir()
@@ -146,7 +147,7 @@ def test_numpy_alone_loads_a_file(tmp_path):
     init = init_file(tmp_path)
     program = (f"import sys; sys.modules['torch'] = None\nimport aloft, numpy\n"
                f"m = {{'transformer.ln_f.weight': numpy.zeros(8), 'transformer.wte.weight': numpy.zeros((11, 8)), "
-               f"'transformer.h.1.attn.c_attn.weight': numpy.zeros((8, 24))}}\n"
+               f"'transformer.h.0.attn.c_attn.weight': numpy.zeros((8, 24)), 'transformer.h.1.attn.c_attn.weight': numpy.zeros((8, 24))}}\n"
                f"aloft.apply_init(m, {str(init)!r}); print(all(v.any() for v in m.values()))")
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT / "tools/python")},
                           capture_output=True, text=True)

@@ -4,15 +4,16 @@ import argparse
 import errno
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from . import __version__
-from .errors import AloftError
+from .errors import AloftError, UsageError
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; errors become a line on stderr and the exit code that the README lists."""
-    arguments = _parser().parse_args(words)
     try:
+        arguments = _parser().parse_args(words)
         if arguments.command == "complete":
             return _complete(arguments)
         return _trial(arguments)
@@ -43,14 +44,22 @@ def exit_code_of(error: AloftError | OSError | MemoryError) -> int:
     return 3
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's own error() prints the usage too: two lines and more."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="aloft", description=__doc__)
+    parser = _Parser(prog="aloft", description=__doc__)
     parser.add_argument("--version", action="version", version=f"aloft {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     complete = commands.add_parser("complete", help="a Hugging Face checkpoint with the designed tensors replaced")
     complete.add_argument("base", help="folder of the base checkpoint (safetensors)")
-    complete.add_argument("init", help="init.safetensors")
+    complete.add_argument("init", help="init.safetensors, or the run's folder")
     complete.add_argument("output", help="folder to write")
+    complete.add_argument("--partial", action="store_true", help="the base may have layers that init.safetensors does not hold")
     trial = commands.add_parser("trial", help="train small models from several inits and compare them")
     trial.add_argument("spec", help="smoke, small, small-gpt2, full, or a YAML file")
     trial.add_argument("--output", required=True, help="folder; a stopped trial goes on from there")
@@ -62,9 +71,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _complete(arguments: argparse.Namespace) -> int:
-    from .checkpoint import complete_checkpoint
+    from .checkpoint import complete_checkpoint, left_out
 
-    replaced = complete_checkpoint(arguments.base, arguments.init, arguments.output)
+    replaced = complete_checkpoint(arguments.base, arguments.init, arguments.output, partial=arguments.partial)
+    for name in left_out(arguments.base):
+        print(f"aloft: note: {name} was not copied: it holds the base's weights", file=sys.stderr)
     print(f"{arguments.output}: {len(replaced)} tensors replaced")
     return 0
 

@@ -1,19 +1,19 @@
 """Loads an `init.safetensors` into a model, and makes sure that it really is in there."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from . import live
+from .config import refuse_another_attention
 from .errors import InitError
-from .tensors import FilePath, Stored, read_tensors, widened
+from .live import Place, Tensor
+from .names import COPIES, PLAIN_ADAPTER, Fit, fitting, init_file, plain, refuse_derived, refuse_further_layers
+from .tensors import FilePath, Stored, fits_dtype, read_tensors, widened
 
-Target = Any  # a numpy array or a torch tensor; torch is no dependency of this package
-Values = NDArray[np.float32]
-Plan = list[tuple[str, Target, Target]]  # the file's name, where it goes, its values in the target's dtype
-
-PREFIXES = ("_orig_mod.", "module.")  # torch.compile, (distributed) data parallel: in any order, repeated
+There = dict[str, list[Place]]  # plain name -> the model's tensors of that name
 
 
 @dataclass
@@ -24,129 +24,176 @@ class Report:
     transposed: list[str] = field(default_factory=list)  # stored [out, in], the model's module wants [in, out], or the reverse
     untouched: list[str] = field(default_factory=list)  # the model's own parameters, which the file does not hold
     rounded: float = 0.0  # largest difference that the model's dtype made
+    renamed: dict[str, str] = field(default_factory=dict)  # the file's name -> the model's, wrappers aside, where it is another
 
     def __str__(self) -> str:
         return (f"{len(self.loaded)} tensors loaded, {len(self.transposed)} of them transposed, "
                 f"{len(self.untouched)} parameters keep the model's own init")
 
 
-def plain(name: str) -> str:
-    """The name without the wrappers' prefixes, wherever they are."""
-    for prefix in PREFIXES:
-        while name.startswith(prefix):
-            name = plain(name[len(prefix):])
-        name = name.replace("." + prefix, ".")
-    return name
+@dataclass
+class _Step:
+    name: str  # the file's
+    places: list[Place]  # one; PEFT's trained copies too
+    values: Tensor  # in the model's dtype
 
 
-def apply_init(model: Any, path: FilePath) -> Report:
-    """Copies every tensor of the file `path` into `model`, in place, and verifies the values.
+def apply_init(model: Any, path: FilePath, *, partial: bool = False) -> Report:
+    """Copies every tensor of the file `path` (or of the run folder `path`) into `model`, in place, and verifies the values by
+    reading the model again.
 
-    model: a torch module (wrapped by torch.compile or data parallel or not), or a dict name -> numpy array. Raises
-    InitError, with the model unchanged, when a tensor has no place in the model, another shape or values that its dtype
-    cannot hold, or when only one of model and file ties the head to the embedding. Returns a Report. Transposes what a
-    file for Conv1D ([in, out]) brings to Linear modules and the reverse; a dict is taken to lie as the file does.
+    model: a torch module, or a dict name -> numpy array. The module may be wrapped: torch.compile, data parallel, FSDP 1 and 2
+    (every process must call this), activation checkpoints, PEFT, Lightning. partial: the model may have layers of which the
+    file holds nothing. Raises InitError, with the model unchanged, when a tensor has no place in the model, another shape or
+    values that its dtype cannot hold, when the model has further layers, other heads or another RoPE base, when only one of
+    model and file ties the head to the embedding, or when the model has no values (meta) or quantised ones. Returns a Report.
+    Transposes what a file for Conv1D ([in, out]) brings to Linear modules and the reverse; a dict is taken to lie as the file
+    does.
     """
+    path = init_file(path)
     tensors, metadata = read_tensors(path)
-    targets, parameters, conv1d = _targets(model)
-    report = Report()
-    plan: Plan = []
-    for name, stored in tensors.items():
-        target = targets.get(name, targets.get(plain(name)))
-        if target is None:
-            raise InitError(f"{path}: the model has no {name}: it was written for another architecture "
-                            f"({metadata.get('architecture', 'unknown')}); use --arch for this model")
-        value = widened(stored)
-        flip = _needs_transposing(plain(name), stored, conv1d, metadata)
-        if flip:
-            value = value.T
-            report.transposed.append(name)
-        if tuple(value.shape) != tuple(target.shape):
-            raise InitError(f"{path}: {name} is {tuple(value.shape)} and the model's {tuple(target.shape)}: give aloft the "
-                            "model's own sizes (a padded vocabulary: --model-vocab-size)")
-        rounded = _as(target, value)
-        difference = float(np.abs(_numpy(rounded) - value).max(initial=0))
-        if not difference <= 2**-7 * max(float(np.abs(value).max(initial=0)), 1e-30):
-            raise InitError(f"{path}: the values of {name} cannot be held by the model's {target.dtype}")
-        report.rounded = max(report.rounded, difference)
-        plan.append((name, target, rounded))
-    _refuse_conflicts(path, plan)
-    _refuse_another_head(path, targets, plan, metadata)
-    for name, target, value in plan:
-        _copy(target, value)
-        report.loaded.append(name)
-    for name, target, value in plan:
-        if not np.array_equal(_numpy(target), _numpy(value)):
-            raise InitError(f"{path}: {name} is not what was copied into the model")
-    reached = {_place(target) for _, target, _ in plan}
-    report.untouched = sorted(name for name in parameters if _place(targets[name]) not in reached)
+    try:
+        with live.whole(model, write=True):
+            steps, report = _plan(model, path, tensors, metadata, partial)
+            for step in steps:
+                for place in step.places:
+                    live.write(place.tensor, step.values)
+        with live.whole(model, write=False):
+            now = {place.name: place.tensor for place in live.places_of(model)}
+            for step in steps:
+                if not all(live.holds(now[place.name], step.values) for place in step.places):
+                    raise InitError(f"{step.name} is not what was copied into the model")
+    except InitError as error:
+        raise InitError(str(error) if str(error).startswith(f"{path}: ") else f"{path}: {error}") from None
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's: a tensor that cannot be written, a sharding unheard of
+        raise InitError(f"{path}: the model cannot be written: {error}") from error
     return report
 
 
-def _targets(model: Any) -> tuple[dict[str, Target], set[str], set[str] | None]:
-    """name -> array or tensor to write into; the names that are parameters (a tied one once); names that belong to
-    Conv1D modules ([in, out]), None where unknown."""
-    if isinstance(model, dict):
-        return {plain(k): v for k, v in model.items()}, {plain(k) for k in model}, None
-    conv1d = {plain(name + ".weight") for name, module in model.named_modules() if type(module).__name__ == "Conv1D"}
-    targets = {plain(name): value for name, value in model.state_dict().items()}
-    return targets, {plain(name) for name, _ in model.named_parameters()} & set(targets), conv1d
+def _plan(model: Any, path: FilePath, tensors: dict[str, Stored], metadata: dict[str, str], partial: bool) -> tuple[list[_Step], Report]:
+    """What goes where; InitError where anything speaks against it."""
+    places = live.places_of(model)
+    there: There = {}
+    for place in places:
+        there.setdefault(plain(place.name), []).append(place)
+    identities = {name: _identity(found) for name, found in there.items()}
+    fit = fitting(path, "the model", list(tensors), identities, metadata.get("architecture", "unknown"))
+    placed = {name: fit.find(name, there) or "" for name in tensors}
+    if not partial:
+        refuse_further_layers(path, "the model", placed, identities)
+    refuse_derived(path, "the model", placed, [place.name for place in places])
+    refuse_another_attention(path, "the model", metadata, live.config_of(model))
+    _refuse_trained_adapters(places)
+    steps, report = _steps(model, tensors, metadata, placed, there)
+    _refuse_conflicts(steps)
+    _refuse_another_head(fit, there, steps, metadata)
+    reached = {place.identity for step in steps for place in step.places}
+    report.untouched = _untouched(places, reached)
+    return steps, report
 
 
-def _needs_transposing(name: str, stored: Stored, modules: set[str] | None, metadata: dict[str, str]) -> bool:
+def _steps(model: Any, tensors: dict[str, Stored], metadata: dict[str, str], placed: dict[str, str], there: There) -> tuple[list[_Step], Report]:
+    conv1d, report, steps = live.conv1d_weights(model), Report(), []
+    for name, stored in tensors.items():
+        targets = _targets(name, there[placed[name]])
+        value = widened(stored)
+        if not np.isfinite(value).all():
+            raise InitError(f"{name} holds values that are no finite numbers")
+        if _needs_transposing(name, placed[name], stored, conv1d, metadata):
+            value = value.T
+            report.transposed.append(name)
+        target = targets[0].tensor
+        for place in targets:
+            _refuse_unfit(name, value, place.tensor)
+            if place.tensor.dtype != target.dtype:
+                raise InitError(f"{name} has copies of several types in the model")
+        values = live.in_dtype_of(target, value)
+        rounded = live.as_float32(values)
+        if not fits_dtype(value, rounded):
+            raise InitError(f"the values of {name} cannot be held by the model's {target.dtype}")
+        report.rounded = max(report.rounded, float(np.abs(rounded - value).max(initial=0)))
+        if placed[name] != plain(name):
+            report.renamed[name] = placed[name]
+        report.loaded.append(name)
+        steps.append(_Step(name, targets, values))
+    return steps, report
+
+
+def _identity(places: list[Place]) -> Hashable:
+    return frozenset(place.identity for place in places)
+
+
+def _targets(name: str, places: list[Place]) -> list[Place]:
+    """The tensors that a name means: one, and the copies that PEFT trains in its place."""
+    exact = [place for place in places if place.name == name]
+    if exact or len({place.identity for place in places}) == 1:
+        return (exact or places)[:1]
+    originals = {place.identity: place for place in places if f".{COPIES}." not in f".{place.name}"}
+    if len(originals) > 1:
+        raise InitError(f"{name} could be " + " or ".join(place.name for place in originals.values()) + " of the model: give the part that is meant")
+    return list({place.identity: place for place in places}.values())
+
+
+def _refuse_unfit(name: str, value: live.Values, target: Tensor) -> None:
+    reason = live.why_not(target)
+    if reason is not None:
+        raise InitError(f"{name} of the model {reason}")
+    if tuple(value.shape) == tuple(target.shape):
+        return
+    if value.size and not np.prod(target.shape):
+        raise InitError(f"{name} is empty in the model (a shard of DeepSpeed ZeRO-3?): load the file before wrapping the model")
+    raise InitError(f"{name} is {tuple(value.shape)} and the model's {tuple(target.shape)}: give aloft the "
+                    "model's own sizes (a padded vocabulary: --model-vocab-size)")
+
+
+def _needs_transposing(name: str, place: str, stored: Stored, conv1d: set[str] | None, metadata: dict[str, str]) -> bool:
     """The file says how its projections lie; a module called Conv1D wants [in, out], a Linear [out, in]."""
     lies, tables = metadata.get("orientation"), metadata.get("tables", "").split(" ")
-    if lies is None or modules is None or len(stored.shape) != 2 or name in tables:
+    if lies is None or conv1d is None or len(stored.shape) != 2 or name in tables:
         return False
-    return (lies == "in_out") != (name in modules)
+    return (lies == "in_out") != (place in conv1d)
 
 
-def _refuse_conflicts(path: FilePath, plan: Plan) -> None:
+def _refuse_trained_adapters(places: list[Place]) -> None:
+    """What a LoRA adds, the product of its A and B, must still be nothing."""
+    nonzero: dict[str, set[str]] = {}
+    for place in places:
+        half = PLAIN_ADAPTER.search(place.name)
+        if half and not live.why_not(place.tensor) and live.any_nonzero(place.tensor):
+            which = nonzero.setdefault(place.name[: half.end() - 1] + place.name[half.end():], set())
+            which.add(half[0][-1])
+            if len(which) == 2:
+                raise InitError(f"{place.name} of the model belongs to an adapter that changes the designed weights already: "
+                                "load the file before adding adapters")
+
+
+def _refuse_conflicts(steps: list[_Step]) -> None:
     """Two tensors of the file for one parameter of the model (a tied head) must agree."""
-    seen: dict[tuple[int, tuple[int, ...]], tuple[str, Target]] = {}
-    for name, target, value in plan:
-        other = seen.setdefault((_place(target), tuple(target.shape)), (name, value))
-        if other[0] != name and not np.array_equal(_numpy(other[1]), _numpy(value)):
-            raise InitError(f"{path}: the model ties {name} to {other[0]}, the file holds two different tensors: write it for "
-                            "a tied head (tie_word_embeddings in --model-config, or an architecture with tied_head)")
+    seen: dict[object, _Step] = {}
+    for step in steps:
+        for place in step.places:
+            other = seen.setdefault(place.identity, step)
+            if other is not step and not np.array_equal(live.as_float32(other.values), live.as_float32(step.values)):
+                raise InitError(f"the model ties {step.name} to {other.name}, the file holds two different tensors: write it for "
+                                "a tied head (tie_word_embeddings in --model-config, or an architecture with tied_head)")
 
 
-def _refuse_another_head(path: FilePath, targets: dict[str, Target], plan: Plan, metadata: dict[str, str]) -> None:
+def _refuse_another_head(fit: Fit, there: There, steps: list[_Step], metadata: dict[str, str]) -> None:
     """A file for a tied head leaves a model's own head as it was: at random."""
-    tables, placed = metadata.get("tables", "").split(" "), {plain(name): target for name, target, _ in plan}
-    if metadata.get("tied_head") != "true" or len(tables) < 2 or plain(tables[0]) not in placed:
+    tables, placed = metadata.get("tables", "").split(" "), {step.name: step for step in steps}
+    if metadata.get("tied_head") != "true" or len(tables) < 2 or tables[0] not in placed or tables[1] in placed:
         return
-    head = targets.get(plain(tables[1]))
-    if head is not None and plain(tables[1]) not in placed and _place(head) != _place(placed[plain(tables[0])]):
-        raise InitError(f"{path}: it was written for a head tied to the embedding, and the model has its own, "
-                        f"{tables[1]}: tie them, or design for an untied head (tie_word_embeddings in --model-config)")
+    head = fit.find(tables[1], there)
+    if head is not None and not {p.identity for p in there[head]} <= {p.identity for p in placed[tables[0]].places}:
+        raise InitError(f"it was written for a head tied to the embedding, and the model has its own, "
+                        f"{head}: tie them, or design for an untied head (tie_word_embeddings in --model-config)")
 
 
-def _place(target: Target) -> int:
-    """Its address: tied parameters share one."""
-    return int(target.data_ptr() if hasattr(target, "data_ptr") else target.ctypes.data)
-
-
-def _as(target: Target, value: Values) -> Target:
-    """The values in the target's dtype."""
-    if isinstance(target, np.ndarray):
-        with np.errstate(over="ignore", invalid="ignore"):
-            return value.astype(target.dtype)
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(value)).to(target.dtype)
-
-
-def _copy(target: Target, value: Target) -> None:
-    if isinstance(target, np.ndarray):
-        target[...] = value
-        return
-    import torch
-
-    with torch.no_grad():
-        target.copy_(value)
-
-
-def _numpy(target: Target) -> Values:
-    values: Values = target.astype(np.float32) if isinstance(target, np.ndarray) else target.detach().float().cpu().numpy()
-    return values
+def _untouched(places: list[Place], reached: set[object]) -> list[str]:
+    """A tied parameter counts once."""
+    out, seen = [], set(reached)
+    for place in places:
+        if place.trained and place.identity not in seen:
+            seen.add(place.identity)
+            out.append(plain(place.name))
+    return sorted(out)

@@ -15,6 +15,10 @@ from .errors import InitError
 FilePath = str | os.PathLike[str]
 DTYPES: dict[str, Any] = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
           "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_}
+WEIGHTS = ("F64", "F32", "F16", "BF16")  # what can hold weights as they are
+# What numpy does not know is copied from file to file as it is: bits of an element.
+BITS = {"BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+        "C64": 64}
 
 
 class Stored:
@@ -33,14 +37,19 @@ def read_tensors(path: FilePath) -> tuple[dict[str, Stored], dict[str, str]]:
             raise InitError(f"{path}: not a safetensors file")
         try:
             header = json.loads(file.read(size))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InitError(f"{path}: not a safetensors file: {error}") from None
         data: NDArray[np.uint8] = np.empty(0, np.uint8)
         if os.path.getsize(path) > 8 + size:
             data = np.memmap(path, np.uint8, "r", offset=8 + size)
     try:
-        metadata = header.pop("__metadata__", {})
+        metadata = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
+        for name, info in header.items():
+            if isinstance(info["dtype"], str) and info["dtype"] not in DTYPES and info["dtype"] not in BITS:
+                raise InitError(f"{path}: {name} is {info['dtype']}, a type that is not known here")
         out = {name: _stored(info, data) for name, info in header.items()}
+    except InitError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InitError(f"{path}: a damaged header: {error}") from None
     return out, metadata
@@ -48,8 +57,10 @@ def read_tensors(path: FilePath) -> tuple[dict[str, Stored], dict[str, str]]:
 
 def _stored(info: dict[str, Any], data: NDArray[np.uint8]) -> Stored:
     begin, end = info["data_offsets"]
-    item = 2 if info["dtype"] == "BF16" else np.dtype(DTYPES[info["dtype"]]).itemsize
-    if not 0 <= begin <= end <= len(data) or end - begin != item * math.prod(info["shape"]):
+    bits = BITS.get(info["dtype"]) or 8 * np.dtype(DTYPES[info["dtype"]]).itemsize
+    if any(type(size) is not int or size < 0 for size in [*info["shape"], begin, end]):
+        raise ValueError(f"{info}: sizes and offsets are whole numbers, none negative")
+    if not begin <= end <= len(data) or 8 * (end - begin) != bits * math.prod(info["shape"]):
         raise ValueError(f"{info} does not fit into {len(data)} bytes")
     return Stored(info["dtype"], tuple(info["shape"]), data[begin:end])
 
@@ -59,7 +70,7 @@ def widened(stored: Stored) -> NDArray[np.float32]:
     if stored.dtype == "BF16":
         wide = stored.data.view(np.uint16).astype(np.uint32) << 16
         return wide.view(np.float32).reshape(stored.shape)
-    if stored.dtype not in ("F64", "F32", "F16"):
+    if stored.dtype not in WEIGHTS:
         raise InitError(f"a tensor of {stored.dtype} holds no weights")
     values: NDArray[Any] = stored.data.view(DTYPES[stored.dtype])
     return values.reshape(stored.shape).astype(np.float32)
@@ -72,6 +83,13 @@ def narrowed(values: NDArray[np.float32], dtype: str) -> bytes:
         return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16).tobytes()
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values).astype(DTYPES[dtype]).tobytes()
+
+
+def fits_dtype(values: NDArray[np.float32], rounded: NDArray[np.float32]) -> bool:
+    """Whether a type holds these values: no further from them than BF16 takes them, by the largest of them."""
+    with np.errstate(invalid="ignore"):
+        difference = float(np.abs(rounded - values).max(initial=0))
+    return difference <= 2**-7 * max(float(np.abs(values).max(initial=0)), 1e-30)
 
 
 def write_tensors(path: FilePath, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
