@@ -121,7 +121,11 @@ META = {"fsdp2-meta": fsdp2}  # FSDP 1 gives its parameters values by itself
 
 
 def gathered(model):
-    """What the model computes: every parameter but the norm's bias, which nobody designs, has a part in it."""
+    """What the model computes: every parameter but the norm's bias, which nobody designs, has a part in it. FSDP 2 throws away what
+    it had gathered, as it does after a backward pass."""
+    for module in model.modules():
+        if hasattr(module, "set_reshard_after_forward"):
+            module.reshard()
     with torch.no_grad():
         logits = model(IDS)
     if hasattr(logits, "full_tensor"):

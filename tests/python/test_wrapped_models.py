@@ -222,6 +222,19 @@ def test_a_tensor_that_computes_itself_from_others(tmp_path):
         apply_init(model, write(tmp_path / "i.safetensors", tensors()))
 
 
+def test_deepspeed_has_copies_already(tmp_path):
+    class DeepSpeedEngine(Trainer):
+        pass
+
+    refused(DeepSpeedEngine(module=Toy()), write(tmp_path / "i.safetensors", tensors()), "before deepspeed.initialize()")
+
+
+def test_arrays_that_are_read_only(tmp_path):
+    model = {name: np.zeros_like(value) for name, value in tensors().items()}
+    model["wide.weight"].flags.writeable = False
+    refused(model, write(tmp_path / "i.safetensors", tensors()), "wide.weight of the model is read-only")
+
+
 # ---- models that can, whatever their tensors are like ----
 
 def test_tensors_of_every_kind(tmp_path):

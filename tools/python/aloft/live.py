@@ -80,6 +80,9 @@ def whole(model: Any, write: bool) -> Iterator[None]:
             bases = {base.__name__ for base in type(module).__mro__}
             if "FSDPModule" in bases:
                 module.reshard()
+            elif "DeepSpeedEngine" in bases:
+                raise InitError("DeepSpeed's optimizer has copies of the weights already, which its first step would put back: "
+                                "load the file before deepspeed.initialize()")
             elif "FullyShardedDataParallel" in bases and hasattr(type(module), "summon_full_params"):
                 fsdp = type(module)
     if fsdp is None:
@@ -98,6 +101,8 @@ ON_META = ("is on the meta device, where nothing has values: materialise it firs
 def why_not(tensor: Tensor) -> str | None:
     """Why a tensor cannot take values, as the end of a sentence; None where it can."""
     if isinstance(tensor, np.ndarray):
+        if not tensor.flags.writeable:
+            return "is read-only"
         return None if np.issubdtype(tensor.dtype, np.floating) else f"is {tensor.dtype}, which holds no weights"
     if hasattr(tensor, "materialize"):
         return "has no values yet (a lazy module): run one batch first"
