@@ -235,6 +235,21 @@ def test_arrays_that_are_read_only(tmp_path):
     refused(model, write(tmp_path / "i.safetensors", tensors()), "wide.weight of the model is read-only")
 
 
+def test_a_tie_that_is_still_to_come_is_refused(files):
+    model = llama()
+    model.config.tie_word_embeddings = True  # as after to_empty(), which loses ties: tie_weights() would overwrite the head
+    refused(model, files["llama"], "configuration ties lm_head.weight to the embedding, though it is not tied yet")
+    same = LLAMA | {"lm_head.weight": LLAMA["model.embed_tokens.weight"]}
+    apply_init(model, write(files["gpt2"], same, UNTIED))  # nothing is lost
+    model.config.tie_word_embeddings = False
+    apply_init(model, files["llama"])
+
+
+def test_what_is_no_model(tmp_path):
+    with pytest.raises(InitError, match="a torch module is needed, or a dict of arrays, and no str"):
+        apply_init("gpt2", write(tmp_path / "i.safetensors", tensors()))
+
+
 # ---- models that can, whatever their tensors are like ----
 
 def test_tensors_of_every_kind(tmp_path):
@@ -284,6 +299,16 @@ def test_what_does_not_stay_is_noticed(tmp_path):
     model.square = Fleeting()
     with pytest.raises(InitError, match="square.weight is not what was copied into the model"):
         apply_init(model, write(tmp_path / "i.safetensors", tensors()))
+
+
+def test_biases_that_a_design_does_not_expect_are_reported(tmp_path):
+    path = write(tmp_path / "i.safetensors", tensors())
+    model = Toy(lambda o, i: nn.Linear(i, o))  # torch's own init: biases at random
+    report = apply_init(model, path)
+    assert report.biased == ["square.bias", "wide.bias"] and str(report).endswith("2 biases of loaded projections are not zero, which designs do not expect")
+    nn.init.zeros_(model.square.bias), nn.init.zeros_(model.wide.bias)
+    report = apply_init(model, path)
+    assert report.biased == [] and str(report).endswith("own init")
 
 
 def test_two_views_of_one_memory_are_noticed(tmp_path):

@@ -25,10 +25,12 @@ class Report:
     untouched: list[str] = field(default_factory=list)  # the model's own parameters, which the file does not hold
     rounded: float = 0.0  # largest difference that the model's dtype made
     renamed: dict[str, str] = field(default_factory=dict)  # the file's name -> the model's, wrappers aside, where it is another
+    biased: list[str] = field(default_factory=list)  # biases beside projections of the file that are not zero, as designs take them to be
 
     def __str__(self) -> str:
         return (f"{len(self.loaded)} tensors loaded, {len(self.transposed)} of them transposed, "
-                f"{len(self.untouched)} parameters keep the model's own init")
+                f"{len(self.untouched)} parameters keep the model's own init" +
+                (f"; {len(self.biased)} biases of loaded projections are not zero, which designs do not expect" if self.biased else ""))
 
 
 @dataclass
@@ -50,6 +52,8 @@ def apply_init(model: Any, path: FilePath, *, partial: bool = False) -> Report:
     Transposes what a file for Conv1D ([in, out]) brings to Linear modules and the reverse; a dict is taken to lie as the file
     does.
     """
+    if not isinstance(model, dict) and not hasattr(model, "named_modules"):
+        raise InitError(f"a torch module is needed, or a dict of arrays, and no {type(model).__name__}")
     path = init_file(path)
     tensors, metadata = read_tensors(path)
     try:
@@ -87,6 +91,8 @@ def _plan(model: Any, path: FilePath, tensors: dict[str, Stored], metadata: dict
     steps, report = _steps(model, tensors, metadata, placed, there)
     _refuse_conflicts(steps)
     _refuse_another_head(fit, there, steps, metadata)
+    _refuse_a_tie_to_come(model, steps, metadata)
+    report.biased = _biased(steps, placed, there)
     reached = {place.identity for step in steps for place in step.places}
     report.untouched = _untouched(places, reached)
     return steps, report
@@ -187,6 +193,25 @@ def _refuse_another_head(fit: Fit, there: There, steps: list[_Step], metadata: d
     if head is not None and not {p.identity for p in there[head]} <= {p.identity for p in placed[tables[0]].places}:
         raise InitError(f"it was written for a head tied to the embedding, and the model has its own, "
                         f"{head}: tie them, or design for an untied head (tie_word_embeddings in --model-config)")
+
+
+def _refuse_a_tie_to_come(model: Any, steps: list[_Step], metadata: dict[str, str]) -> None:
+    """A head that the configuration ties, and that is not tied yet, will be overwritten when the library ties it."""
+    embedding, head = (metadata.get("tables", "").split(" ") + [""])[:2]
+    values = {step.name: live.as_float32(step.values) for step in steps if step.name in (embedding, head)}
+    if live.says_tied(model) and head in values and not (embedding in values and np.array_equal(values[embedding], values[head])):
+        raise InitError(f"it holds a head, and the model's configuration ties {head} to the embedding, though it is not tied yet: "
+                        "design for a tied head, or set tie_word_embeddings to false")
+
+
+def _biased(steps: list[_Step], placed: dict[str, str], there: There) -> list[str]:
+    out = []
+    for step in steps:
+        name = placed[step.name].removesuffix("weight") + "bias"
+        if len(step.values.shape) == 2 and placed[step.name].endswith(".weight") and any(
+                not live.why_not(place.tensor) and live.any_nonzero(place.tensor) for place in there.get(name, [])):
+            out.append(name)
+    return out
 
 
 def _untouched(places: list[Place], reached: set[object]) -> list[str]:

@@ -70,6 +70,11 @@ def config_of(model: Any) -> object:
     return None
 
 
+def says_tied(model: Any) -> bool:
+    """Whether its configuration ties the head to the embedding."""
+    return getattr(config_of(model), "tie_word_embeddings", None) is True
+
+
 @contextmanager
 def whole(model: Any, write: bool) -> Iterator[None]:
     """While it lasts, every parameter is there under its own name, and what is written stays. FSDP 1 hides them in flat
