@@ -187,4 +187,5 @@ def main(rank, world, folder, names):
 
 if __name__ == "__main__":
     count, place = int(sys.argv[1]), Path(sys.argv[2])
-    torch.multiprocessing.spawn(main, (count, place, sys.argv[3:]), nprocs=count)
+    # forked: torch is imported once, and has started no thread yet
+    torch.multiprocessing.start_processes(main, (count, place, sys.argv[3:]), nprocs=count, start_method="fork")
