@@ -90,12 +90,13 @@ def checkpointed(model):
     return model
 
 
-def tensor_parallel(model):
+def tensor_parallel(model, sharded=False):
     from torch.distributed.tensor import Replicate
     from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
-    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (dist.get_world_size(),))
-    return parallelize_module(model, mesh, {f"h.{i}.a": ColwiseParallel(output_layouts=Replicate()) for i in range(2)})
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1, dist.get_world_size()), mesh_dim_names=("data", "tensor"))
+    parallelize_module(model, mesh["tensor"], {f"h.{i}.a": ColwiseParallel(output_layouts=Replicate()) for i in range(2)})
+    return fsdp2(model, mesh=mesh["data"]) if sharded else model
 
 
 def ddp(model):
@@ -116,6 +117,7 @@ CASES = {
     "fsdp2-after-forward": lambda: forward_only(fsdp2(Toy(), reshard_after_forward=False)),
     "fsdp2-checkpointed": lambda: fsdp2(checkpointed(Toy())),
     "tensor-parallel": lambda: tensor_parallel(Toy()),
+    "fsdp2-tensor-parallel": lambda: tensor_parallel(Toy(), sharded=True),
 }
 META = {"fsdp2-meta": fsdp2}  # FSDP 1 gives its parameters values by itself
 

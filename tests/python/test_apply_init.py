@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import struct
 
 import numpy as np
@@ -12,7 +13,8 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from aloft import InitError, apply_init
-from aloft.apply import plain
+from aloft.names import plain
+from aloft.tensors import read_tensors, widened
 
 LINEAR = {"format": "pt", "architecture": "toy", "orientation": "out_in", "tables": "wte.weight"}
 
@@ -201,9 +203,23 @@ def test_files_that_are_none_are_refused(tmp_path):
         "shape": with_header(lambda h: h["wte.weight"].update(shape=[7, 5])),
         "no offsets": with_header(lambda h: h["wte.weight"].pop("data_offsets")),
         "a number": with_header(lambda h: h.update({"wte.weight": 3})),
+        "negative": with_header(lambda h: h["wte.weight"].update(shape=[-7, -4])),
+        "no whole number": with_header(lambda h: h["wte.weight"].update(data_offsets=[0.0, 112])),
+        "nested": struct.pack("<Q", 200000) + b"[" * 200000, "no tensors": with_header(lambda h: [h.pop(name) for name in tensors()]),
     }
     for name, content in broken.items():
         path.write_bytes(content)
         refused(Toy(), path, "i.safetensors")
     with pytest.raises(OSError):
         apply_init(Toy(), tmp_path / "absent.safetensors")
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_an_error(tmp_path):
+    path = write(tmp_path / "i.safetensors", tensors())
+    stored, _ = read_tensors(path)
+    os.truncate(path, path.stat().st_size - 40)
+    with pytest.raises(InitError, match="i.safetensors: ends at byte .*, while it was read"):
+        [t.data for t in stored.values()]
+    stored, _ = read_tensors(write(path, tensors()))
+    write(tmp_path / "other.safetensors", tensors(9)).replace(path)  # the file that was opened is read to its end
+    assert all(np.array_equal(widened(stored[name]), value) for name, value in tensors().items())

@@ -65,7 +65,7 @@ def apply_init(model: Any, path: FilePath, *, partial: bool = False) -> Report:
         with live.whole(model, write=False):
             now = {place.name: place.tensor for place in live.places_of(model)}
             for step in steps:
-                if not all(live.holds(now[place.name], step.values) for place in step.places):
+                if not all(place.name in now and live.holds(now[place.name], step.values) for place in step.places):
                     raise InitError(f"{step.name} is not what was copied into the model")
     except InitError as error:
         raise InitError(str(error) if str(error).startswith(f"{path}: ") else f"{path}: {error}") from None
@@ -198,8 +198,10 @@ def _refuse_another_head(fit: Fit, there: There, steps: list[_Step], metadata: d
 def _refuse_a_tie_to_come(model: Any, steps: list[_Step], metadata: dict[str, str]) -> None:
     """A head that the configuration ties, and that is not tied yet, will be overwritten when the library ties it."""
     embedding, head = (metadata.get("tables", "").split(" ") + [""])[:2]
+    if not live.says_tied(model):
+        return
     values = {step.name: live.as_float32(step.values) for step in steps if step.name in (embedding, head)}
-    if live.says_tied(model) and head in values and not (embedding in values and np.array_equal(values[embedding], values[head])):
+    if head in values and not (embedding in values and np.array_equal(values[embedding], values[head])):
         raise InitError(f"it holds a head, and the model's configuration ties {head} to the embedding, though it is not tied yet: "
                         "design for a tied head, or set tie_word_embeddings to false")
 

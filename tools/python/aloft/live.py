@@ -143,14 +143,14 @@ def write(tensor: Tensor, values: Tensor) -> None:
 
 
 def holds(tensor: Tensor, values: Tensor) -> bool:
-    """Whether it has these values, bit for bit; of a sharded one, this process' part."""
+    """Whether it has these values, bit for bit; a sharded one is gathered from all processes."""
     if isinstance(tensor, np.ndarray):
         return np.array_equal(tensor, values)
     import torch
 
     with torch.no_grad():
-        found = tensor.to_local() if _sharded(tensor) else tensor
-        return bool(torch.equal(found.detach().cpu(), _part(tensor, values).cpu()))
+        found = tensor.full_tensor() if _sharded(tensor) else tensor
+        return bool(torch.equal(found.detach().cpu(), values.cpu()))
 
 
 def any_nonzero(tensor: Tensor) -> bool:

@@ -59,6 +59,8 @@ def fitting(path: object, owner: str, names: Collection[str], there: Mapping[str
     As they are, if so; else with a prefix of the base model, of PEFT, of Lightning put in front or left out. InitError, with
     the nearest, where none fits or several do."""
     as_they_are = Fit()
+    if not names:
+        raise InitError(f"{path}: holds no tensors")
     if all(as_they_are.find(name, there) for name in names):
         return as_they_are
     fits = _candidates(names, there)
