@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the build needs from Debian 12's packages, if anything is missing. With --tests, what the tests need
-# too (--cpp-tests: those in C++ alone); with --benchmarks, what the benchmark program and its peers need.
+# too (--cpp-tests: those in C++ alone); with --benchmarks, what the benchmark program and its peers need; with --fuzz,
+# clang and its fuzzer.
 set -euo pipefail
 
 build=(g++ cmake ninja-build git pkg-config libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev
   libopenblas-dev liblapacke-dev libkissfft-dev libxxhash-dev libutf8proc-dev libsentencepiece-dev)
 cpp_tests=(libgtest-dev libeigen3-dev python3 python3-venv)
 python_tests=(python3-numpy python3-torch python3-pytest python3-yaml python3-matplotlib)
+fuzz=(clang libclang-rt-14-dev)
 benchmarks=(libbenchmark-dev python3 python3-numpy python3-scipy)
 
 wanted=("${build[@]}")
@@ -14,6 +16,7 @@ for argument in "$@"; do
   case "$argument" in
     --tests) wanted+=("${cpp_tests[@]}" "${python_tests[@]}") ;;
     --cpp-tests) wanted+=("${cpp_tests[@]}") ;;
+    --fuzz) wanted+=("${fuzz[@]}") ;;
     --benchmarks) wanted+=("${benchmarks[@]}") ;;
     *) wanted+=("$argument") ;; # further packages by name
   esac

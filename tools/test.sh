@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test: C++ (release and, under ASan and UBSan, debug), the CUDA backend
-# executed without a GPU (tests/README.md; the same two builds, and one with a race checker), and Python (the emitted files
-# loaded into the real libraries). Ends with the seconds of every step and "N passed, N failed".
+# executed without a GPU (tests/README.md; the same two builds, and one with a race checker), every reader under a fuzzer for a
+# few seconds, and Python (the emitted files loaded into the real libraries). Ends with the seconds of every step and
+# "N passed, N failed".
 #   tools/test.sh              everything
 #   tools/test.sh --quick      release C++ tests only
-#   tools/test.sh --thorough   everything, the kernels under many more schedules, and Python with the current transformers too
+#   tools/test.sh --thorough   everything, the kernels under many more schedules, the readers under the fuzzer for longer, and
+#                              Python with the current transformers too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -83,6 +85,27 @@ PYTHON
   passed=$((passed + ok)) failed=$((failed + bad))
 }
 
+# ---- the readers, under libFuzzer (tests/README.md)
+
+build_fuzzers() {
+  local compiler=g++ # its own driver then, without libFuzzer's eye for what is covered
+  if echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
+    clang++ -x c++ -fsanitize=fuzzer - -o "$work/probe" 2>/dev/null; then
+    compiler=clang++
+  fi
+  cmake -S tests/fuzz -B build/fuzz -G Ninja "-DCMAKE_CXX_COMPILER=$compiler" >/dev/null
+  cmake --build build/fuzz
+}
+
+run_fuzzers() { # seconds for each target; what they found before is where they begin
+  step "fuzz targets, $1 s each"
+  local ok bad
+  tests/fuzz/run.sh build/fuzz/aloft_fuzz build/fuzz/corpus "$jobs" "-max_total_time=$1" "-seed=$commit_seed" |
+    tee "$work/fuzz" || true
+  read -r ok bad < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$work/fuzz") || true
+  passed=$((passed + ${ok:-0})) failed=$((failed + ${bad:-1}))
+}
+
 # ---- Python tests
 
 # Debian's torch belongs to the system's Python, so the environment is made with that one.
@@ -135,6 +158,7 @@ run_pytest() { # name, python and its arguments
 
 step "packages"
 tools/install_dependencies.sh --cpp-tests libbenchmark-dev
+if [ "$mode" != --quick ]; then tools/install_dependencies.sh --fuzz || true; fi # without it, g++ does
 tools/cuda_headers.sh
 if [ "$mode" != --quick ]; then
   make_environment >"$work/environment" 2>&1 & # torch is most of what is fetched, and only needed at the end
@@ -165,6 +189,10 @@ if [ "$mode" != --quick ]; then
   SIMT_SEED=$((commit_seed + 1)) run_gtest "CUDA kernels, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests \
     "--gtest_filter=$kernel_suites"
   unset UBSAN_OPTIONS ASAN_OPTIONS
+
+  step "build, fuzz targets"
+  build_fuzzers
+  if [ "$mode" = --thorough ]; then run_fuzzers 120; else run_fuzzers 4; fi
 
   step "Python environment"
   wait "$environment" || { cat "$work/environment"; exit 1; }

@@ -54,7 +54,7 @@ class Planner {
       return accept(plan, stripes_of(plan) + ": asked for");
     }
     const std::string counters = mib(product(v_, row_bytes_)) + " of counters";
-    const bool filled = p_.expected_tokens > 0 ? v_ * v_ <= 4 * p_.expected_tokens
+    const bool filled = p_.expected_tokens > 0 ? v_ * v_ <= product(4, p_.expected_tokens)
                                                : product(v_, row_bytes_) <= kUnknownTokensTable;
     if (filled && fits(dense())) return accept(dense(), counters + " fit, and the corpus fills them");
     // Reading the tokens once more costs about what one lag costs, and sorting pairs about twice what

@@ -136,8 +136,13 @@ Seeds sentencepiece_seeds() {
            field(3, field(1, "identity") + field(3, '\1') + field(4, '\1') + field(5, '\1'));
   };
   const std::string two("\2ab");
-  return {two + pieces + tail('\1'), two + pieces + tail('\2'), two + pieces + bytes + tail('\1'),
-          two + pieces + tail('\3'), two + pieces + tail('\4')};
+  return {two + pieces + tail('\1'),
+          two + pieces + tail('\2'),
+          two + pieces + bytes + tail('\1'),
+          two + pieces + piece(std::string(1, '\0'), 1) +
+              tail('\1'),  // the library throws what is no error of ours
+          two + pieces + tail('\3'),
+          two + pieces + tail('\4')};
 }
 
 }  // namespace

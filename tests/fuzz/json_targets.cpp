@@ -50,7 +50,9 @@ void read_json(std::string_view data) {
 }
 
 void read_printable(std::string_view data) {
-  for (const std::string& line : {printable(data), printable(data, 7), printable_message(data)}) {
+  std::string message(data);
+  if (data.size() % 8 == 1) message += std::string(4000, 'x') + std::string(data);  // loses its middle
+  for (const std::string& line : {printable(data), printable(data, 7), printable_message(message)}) {
     require(valid_utf8_prefix(line) == line.size(), "a message is not UTF-8");
     for (const char c : line)
       require(static_cast<unsigned char>(c) >= 0x20 && c != 0x7F, "a raw control character in a message");
@@ -90,13 +92,8 @@ Seeds json_seeds() {
           R"(["\ud83d\ude00", -0.0, 1e308])"};
 }
 Seeds printable_seeds() {
-  return {"plain",
-          "\x1b[2J\n\r\t\x7f",
-          "\xc2\x9b\xe2\x80\xae\xf3\xa0\x80\x81",
-          "\xff\xfe\xc3",
-          "\xe4\xb8\xad\xe6\x96\x87",
-          std::string(5000, '\n'),
-          std::string(5000, '\xe4')};
+  return {"plain", "\x1b[2J\n\r\t\x7f", "\xc2\x9b\xe2\x80\xae\xf3\xa0\x80\x81", "\xff\xfe\xc3",
+          "\xe4\xb8\xad\xe6\x96\x87"};
 }
 Seeds vocabulary_seeds() {
   return {

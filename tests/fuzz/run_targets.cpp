@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
 #include "pipeline/run/folder.hpp"
 #include "tests/fuzz/target.hpp"
 #include "tools/aloft/config_file.hpp"
+#include "tools/aloft/inspect.hpp"
 #include "tools/aloft/options.hpp"
 
 // What these readers ask of the rest of the program: the recipes there are. Two will do.
@@ -60,6 +62,12 @@ void read_config(std::string_view data) {
   }
 }
 
+void read_manifest(std::string_view data) {
+  const std::string text = json_summary_of(std::string(data), "manifest.json").dump();
+  require(!text.empty(), "a summary of nothing");
+  read_config(data);  // a manifest is a config too
+}
+
 void read_state(std::string_view data) {
   const std::string folder = own_folder() + "/run";
   std::filesystem::create_directories(folder);
@@ -89,6 +97,15 @@ Seeds config_seeds() {
           "- a\n- b\n",
           "quiet: 'tr\\ue'\nx: \"\\x41\\u263a\"\n"};
 }
+Seeds manifest_seeds() {
+  return {
+      R"({"corpus": ["/a.txt"], "recipe": "random", "pr-target": 2, "manifest": {"tokens": 7, "stages": []}})",
+      R"({"tokenizer":"words","version":1,"lowercase":true,"tokens":["<unk>","the"]})",
+      R"({"tokenizer":"sentencepiece","version":1,"tokens":["<unk>",[1,{}]]})",
+      R"({"coordinates":1,"chosen_on":{}})",
+      R"({"layers":[{"lag":1}],"lags":2})",
+      R"({"model_type":"llama","hidden_size":8})"};
+}
 Seeds state_seeds() {
   const std::string state = R"({"settings":"00","counts.inputs":"11","other":[1,{}]})";
   return {"\1" + state, "\1{\"settings\":\"01\"}", std::string("\0{\"manifest\":{}}", 16), "\1[]",
@@ -104,6 +121,11 @@ std::vector<Target> run_targets() {
       "{",       "}",           "[",       "]",          "'",           "\"",  "\\x",
       "\\u",     "---\n",       "...\n",   "%TAG ! x\n", "# c\n",       "\t",  "\xef\xbb\xbf"};
   return {{"config", read_config, config_seeds, yaml},
+          {"manifest",
+           read_manifest,
+           manifest_seeds,
+           {"\"manifest\":", "\"tokenizer\":", "\"tokens\":[", "\"coordinates\":", "\"layers\":",
+            "\"model_type\":", "\"corpus\":", "{", "}", "[", "]", "null", "\\u0000"}},
           {"state",
            read_state,
            state_seeds,
