@@ -41,7 +41,11 @@ template <class Json>
 Json parse_json(std::string_view text, const std::string& origin) {
   expect_bounds(text, origin, kLongestJson);
   std::vector<std::set<std::string>> keys;  // of the objects that are open
+  std::size_t values = 0;
   const auto watch = [&](int, typename Json::parse_event_t event, Json& value) {
+    if (++values > kMostJsonValues)
+      throw InputError(
+          fmt::format("{}: holds more than the {} values expected at most", origin, kMostJsonValues));
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event != Json::parse_event_t::key) return true;

@@ -12,13 +12,15 @@ namespace aloft {
 
 inline constexpr int kDeepestJson = 64;
 inline constexpr std::uint64_t kLongestJson = std::uint64_t{64} << 20;
+/// Lists, objects and keys count as two. A value takes 16 bytes and more, its text as few as two.
+inline constexpr std::size_t kMostJsonValues = 4'000'000;
 /// An ordered object searches all its keys for every one that is added.
 inline constexpr std::size_t kMostOrderedKeys = 4096;
 
 /// Whole text as JSON (nlohmann::json or ordered_json). Throws InputError naming `origin`, and the byte where
 /// there is one: invalid JSON, text behind it, equal keys in one object, a number that no double holds, more
-/// than kDeepestJson levels, more than kLongestJson bytes, and, where keys keep their order, more than
-/// kMostOrderedKeys of them.
+/// than kDeepestJson levels, kMostJsonValues values or kLongestJson bytes, and, where keys keep their order,
+/// more than kMostOrderedKeys of them.
 template <class Json = nlohmann::json>
 [[nodiscard]] Json parse_json(std::string_view text, const std::string& origin);
 

@@ -50,6 +50,9 @@ TEST(JsonText, RefusesWhatIsAmbiguousOrTooLong) {
   EXPECT_NE(refusal("[1e999]").find("out of range"), std::string::npos);
   EXPECT_NE(refusal("[\"\xff\"]").find("not valid JSON"), std::string::npos);
   EXPECT_NE(refusal("[" + std::string(kLongestJson, ' ') + "]").find("bytes of JSON"), std::string::npos);
+  std::string many = "[0";
+  for (std::size_t k = 0; k < kMostJsonValues; ++k) many += ",0";
+  EXPECT_NE(refusal(many + "]").find("values expected at most"), std::string::npos);
   std::string keys = "{";
   for (std::size_t k = 0; k <= kMostOrderedKeys; ++k) keys += fmt::format("{}\"{}\":0", k > 0 ? "," : "", k);
   EXPECT_NE(refusal(keys + "}").find("more than 4096 keys"), std::string::npos);
