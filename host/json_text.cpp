@@ -12,11 +12,13 @@
 namespace aloft {
 namespace {
 
-void expect_bounds(std::string_view text, const std::string& origin, std::uint64_t most_bytes) {
+void expect_bounds(std::string_view text, const std::string& origin, std::uint64_t most_bytes,
+                   std::uint64_t most_values) {
   if (text.size() > most_bytes)
     throw InputError(fmt::format("{}: {} bytes of JSON are more than the {} expected at most", origin,
                                  text.size(), most_bytes));
   int depth = 0;
+  std::uint64_t values = 0;  // commas and openings: as many as there are values, about
   bool quoted = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
@@ -25,7 +27,10 @@ void expect_bounds(std::string_view text, const std::string& origin, std::uint64
       quoted = c != '"';
     } else if (c == '"') {
       quoted = true;
+    } else if (c == ',') {
+      ++values;
     } else if (c == '[' || c == '{') {
+      ++values;
       if (++depth > kDeepestJson)
         throw InputError(
             fmt::format("{}: its JSON is nested deeper than {} levels at byte {}", origin, kDeepestJson, at));
@@ -33,19 +38,18 @@ void expect_bounds(std::string_view text, const std::string& origin, std::uint64
       --depth;
     }
   }
+  if (values > most_values)
+    throw InputError(
+        fmt::format("{}: its JSON holds more than the {} values expected at most", origin, most_values));
 }
 
 }  // namespace
 
 template <class Json>
 Json parse_json(std::string_view text, const std::string& origin) {
-  expect_bounds(text, origin, kLongestJson);
+  expect_bounds(text, origin, kLongestJson, kMostJsonValues);
   std::vector<std::set<std::string>> keys;  // of the objects that are open
-  std::size_t values = 0;
   const auto watch = [&](int, typename Json::parse_event_t event, Json& value) {
-    if (++values > kMostJsonValues)
-      throw InputError(
-          fmt::format("{}: holds more than the {} values expected at most", origin, kMostJsonValues));
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event != Json::parse_event_t::key) return true;
@@ -80,7 +84,7 @@ template std::optional<nlohmann::ordered_json> try_parse_json(std::string_view);
 
 void read_json_events(std::string_view text, const std::string& origin,
                       nlohmann::json_sax<nlohmann::json>& handler, std::uint64_t most_bytes) {
-  expect_bounds(text, origin, most_bytes);
+  expect_bounds(text, origin, most_bytes, text.size());
   nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
 }
 

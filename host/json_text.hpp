@@ -12,7 +12,7 @@ namespace aloft {
 
 inline constexpr int kDeepestJson = 64;
 inline constexpr std::uint64_t kLongestJson = std::uint64_t{64} << 20;
-/// Lists, objects and keys count as two. A value takes 16 bytes and more, its text as few as two.
+/// A value takes 16 bytes and more, its text as few as two.
 inline constexpr std::size_t kMostJsonValues = 4'000'000;
 /// An ordered object searches all its keys for every one that is added.
 inline constexpr std::size_t kMostOrderedKeys = 4096;
