@@ -234,6 +234,11 @@ TEST(HostileSizes, TheLargestVocabularyIsPlannedAsWhatItIs) {
                 "--recipe", "spread", "--pr-target", "2"});
   EXPECT_EQ(o.code, 4) << o;
   EXPECT_GE(json::parse(o.out)["memory_bytes"].get<std::uint64_t>(), std::uint64_t{1} << 62) << o;
+  const Outcome mobius =
+      run(Words{"plan", "--json", "--tokens", "1000", "--vocab-size", "2147483648", "--embedding", "mobius"} +
+          kSmallModel);
+  EXPECT_EQ(mobius.code, 4) << mobius;
+  EXPECT_GE(json::parse(mobius.out)["memory_bytes"].get<std::uint64_t>(), std::uint64_t{1} << 61) << mobius;
 }
 
 }  // namespace

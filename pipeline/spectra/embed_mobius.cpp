@@ -157,7 +157,8 @@ Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::
 
 // At the peak: D and W, and the two complex [n, n] of the transform, wherever they lie.
 Peak embed_mobius_memory(std::int64_t vocab, std::int64_t d) {
-  const auto v = static_cast<std::uint64_t>(vocab);
+  // from here on it is more than any machine has, and must not wrap to less
+  const auto v = static_cast<std::uint64_t>(std::min(vocab, std::int64_t{1} << 28));
   Peak out;
   out.reach(on_device(6 * v * v * sizeof(double)));
   out.reach(on_device(matrix_bytes(vocab, d)) + on_host(matrix_bytes(vocab, d)));
