@@ -141,6 +141,20 @@ def test_every_prefix_of_wrappers():
     assert plain("lm_head.modules_to_save.default.weight") == "lm_head.weight"
 
 
+def test_lightning(files):
+    lightning = pytest.importorskip("pytorch_lightning", reason="Lightning is in the environment of the current transformers alone")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model = gpt2()
+
+    module = Module()
+    report = apply_init(module, files["gpt2"])
+    arrived(module.model, GPT2)
+    assert report.renamed["transformer.wte.weight"] == "model.transformer.wte.weight"
+
+
 # ---- PEFT ----
 
 @pytest.fixture
