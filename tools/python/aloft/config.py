@@ -38,9 +38,8 @@ def tied_head(config: Mapping[str, Any] | None) -> bool:
 def refuse_another_attention(path: object, owner: str, metadata: Mapping[str, str], config: object) -> None:
     """Projections of 8 heads fit a model of 4 by their shape, and mean something else there; so does another RoPE base. Older
     files do not say theirs. config: an object, a mapping or None."""
-    heads = _first(config, HEADS)
-    pairs = [("heads", heads), ("kv_heads", _first(config, ("num_key_value_heads",)) or heads), ("rope_base", _rope_base(config))]
-    for key, found in pairs:
+    pairs = {"heads": _first(config, HEADS), "kv_heads": _first(config, ("num_key_value_heads",)), "rope_base": _rope_base(config)}
+    for key, found in pairs.items():
         said = metadata.get(key)
         if said is not None and isinstance(found, (int, float)) and abs(float(said) - found) > 1e-6 * abs(found):
             raise InitError(f"{path}: it was designed for {key.replace('_', ' ')} {said}, {owner} has {found:g}: "
