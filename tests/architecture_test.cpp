@@ -97,14 +97,26 @@ TEST(ArchitectureParsing, EveryOptionalFieldIsRead) {
   j["tensors"].erase("head");
   j["tied_head"] = true;
   j["init"] = {{"std", 0.006}, {"residual_scaled", true}};
+  j["position"]["unrotated_every"] = 3;
+  j["multipliers"] = {{"embedding", 12}, {"residual", 0.25}, {"logits", 0.125}};
+  j["model_types"] = {{"mine", {{"defaults", {{"hidden_size", 64}}}, {"only", {{"clip_qkv", nullptr}}}}}};
   const Architecture a = parse_architecture(j.dump(), "x");
   EXPECT_EQ(a.pairing, Architecture::Pairing::interleaved);
   EXPECT_EQ(a.rope_sign, -1);
   EXPECT_EQ(a.rope_base, 5e5);
   EXPECT_EQ(a.rotary_fraction, 0.5);
-  EXPECT_EQ(a.rope_scaling, "linear");
-  EXPECT_EQ(a.rope_scaling_factor, 4);
+  EXPECT_EQ(a.rope_scaling.type, "linear");
+  EXPECT_EQ(a.rope_scaling.factor, 4);
   EXPECT_EQ(a.score_scale, 0.125);
+  EXPECT_EQ(a.unrotated_every, 3);
+  EXPECT_TRUE(rotates(a, 0) && rotates(a, 1) && !rotates(a, 2) && rotates(a, 3) && !rotates(a, 5));
+  EXPECT_EQ(a.embedding_multiplier, 12);
+  EXPECT_EQ(a.residual_multiplier, 0.25);
+  EXPECT_EQ(a.logits_multiplier, 0.125);
+  ASSERT_EQ(a.model_types.size(), 1u);
+  EXPECT_EQ(a.model_types[0].name, "mine");
+  EXPECT_EQ(json::parse(a.model_types[0].defaults), (json{{"hidden_size", 64}}));
+  EXPECT_EQ(json::parse(a.model_types[0].only), (json{{"clip_qkv", nullptr}}));
   EXPECT_TRUE(a.qk_norm);
   EXPECT_EQ(a.head, "");
   EXPECT_EQ(a.init_std, 0.006);
@@ -204,6 +216,13 @@ TEST(ArchitectureParsing, EveryWrongValueIsNamed) {
       {"/position/scaling_factor", 2, "position.scaling_factor: is only for linear scaling"},
       {"/init/std", 0, "init.std: 0 is out of range"},
       {"/init/residual_scaled", nullptr, "init.residual_scaled: is missing"},
+      {"/tensors/mlp_relu2", true, "tensors.mlp_relu2: must be false where mlp_gated is true"},
+      {"/position/unrotated_every", 0, "position.unrotated_every: 0 is not in 1..2^31"},
+      {"/multipliers", {{"embedding", 0}}, "multipliers.embedding: 0 is out of range"},
+      {"/multipliers", {{"head", 2}}, "multipliers.head: unknown field"},
+      {"/model_types", json::array(), "model_types: an object is needed"},
+      {"/model_types", {{"x", {{"only", json::object()}}}}, "model_types.x.defaults: is missing"},
+      {"/model_types", {{"x", {{"defaults", 1}}}}, "model_types.x.defaults: an object is needed"},
   };
   for (const Wrong& w : cases) {
     json j = json::parse(built_in("llama"));
@@ -266,6 +285,26 @@ TEST(ArchitectureShape, SizesThatDoNotFitAreUsageErrors) {
       s.*member = value;
       EXPECT_NE(misfit(llama, s), "") << value;
     }
+}
+
+TEST(ArchitectureShape, SizesBeyondAnyModelAreRefusedBeforeTheyAreMultiplied) {
+  const Architecture llama = parse_architecture(built_in("llama"), "");
+  const ModelShape largest{8192, 16384, 16384, 64, 1 << 20, std::int64_t{1} << 31, std::int64_t{1} << 31};
+  EXPECT_EQ(misfit(llama, largest), "");
+  const auto with = [&](auto change) {
+    ModelShape s = largest;
+    change(s);
+    return misfit(llama, s);
+  };
+  EXPECT_EQ(with([](auto& s) { s.layers = std::int64_t{1} << 31; }),
+            "2147483648 layers are too many: at most 8192");
+  EXPECT_EQ(with([](auto& s) { s.d_model = 4194304; }),
+            "4194304 model dimensions are too many: at most 1048576");
+  EXPECT_EQ(with([](auto& s) { s.head_dim = 66; }),
+            "1081344 dimensions of all heads together are too many: at most 1048576");
+  EXPECT_EQ(with([](auto& s) { s.mlp_width = 1 << 21; }),
+            "2097152 MLP dimensions are too many: at most 1048576");
+  EXPECT_EQ(with([](auto& s) { s.heads = s.kv_heads = 1 << 15; }), "32768 heads are too many: at most 16384");
 }
 
 TEST(ArchitectureShape, RotaryRowsAreTruncatedAsModelsDo) {

@@ -75,6 +75,36 @@ TEST_F(Emit, LinearLayersKeepTheMlpAsItIs) {
   for (const TensorInfo& t : file.tensors()) EXPECT_EQ(declared.at(t.name), t.shape) << t.name;
 }
 
+TEST_F(Emit, WhatTheModelMultipliesByIsDividedOut) {
+  const ModelShape s = small(20);
+  for (const bool tied : {false, true}) {
+    const HeadWeights w = with_parts(s, tied);
+    Architecture a = architecture("nanogpt");
+    a.final_norm_bias = "bias";
+    a.tied_head = tied;
+    a.embedding_multiplier = 4;
+    a.residual_multiplier = 0.25;
+    a.logits_multiplier = 0.5;
+    emit(path_, a, s, w, DType::f32, {});
+    const SafetensorsReader file(path_);
+    const auto expect = [&](const std::string& name, const std::vector<std::int64_t>& shape,
+                            std::vector<float> value, float factor) {
+      for (float& x : value) x *= factor;
+      EXPECT_EQ(file.read<float>(name, shape), value) << name << tied;
+    };
+    expect("transformer.wte.weight", {5, 8}, w.embedding, 0.25F);
+    expect("transformer.wpe.weight", {6, 8}, w.position, 1);
+    if (!tied) expect("lm_head.weight", {5, 8}, w.head, 2);
+    // tied: logits = 0.5 (E/4) g' x, so g' = 8 g
+    expect("transformer.ln_f.weight", {8}, w.final_norm, tied ? 8.0F : 1.0F);
+    expect("bias", {8}, w.final_norm_bias, tied ? 8.0F : 1.0F);
+    expect("transformer.h.1.mlp.c_proj.weight", {8, 20}, w.mlp_output[1], 4);
+    const auto output = file.read<float>("transformer.h.1.attn.c_proj.weight", {8, 8});
+    for (std::size_t i = 0; i < 8; ++i)
+      for (std::size_t o = 0; o < 8; ++o) EXPECT_EQ(output[o * 8 + i], 4 * w.layers[1].output[i * 8 + o]);
+  }
+}
+
 TEST_F(Emit, PartsAreRoundedToTheDtype) {
   const ModelShape s = small(12);
   const HeadWeights w = with_parts(s, true);

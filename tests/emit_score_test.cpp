@@ -39,7 +39,8 @@ double model_score(const SafetensorsReader& file, const Architecture& a, const M
       const bool interleaved = a.pairing == Architecture::Pairing::interleaved;
       const std::size_t first = interleaved ? 2 * i : i, second = interleaved ? 2 * i + 1 : i + rotary / 2;
       const double theta = std::pow(a.rope_base, -2.0 * static_cast<double>(i) / static_cast<double>(rotary));
-      const Complex z = Complex(v[first], v[second]) * std::polar(1.0, a.rope_sign * position * theta);
+      const Complex z = Complex(v[first], v[second]) * std::polar(a.rope_scaling.attention_factor.value_or(1),
+                                                                  a.rope_sign * position * theta);
       v[first] = z.real();
       v[second] = z.imag();
     }
@@ -90,6 +91,10 @@ TEST_F(Emit, ModelsThatPairTurnAndScaleInTheirOwnWayComputeTheCanonicalScore) {
         for (const std::optional<double> scale :
              {std::optional<double>(), std::optional<double>(1.0), std::optional<double>(0.07)}) {
           Architecture a = architecture("llama");
+          if (scale == 1.0) {  // enlarges what it turns, and turns it as far as without (a factor of 1)
+            a.rope_scaling.type = "yarn";
+            a.rope_scaling.attention_factor = 1.2;
+          }
           a.pairing = pairing;
           a.rope_sign = sign;
           a.rotary_fraction = fraction;

@@ -28,7 +28,7 @@ ComposeParams params_of(double std, bool residual_scaled = false) {
 
 /// One MLP of this output projection [d, width] and fresh normal inputs: ‖what it adds‖², on average over
 /// inputs of length √d.
-double run_mlp(const Eigen::MatrixXd& output, double std, bool gated, std::mt19937_64& random) {
+double run_mlp(const Eigen::MatrixXd& output, double std, Hidden kind, std::mt19937_64& random) {
   const Eigen::Index d = output.rows(), width = output.cols(), inputs = 50;
   std::normal_distribution<double> normal;
   const auto draw = [&](Eigen::Index rows, Eigen::Index cols, double scale) {
@@ -38,8 +38,10 @@ double run_mlp(const Eigen::MatrixXd& output, double std, bool gated, std::mt199
   for (Eigen::Index i = 0; i < inputs; ++i) x.col(i) *= std::sqrt(static_cast<double>(d)) / x.col(i).norm();
   const Eigen::MatrixXd z = draw(width, d, std) * x;
   Eigen::MatrixXd hidden;
-  if (gated)
+  if (kind == Hidden::gated)
     hidden = (z.array() / (1 + (-z.array()).exp()) * (draw(width, d, std) * x).array()).matrix();
+  else if (kind == Hidden::relu2)
+    hidden = z.unaryExpr([](double a) { return a > 0 ? a * a : 0; });
   else
     hidden = z.unaryExpr([](double a) { return a * (1 + std::erf(a / std::sqrt(2.0))) / 2; });
   return (output * hidden).squaredNorm() / static_cast<double>(inputs);
@@ -54,7 +56,7 @@ Eigen::MatrixXd matrix(const std::vector<float>& x, std::int64_t rows, std::int6
 TEST(MlpOutputs, TheUsualInitAddsWhatIsSaid) {
   std::mt19937_64 random(1);
   std::normal_distribution<double> normal;
-  for (const bool gated : {false, true})
+  for (const Hidden kind : {Hidden::gelu, Hidden::gated, Hidden::relu2})
     for (const double std : {0.02, 0.1, 0.4})
       for (const bool scaled : {false, true}) {
         const ModelShape s = shape_of(3, 64, 200);
@@ -63,10 +65,10 @@ TEST(MlpOutputs, TheUsualInitAddsWhatIsSaid) {
         for (int l = 0; l < 3; ++l)
           for (int draw = 0; draw < 4; ++draw)
             added2 += run_mlp(Eigen::MatrixXd::NullaryExpr(64, 200, [&] { return out * normal(random); }),
-                              std, gated, random) /
+                              std, kind, random) /
                       4;
-        EXPECT_NEAR(mlp_added2(params_of(std, scaled), s, gated, 200) / added2, 1, 0.1)
-            << gated << " " << std << " " << scaled;
+        EXPECT_NEAR(mlp_added2(params_of(std, scaled), s, kind, 200) / added2, 1, 0.1)
+            << static_cast<int>(kind) << " " << std << " " << scaled;
       }
 }
 
@@ -75,20 +77,20 @@ TEST(MlpOutputs, AreBoundedWhereTheyWouldDrownTheDesign) {
   NoProgress progress;
   Context ctx{backend, progress};
   std::mt19937_64 random(2);
-  for (const bool gated : {false, true}) {
+  for (const Hidden kind : {Hidden::gelu, Hidden::gated, Hidden::relu2}) {
     const ModelShape s = shape_of(3, 64, 200);
     const ComposeParams p = params_of(0.3);
-    ASSERT_GT(mlp_added2(p, s, gated, 200), 5);
-    const auto out = bounded_mlp_outputs(ctx, p, s, gated, 0.2);
+    ASSERT_GT(mlp_added2(p, s, kind, 200), 5);
+    const auto out = bounded_mlp_outputs(ctx, p, s, kind, 0.2);
     ASSERT_EQ(out.size(), 3u);
     double added2 = 0;
     for (const auto& x : out) {
       ASSERT_EQ(x.size(), 64u * 200u);
-      for (int draw = 0; draw < 4; ++draw) added2 += run_mlp(matrix(x, 64, 200), 0.3, gated, random) / 4;
+      for (int draw = 0; draw < 4; ++draw) added2 += run_mlp(matrix(x, 64, 200), 0.3, kind, random) / 4;
     }
-    EXPECT_NEAR(added2, 0.2, 0.02) << gated;
+    EXPECT_NEAR(added2, 0.2, 0.02) << static_cast<int>(kind);
     EXPECT_NE(out[0], out[1]);
-    EXPECT_EQ(bounded_mlp_outputs(ctx, p, s, gated, 0.2), out);
+    EXPECT_EQ(bounded_mlp_outputs(ctx, p, s, kind, 0.2), out);
   }
 }
 
@@ -97,10 +99,10 @@ TEST(MlpOutputs, AreLeftToTheModelWhereTheyAddLittle) {
   NoProgress progress;
   Context ctx{backend, progress};
   const ModelShape s = shape_of(3, 64, 200);
-  const double usual = mlp_added2(params_of(0.02), s, true, 200);
-  EXPECT_TRUE(bounded_mlp_outputs(ctx, params_of(0.02), s, true, usual * 1.01).empty());
-  EXPECT_EQ(bounded_mlp_outputs(ctx, params_of(0.02), s, true, usual * 0.99).size(), 3u);
-  EXPECT_TRUE(bounded_mlp_outputs(ctx, params_of(0.3), shape_of(3, 64, 0), true, 0.2).empty());
+  const double usual = mlp_added2(params_of(0.02), s, Hidden::gated, 200);
+  EXPECT_TRUE(bounded_mlp_outputs(ctx, params_of(0.02), s, Hidden::gated, usual * 1.01).empty());
+  EXPECT_EQ(bounded_mlp_outputs(ctx, params_of(0.02), s, Hidden::gated, usual * 0.99).size(), 3u);
+  EXPECT_TRUE(bounded_mlp_outputs(ctx, params_of(0.3), shape_of(3, 64, 0), Hidden::gated, 0.2).empty());
 }
 
 }  // namespace

@@ -196,8 +196,8 @@ TEST(OffsetLayoutPlan, PartOfEachHeadRotates) {
   const OffsetLayout at = plan_offset(a, shape(2, 4, 4, 32, 128, a), {}, 8);
   EXPECT_EQ(at.frequencies.size(), 4u);  // a quarter of 32 rows, in pairs
   Architecture scaled = architecture("llama");
-  scaled.rope_scaling = "linear";
-  scaled.rope_scaling_factor = 4;
+  scaled.rope_scaling.type = "linear";
+  scaled.rope_scaling.factor = 4;
   EXPECT_EQ(plan_offset(scaled, shape(2, 4, 4, 32, 128, scaled), {}, 8).frequencies[0], 0.25);
 }
 

@@ -65,6 +65,8 @@ void read_tensors(A& a, JsonFields fields) {
   if (fields.has("mlp_output")) a.mlp_output = name("mlp_output", true);
   a.mlp_ratio = fields.real("mlp_ratio", 0, 1000, /*open=*/true).value_or(0);
   a.mlp_gated = fields.boolean("mlp_gated").value_or(false);
+  a.mlp_relu2 = fields.boolean("mlp_relu2").value_or(false);
+  if (a.mlp_gated && a.mlp_relu2) fields.fail("mlp_relu2", "must be false where mlp_gated is true");
   a.optional_prefixes = fields.texts("optional_prefixes").value_or(std::vector<std::string>{});
   fields.refuse_unknown();
 }
@@ -95,14 +97,34 @@ void read_position(A& a, JsonFields fields) {
     a.rope_sign = static_cast<int>(sign);
     a.rope_base = fields.required("base", fields.real("base", 1, 1e12, /*open=*/true));
     a.rotary_fraction = fields.real("fraction", 0, 1, /*open=*/true).value_or(1);
-    a.rope_scaling =
+    a.rope_scaling.type =
         fields.choice<std::string>("scaling", {{"none", "none"}, {"linear", "linear"}}).value_or("none");
     const auto factor = fields.real("scaling_factor", 0, 1e6, /*open=*/true);
-    if (factor.has_value() != (a.rope_scaling == "linear"))
+    if (factor.has_value() != (a.rope_scaling.type == "linear"))
       fields.fail("scaling_factor", factor ? "is only for linear scaling" : "is missing (scaling is linear)");
-    a.rope_scaling_factor = factor.value_or(1);
+    a.rope_scaling.factor = factor.value_or(1);
+    a.unrotated_every = fields.positive("unrotated_every").value_or(0);
   }
   fields.refuse_unknown();
+}
+
+void read_multipliers(A& a, JsonFields fields) {
+  const auto read = [&](const char* name) { return fields.real(name, 0, 1e6, /*open=*/true).value_or(1); };
+  a.embedding_multiplier = read("embedding");
+  a.residual_multiplier = read("residual");
+  a.logits_multiplier = read("logits");
+  fields.refuse_unknown();
+}
+
+void read_model_types(A& a, const nlohmann::json& types, JsonFields fields) {
+  for (const auto& [name, content] : types.items()) {
+    JsonFields type = *fields.object(name);
+    (void)type.required("defaults", type.object("defaults"));
+    (void)type.object("only");
+    type.refuse_unknown();
+    a.model_types.push_back(
+        {name, content["defaults"].dump(), content.value("only", nlohmann::json::object()).dump()});
+  }
 }
 
 }  // namespace
@@ -127,6 +149,8 @@ Architecture parse_architecture(const std::string& json_text, const std::string&
   a.init_std = init.required("std", init.real("std", 0, 100, /*open=*/true));
   a.init_residual_scaled = init.required("residual_scaled", init.boolean("residual_scaled"));
   init.refuse_unknown();
+  if (auto multipliers = top.object("multipliers")) read_multipliers(a, *multipliers);
+  if (auto types = top.object("model_types")) read_model_types(a, json["model_types"], *types);
   top.refuse_unknown();
   return a;
 }
@@ -137,19 +161,39 @@ std::int64_t rotary_dim(const Architecture& arch, const ModelShape& shape) {
   return static_cast<std::int64_t>(std::floor(static_cast<double>(shape.head_dim) * arch.rotary_fraction));
 }
 
-void check_shape(const Architecture& arch, const ModelShape& shape) {
-  const auto positive = [](const char* what, std::int64_t value) {
+bool rotates(const Architecture& arch, std::int64_t layer) {
+  if (!arch.rotating.empty()) return arch.rotating[static_cast<std::size_t>(layer)];
+  return arch.unrotated_every == 0 || (layer + 1) % arch.unrotated_every != 0;
+}
+
+namespace {
+
+// Far above any model that there is, and low enough for every product of sizes, and sums of a hundred of
+// them, to stay below 2^63 bytes: layers · heads · head_dim · d · 8 bytes is at most 2^56.
+constexpr std::int64_t kMostLayers = std::int64_t{1} << 13, kMostHeads = std::int64_t{1} << 14,
+                       kMostWidth = std::int64_t{1} << 20, kMostEntries = std::int64_t{1} << 31;
+
+void check_sizes(const ModelShape& shape) {
+  const auto within = [](const char* what, std::int64_t value, std::int64_t most) {
     if (value <= 0)
       throw UsageError(fmt::format("the model needs a positive number of {}, not {}", what, value));
-    if (value > std::int64_t{1} << 31) throw UsageError(fmt::format("{} {} are too many", value, what));
+    if (value > most) throw UsageError(fmt::format("{} {} are too many: at most {}", value, what, most));
   };
-  positive("layers", shape.layers);
-  positive("heads", shape.heads);
-  positive("key-value heads", shape.kv_heads);
-  positive("head dimensions", shape.head_dim);
-  positive("model dimensions", shape.d_model);
-  positive("context positions", shape.context);
-  positive("vocabulary entries", shape.vocab);
+  within("layers", shape.layers, kMostLayers);
+  within("heads", shape.heads, kMostHeads);
+  within("key-value heads", shape.kv_heads, kMostHeads);
+  within("head dimensions", shape.head_dim, kMostWidth);
+  within("dimensions of all heads together", shape.heads * shape.head_dim, kMostWidth);
+  within("model dimensions", shape.d_model, kMostWidth);
+  within("context positions", shape.context, kMostEntries);
+  within("vocabulary entries", shape.vocab, kMostEntries);
+  if (shape.mlp_width != 0) within("MLP dimensions", shape.mlp_width, kMostWidth);
+}
+
+}  // namespace
+
+void check_shape(const Architecture& arch, const ModelShape& shape) {
+  check_sizes(shape);
   if (shape.heads % shape.kv_heads != 0)
     throw UsageError(
         fmt::format("{} heads cannot share {} key-value heads evenly", shape.heads, shape.kv_heads));
@@ -160,6 +204,9 @@ void check_shape(const Architecture& arch, const ModelShape& shape) {
     throw UsageError(
         fmt::format("architecture {} needs heads x head dimension = model width: {} x {} is not {}",
                     arch.name, shape.heads, shape.head_dim, shape.d_model));
+  if (!arch.rotating.empty() && arch.rotating.size() < static_cast<std::size_t>(shape.layers))
+    throw UsageError(
+        fmt::format("no_rope_layers lists {} layers, the model has {}", arch.rotating.size(), shape.layers));
   if (arch.position != A::Position::rope) return;
   const std::int64_t rotary = rotary_dim(arch, shape);
   if (rotary == 0 || rotary % 2 != 0)

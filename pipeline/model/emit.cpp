@@ -8,10 +8,11 @@
 #include <span>
 
 #include "host/error.hpp"
+#include "pipeline/model/rotary.hpp"
 
 // Writes init.safetensors: from the canonical form to a checkpoint's tensors, with row order of rotary pairs,
-// score scale, fusion, orientation. One tensor is assembled at a time, so the workspace is that of the
-// largest tensor, not of the model.
+// score scale, multipliers, fusion, orientation. One tensor is assembled at a time, so the workspace is that
+// of the largest tensor, not of the model.
 
 namespace aloft {
 namespace {
@@ -51,6 +52,29 @@ float query_factor(const A& arch, const ModelShape& shape) {
   return static_cast<float>(1 / (std::sqrt(static_cast<double>(shape.head_dim)) * *arch.score_scale));
 }
 
+/// What each row of a head's query is multiplied by: RoPE that is stretched may also enlarge what it turns.
+std::vector<float> query_row_factors(const A& arch, const ModelShape& shape) {
+  const double plain = query_factor(arch, shape), amplitude = rotary_amplitude(arch, shape);
+  std::vector<float> out(static_cast<std::size_t>(shape.head_dim), static_cast<float>(plain));
+  std::fill_n(out.begin(), rotary_dim(arch, shape), static_cast<float>(plain / (amplitude * amplitude)));
+  return out;
+}
+
+float output_factor(const A& arch) { return static_cast<float>(1 / arch.residual_multiplier); }
+
+/// Writes values times a factor, some at a time.
+void append_scaled(SafetensorsWriter& writer, DType dtype, std::span<const float> values, float factor) {
+  if (factor == 1) return writer.append_as(dtype, values);
+  constexpr std::size_t kBlock = 1 << 16;
+  std::vector<float> block;
+  for (; !values.empty(); values = values.subspan(block.size())) {
+    const auto part = values.first(std::min(kBlock, values.size()));
+    block.assign(part.begin(), part.end());
+    for (float& x : block) x *= factor;
+    writer.append_as(dtype, block);
+  }
+}
+
 /// [rows, cols] row-major to [cols, rows], in blocks that stay in the cache.
 std::vector<float> transposed(std::span<const float> x, std::size_t rows, std::size_t cols) {
   constexpr std::size_t kBlock = 32;
@@ -72,7 +96,8 @@ class LayerWriter {
         writer_(writer),
         rotary_(rotary_rows(arch, shape)),
         plain_(rotary_.size()),
-        factor_(query_factor(arch, shape)) {
+        query_factors_(query_row_factors(arch, shape)),
+        ones_(rotary_.size(), 1.0F) {
     std::iota(plain_.begin(), plain_.end(), 0);
   }
 
@@ -97,9 +122,10 @@ class LayerWriter {
     }
     // canonical output is [heads·head_dim, d]: the transpose of nn.Linear's W_O
     if (arch_.orientation == A::Orientation::in_out)
-      writer_.append_as(dtype_, layer.output);
+      append_scaled(writer_, dtype_, layer.output, output_factor(arch_));
     else
-      writer_.append_as(dtype_, transposed(layer.output, layer.output.size() / width(), width()));
+      append_scaled(writer_, dtype_, transposed(layer.output, layer.output.size() / width(), width()),
+                    output_factor(arch_));
   }
 
  private:
@@ -107,22 +133,22 @@ class LayerWriter {
     const std::vector<float>& weights;  // [heads, head_dim, d]
     std::int64_t heads;
     const std::vector<std::int64_t>& rows;  // order within a head
-    float factor;
+    const std::vector<float>& factors;      // of a head's rows, as the model has them
   };
 
   [[nodiscard]] std::vector<Part> parts(const LayerHeads& layer) const {
-    return {{layer.query, shape_.heads, rotary_, factor_},
-            {layer.key, shape_.kv_heads, rotary_, 1},
-            {layer.value, shape_.kv_heads, plain_, 1}};
+    return {{layer.query, shape_.heads, rotary_, query_factors_},
+            {layer.key, shape_.kv_heads, rotary_, ones_},
+            {layer.value, shape_.kv_heads, plain_, ones_}};
   }
   [[nodiscard]] std::size_t width() const { return static_cast<std::size_t>(shape_.d_model); }
 
   void add_head(const Part& part, std::int64_t head) {
-    for (const std::int64_t row : part.rows) {
+    for (std::size_t r = 0; r < part.rows.size(); ++r) {
       const auto* from =
-          part.weights.data() + static_cast<std::size_t>(head * shape_.head_dim + row) * width();
+          part.weights.data() + static_cast<std::size_t>(head * shape_.head_dim + part.rows[r]) * width();
       std::transform(from, from + width(), std::back_inserter(assembled_),
-                     [&](float x) { return x * part.factor; });
+                     [factor = part.factors[r]](float x) { return x * factor; });
     }
   }
 
@@ -139,7 +165,7 @@ class LayerWriter {
   DType dtype_;
   SafetensorsWriter& writer_;
   std::vector<std::int64_t> rotary_, plain_;
-  float factor_;
+  std::vector<float> query_factors_, ones_;
   std::vector<float> assembled_;  // rows of the tensor being put together, [out, d]
 };
 
@@ -149,25 +175,29 @@ struct ModelPart {
   std::string name;
   const std::vector<float>* values;
   std::int64_t rows;  ///< [rows, d]; 1: a vector [d]
+  double factor = 1;  ///< what they are written times
 };
 
 /// Those that `weights` hold, in file order.
 std::vector<ModelPart> model_parts(const A& arch, const ModelShape& shape, const HeadWeights& weights) {
-  std::vector<ModelPart> out{{"embedding", arch.embedding, &weights.embedding, shape.vocab},
-                             {"head", arch.head, &weights.head, shape.vocab},
+  // A tied head is the embedding as it is written: the final norm makes up for that and for the logits.
+  const double embedding = 1 / arch.embedding_multiplier, head = 1 / arch.logits_multiplier,
+               norm = arch.tied_head ? head / embedding : 1;
+  std::vector<ModelPart> out{{"embedding", arch.embedding, &weights.embedding, shape.vocab, embedding},
+                             {"head", arch.head, &weights.head, shape.vocab, head},
                              {"position table", arch.position_embedding, &weights.position, shape.context},
-                             {"final norm", arch.final_norm, &weights.final_norm, 1},
-                             {"final norm's bias", arch.final_norm_bias, &weights.final_norm_bias, 1}};
+                             {"final norm", arch.final_norm, &weights.final_norm, 1, norm},
+                             {"final norm's bias", arch.final_norm_bias, &weights.final_norm_bias, 1, norm}};
   std::erase_if(out, [](const ModelPart& part) { return part.values->empty(); });
   return out;
 }
 
-/// Every size right, every value finite and within the range of `dtype` once scaled.
-void check_weights(const ModelShape& shape, const HeadWeights& weights, DType dtype, float factor) {
+/// Every size right, every value finite and within the range of `dtype` once scaled as `arch` needs.
+void check_weights(const A& arch, const ModelShape& shape, const HeadWeights& weights, DType dtype) {
   expects(weights.layers.size() == static_cast<std::size_t>(shape.layers), "emit: another number of layers");
   const double limit = dtype == DType::f16 ? 65504 : dtype == DType::bf16 ? 0x1.fep127 : 0x1.fffffep127;
   const auto check = [&](const std::string& what, const std::vector<float>& x, std::int64_t rows,
-                         float scale) {
+                         double scale) {
     expects(x.size() == static_cast<std::size_t>(rows * shape.d_model),
             "emit: " + what + " has another size");
     for (const float value : x)
@@ -175,19 +205,20 @@ void check_weights(const ModelShape& shape, const HeadWeights& weights, DType dt
         throw NumericError(
             fmt::format("{}: the value {} cannot be written as {}", what, value, dtype_name(dtype)));
   };
+  const double query = query_factor(arch, shape), output = output_factor(arch);
   for (std::size_t l = 0; l < weights.layers.size(); ++l) {
     const LayerHeads& layer = weights.layers[l];
     const std::string of = fmt::format("layer {} ", l);
-    check(of + "query", layer.query, shape.heads * shape.head_dim, factor);
+    check(of + "query", layer.query, shape.heads * shape.head_dim, query);
     check(of + "key", layer.key, shape.kv_heads * shape.head_dim, 1);
     check(of + "value", layer.value, shape.kv_heads * shape.head_dim, 1);
-    check(of + "output", layer.output, shape.heads * shape.head_dim, 1);
+    check(of + "output", layer.output, shape.heads * shape.head_dim, output);
   }
-  for (const ModelPart& part : model_parts(Architecture{}, shape, weights))
-    check(part.what, *part.values, part.rows, 1);
+  for (const ModelPart& part : model_parts(arch, shape, weights))
+    check(part.what, *part.values, part.rows, part.factor);
   expects(weights.mlp_output.empty() || weights.mlp_output.size() == weights.layers.size(),
           "emit: an MLP projection for every layer, or none");
-  for (const auto& x : weights.mlp_output) check("MLP output", x, shape.mlp_width, 1);
+  for (const auto& x : weights.mlp_output) check("MLP output", x, shape.mlp_width, output);
 }
 
 std::map<std::string, std::string> with_format(const std::map<std::string, std::string>& metadata) {
@@ -233,9 +264,10 @@ void emit(const std::string& path, const Architecture& arch, const ModelShape& s
   check_shape(arch, shape);
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
     throw UsageError(fmt::format("weights are written as F32, F16 or BF16, not {}", dtype_name(dtype)));
-  check_weights(shape, weights, dtype, query_factor(arch, shape));
+  check_weights(arch, shape, weights, dtype);
   SafetensorsWriter writer(path, with_format(metadata), emitted_tensors(arch, shape, weights, dtype));
-  for (const ModelPart& part : model_parts(arch, shape, weights)) writer.append_as(dtype, *part.values);
+  for (const ModelPart& part : model_parts(arch, shape, weights))
+    append_scaled(writer, dtype, *part.values, static_cast<float>(part.factor));
   LayerWriter layers(arch, shape, dtype, writer);
   const auto width = static_cast<std::size_t>(shape.mlp_width), d = static_cast<std::size_t>(shape.d_model);
   for (std::size_t l = 0; l < weights.layers.size(); ++l) {
@@ -243,16 +275,16 @@ void emit(const std::string& path, const Architecture& arch, const ModelShape& s
     if (weights.mlp_output.empty()) continue;
     const std::vector<float>& mlp = weights.mlp_output[l];
     if (arch.orientation == A::Orientation::in_out)
-      writer.append_as(dtype, transposed(mlp, d, width));
+      append_scaled(writer, dtype, transposed(mlp, d, width), output_factor(arch));
     else
-      writer.append_as(dtype, mlp);
+      append_scaled(writer, dtype, mlp, output_factor(arch));
   }
   writer.commit();
 }
 
 void save_heads(const std::string& path, const ModelShape& shape, const HeadWeights& weights,
                 const std::map<std::string, std::string>& metadata) {
-  check_weights(shape, weights, DType::f32, 1);
+  check_weights(Architecture{}, shape, weights, DType::f32);  // the canonical form has no multipliers
   std::vector<TensorInfo> tensors;
   if (!weights.embedding.empty()) tensors.push_back({"embedding", DType::f32, {shape.vocab, shape.d_model}});
   for (std::int64_t l = 0; l < shape.layers; ++l) {

@@ -1,93 +1,81 @@
+#include "pipeline/model/model_config.hpp"
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "host/error.hpp"
-#include "pipeline/base/json_fields.hpp"
-#include "pipeline/model/model_config.hpp"
-
-// Hugging Face config.json. Families spell the same size differently, and a file may hold any number of keys
-// that are none of our business, so unknown keys are ignored; a known key with a value we cannot use is an
-// error.
+#include "pipeline/model/config_fields.hpp"
 
 namespace aloft {
 namespace {
 
-/// Model types whose attention tensors and scores are exactly those of a built-in architecture.
-std::string architecture_of(const std::string& model_type) {
-  if (model_type == "llama" || model_type == "mistral" || model_type == "qwen2") return "llama";
-  if (model_type == "gpt2") return "gpt2";
-  if (model_type == "gpt_neox") return "neox";
+using nlohmann::json;
+
+/// The part of a multi-modal model's file that describes its language model; "" for the file itself.
+std::string nested_part(const json& file) {
+  for (const char* name : {"text_config", "llm_config", "language_config"})
+    if (file.contains(name) && file[name].is_object() && !file[name].empty()) return name;
   return "";
 }
 
-/// The value under whichever of the names is there; two that disagree are an error.
-std::optional<std::int64_t> size_under(JsonFields& fields, const std::vector<std::string>& names) {
-  std::optional<std::int64_t> out;
-  for (const std::string& name : names) {
-    const auto value = fields.positive(name);
-    if (value && out && *value != *out)
-      fields.fail(name, fmt::format("{} contradicts {} under another name", *value, *out));
-    if (value) out = value;
+const ModelType* find_type(const std::vector<Architecture>& built_in, const std::string& name,
+                           std::string& architecture) {
+  for (const Architecture& a : built_in)
+    for (const ModelType& t : a.model_types)
+      if (t.name == name) {
+        architecture = a.name;
+        return &t;
+      }
+  return nullptr;
+}
+
+template <class T>
+void fill_in(std::optional<T>& field, const std::optional<T>& otherwise) {
+  if (!field) field = otherwise;
+}
+
+/// What the file does not say, as the type has it.
+void fill_in_defaults(ModelConfig& c, const ModelConfig& d) {
+  for (auto size : {&ModelConfig::layers, &ModelConfig::heads, &ModelConfig::kv_heads, &ModelConfig::head_dim,
+                    &ModelConfig::d_model, &ModelConfig::context, &ModelConfig::vocab,
+                    &ModelConfig::mlp_width, &ModelConfig::unrotated_every})
+    fill_in(c.*size, d.*size);
+  for (auto number : {&ModelConfig::rope_base, &ModelConfig::rotary_fraction, &ModelConfig::init_std,
+                      &ModelConfig::score_scale, &ModelConfig::embedding_multiplier,
+                      &ModelConfig::residual_multiplier, &ModelConfig::logits_multiplier})
+    fill_in(c.*number, d.*number);
+  fill_in(c.tied_head, d.tied_head);
+  fill_in(c.attention_bias, d.attention_bias);
+}
+
+/// Keys that say what is computed, which models of this type do not read: taken out, with a note.
+void drop_unread(json& object, const json& read, const ModelConfig& c, std::vector<std::string>& notes) {
+  const auto drop = [&](json& from, const Peculiarity& p) {
+    if (std::any_of(p.keys.begin(), p.keys.end(), [&](const char* key) { return read.contains(key); }))
+      return;
+    if (const char* key = found(p, from))
+      notes.push_back(fmt::format("note: {}: models of type '{}' do not read {}, so it is ignored", c.origin,
+                                  c.model_type, key));
+    for (const char* key : p.keys) from.erase(key);
+  };
+  for (const Peculiarity& p : peculiarities()) {
+    drop(object, p);
+    for (const char* rope : {"rope_scaling", "rope_parameters"})
+      if (object.contains(rope) && object[rope].is_object()) drop(object[rope], p);
   }
-  return out;
 }
 
-std::optional<double> real_under(JsonFields& fields, const std::vector<std::string>& names, double low,
-                                 double high) {
-  std::optional<double> out;
-  for (const std::string& name : names) {
-    const auto value = fields.real(name, low, high, /*open=*/true);
-    if (value && out && *value != *out)
-      fields.fail(name, fmt::format("{} contradicts {} under another name", *value, *out));
-    if (value) out = value;
-  }
-  return out;
+/// Fields that must have one value for the type to be this architecture.
+void check_only(ModelConfig& c, const json& object, const json& only) {
+  for (const auto& [key, value] : only.items())
+    if (object.contains(key) && object[key] != value)
+      c.unmet.push_back(fmt::format("{}: models of type '{}' fit where this is {}, not {}", key, c.model_type,
+                                    value.dump(), object[key].dump().substr(0, 80)));
 }
 
-constexpr double kMaxBase = 1e12;
-
-/// `rope_scaling` (or, in newer files, `rope_parameters`, which also holds base and fraction).
-void read_rope_parameters(ModelConfig& c, JsonFields fields) {
-  auto type = fields.text("rope_type");
-  if (!type) type = fields.text("type");
-  if (type) c.rope_scaling = *type == "default" ? "none" : *type;
-  c.rope_scaling_factor = fields.real("factor", 0, 1e6, /*open=*/true);
-  if (c.rope_scaling == "linear" && !c.rope_scaling_factor)
-    fields.fail("factor", "is missing (scaling is linear)");
-  if (const auto base = fields.real("rope_theta", 1, kMaxBase, /*open=*/true)) c.rope_base = base;
-  if (const auto share = fields.real("partial_rotary_factor", 0, 1, /*open=*/true)) c.rotary_fraction = share;
-}
-
-/// Options that change what the scores are: the tensors would load and mean something else.
-void refuse_other_scores(JsonFields& fields, const std::string& architecture) {
-  if (architecture != "gpt2") return;
-  if (fields.boolean("scale_attn_by_inverse_layer_idx").value_or(false))
-    fields.fail("scale_attn_by_inverse_layer_idx", "is true; scores scaled by depth are not supported");
-  if (!fields.boolean("scale_attn_weights").value_or(true))
-    fields.fail("scale_attn_weights",
-                "is false; write an architecture file with attention.score_scale 1 instead");
-}
-
-}  // namespace
-
-ModelConfig parse_model_config(const std::string& json_text, const std::string& origin) {
-  const nlohmann::json json = parse_json_object(json_text, origin);
-  JsonFields fields(json, origin);
-  ModelConfig c;
-  const std::string model_type = fields.text("model_type").value_or("");
-  c.architecture = architecture_of(model_type);
-  refuse_other_scores(fields, c.architecture);
-
-  c.layers = size_under(fields, {"num_hidden_layers", "n_layer"});
-  c.heads = size_under(fields, {"num_attention_heads", "n_head"});
-  c.kv_heads = size_under(fields, {"num_key_value_heads"});
-  c.head_dim = size_under(fields, {"head_dim"});
-  c.d_model = size_under(fields, {"hidden_size", "n_embd"});
-  c.mlp_width = size_under(fields, {"intermediate_size", "n_inner"});
-  c.context = size_under(fields, {"max_position_embeddings", "n_positions"});
-  c.vocab = size_under(fields, {"vocab_size"});
+void derive_sizes(ModelConfig& c, JsonFields& fields) {
   if (c.heads && c.kv_heads && *c.heads % *c.kv_heads != 0)
     fields.fail("num_key_value_heads", fmt::format("{} does not divide the {} heads", *c.kv_heads, *c.heads));
   if (c.heads && c.d_model && !c.head_dim) {
@@ -97,9 +85,6 @@ ModelConfig parse_model_config(const std::string& json_text, const std::string& 
                               *c.heads));
     c.head_dim = *c.d_model / *c.heads;
   }
-
-  c.rope_base = real_under(fields, {"rope_theta", "rotary_emb_base"}, 1, kMaxBase);
-  c.rotary_fraction = real_under(fields, {"rotary_pct", "partial_rotary_factor"}, 0, 1);
   if (const auto rotating = fields.positive("rotary_dim"); rotating && c.head_dim && !c.rotary_fraction) {
     const auto width = static_cast<double>(*c.head_dim), wanted = static_cast<double>(*rotating);
     if (wanted > width)
@@ -108,13 +93,71 @@ ModelConfig parse_model_config(const std::string& json_text, const std::string& 
     if (std::floor(share * width) < wanted) share = std::nextafter(share, 2.0);  // rotary_dim() truncates
     c.rotary_fraction = share;
   }
-  for (const char* name : {"rope_scaling", "rope_parameters"})
-    if (const auto inner = fields.object(name)) read_rope_parameters(c, *inner);
+}
 
-  c.init_std = fields.real("initializer_range", 0, 100, /*open=*/true);
-  c.tied_head = fields.boolean("tie_word_embeddings");
-  c.attention_bias = fields.boolean("attention_bias");
-  if (model_type == "qwen2") c.attention_bias = true;  // always on q, k and v; the file does not say so
+/// The original context where the file leaves it out, and the factor that follows from the two.
+void derive_scaling(ModelConfig& c, JsonFields& fields) {
+  if (!c.rope_scaling) return;
+  RopeScaling& s = *c.rope_scaling;
+  if (s.original_context == 0)
+    s.original_context = fields.positive("original_max_position_embeddings").value_or(c.context.value_or(0));
+  if (s.factor == 0)
+    s.factor = c.context && s.original_context > 0
+                   ? static_cast<double>(*c.context) / static_cast<double>(s.original_context)
+                   : 1;
+}
+
+}  // namespace
+
+ModelConfig parse_model_config(const std::string& json_text, const std::string& origin,
+                               const std::vector<Architecture>& built_in) {
+  json file = parse_json_object(json_text, origin);
+  JsonFields whole(file, origin);
+  const std::string outer_type = whole.text("model_type").value_or(""), part = nested_part(file);
+  json& object = part.empty() ? file : file[part];
+  JsonFields fields(object, origin, part);
+  const std::string type = fields.text("model_type").value_or(outer_type);
+  std::string architecture;
+  const ModelType* known = find_type(built_in, type, architecture);
+
+  ModelConfig head;  // who speaks
+  head.origin = origin;
+  head.model_type = type;
+  std::vector<std::string> notes;
+  if (!part.empty())
+    notes.push_back(
+        fmt::format("note: {}: its {} is read; the file that is written names the tensors of that "
+                    "language model by itself",
+                    origin, part));
+  const json defaults = known != nullptr ? json::parse(known->defaults) : json::object();
+  if (known != nullptr) {
+    json read = defaults;
+    read.update(json::parse(known->only));
+    drop_unread(object, read, head, notes);
+  }
+  ModelConfig c = read_config_fields(object, fields);
+  c.origin = origin;
+  c.model_type = type;
+  c.shown_type =
+      type == outer_type || outer_type.empty()
+          ? fmt::format("model_type '{}'", printable(type))
+          : fmt::format("model_type '{}' of {} in '{}'", printable(type), part, printable(outer_type));
+  c.architecture = architecture;
+  c.notes = notes;
+  if (!part.empty() && !c.tied_head) c.tied_head = whole.boolean("tie_word_embeddings");
+  if (known != nullptr) {
+    json missing = defaults;
+    for (const auto& [key, value] : object.items())  // an explicit null is no request for the default
+      if (value.is_null()) missing.erase(key);
+    JsonFields of_type(missing, "the defaults of " + type);
+    fill_in_defaults(c, read_config_fields(missing, of_type));
+    check_only(c, object, json::parse(known->only));
+  } else {
+    for (const Peculiarity& p : peculiarities())
+      if (const char* key = found(p, object)) c.peculiar.insert(key);
+  }
+  derive_sizes(c, fields);
+  derive_scaling(c, fields);
   return c;
 }
 

@@ -12,11 +12,19 @@ std::uint64_t stream_of(Part part, std::int64_t layer, std::int64_t matrix) {
 }
 
 double output_std(const UsualInit& p, const ModelShape& shape) {
-  return p.residual_scaled ? p.init_std / std::sqrt(2.0 * static_cast<double>(shape.layers)) : p.init_std;
+  return p.residual_multiplier *
+         (p.residual_scaled ? p.init_std / std::sqrt(2.0 * static_cast<double>(shape.layers)) : p.init_std);
 }
 
+double query_std(const UsualInit& p, const ModelShape& shape) {
+  return p.score_scale ? p.init_std * std::sqrt(static_cast<double>(shape.head_dim)) * *p.score_scale
+                       : p.init_std;
+}
+double embedding_std(const UsualInit& p) { return p.init_std * p.embedding_multiplier; }
+double head_std(const UsualInit& p) { return p.init_std * p.logits_multiplier; }
+
 double usual_kernel_norm(const UsualInit& p, const ModelShape& shape) {
-  return static_cast<double>(shape.d_model) * p.init_std * p.init_std *
+  return static_cast<double>(shape.d_model) * query_std(p, shape) * p.init_std *
          std::sqrt(static_cast<double>(shape.heads * shape.head_dim));
 }
 
@@ -36,7 +44,9 @@ std::vector<float> usual_matrix(Context& ctx, const UsualInit& p, const ModelSha
                                 std::int64_t layer) {
   const bool shared = part == Part::key || part == Part::value;
   const std::int64_t rows = (shared ? shape.kv_heads : shape.heads) * shape.head_dim;
-  const double stddev = part == Part::output ? output_std(p, shape) : p.init_std;
+  const double stddev = part == Part::output  ? output_std(p, shape)
+                        : part == Part::query ? query_std(p, shape)
+                                              : p.init_std;
   return normal_f32(ctx, rows, shape.d_model, p.seed, stream_of(part, layer), stddev);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "pipeline/base/context.hpp"
@@ -14,6 +15,9 @@ struct UsualInit {
   double init_std = 0.02;       ///< standard deviation
   bool residual_scaled = true;  ///< W_O at init_std / √(2·layers) (GPT-2)
   std::uint64_t seed = 0;
+  /// What the model multiplies by, for the usual weights to be the usual ones once emit has divided by it.
+  double embedding_multiplier = 1, residual_multiplier = 1, logits_multiplier = 1;
+  std::optional<double> score_scale;  ///< absent: 1/√head_dim
 };
 
 /// What a stream of random numbers is for. Values are part of the file format of results: never renumber.
@@ -37,12 +41,18 @@ enum class Part : std::uint64_t {
 /// 2^32, matrix < 2^16.
 [[nodiscard]] std::uint64_t stream_of(Part part, std::int64_t layer, std::int64_t matrix = 0);
 
-/// Standard deviation of the usual W_O: init_std, or init_std / √(2·layers).
+/// Standard deviation of the usual W_O in the canonical form: init_std, or init_std / √(2·layers), times
+/// residual_multiplier.
 [[nodiscard]] double output_std(const UsualInit& p, const ModelShape& shape);
+/// The same of W_Q: init_std · √head_dim · score_scale; of a token's embedding; of the head.
+[[nodiscard]] double query_std(const UsualInit& p, const ModelShape& shape);
+[[nodiscard]] double embedding_std(const UsualInit& p);
+[[nodiscard]] double head_std(const UsualInit& p);
 
-/// √E‖M‖² of M = Σ_h W_Q,hᵀ W_K,g(h) under the usual init: d · init_std² · √(heads · head_dim). An entry of M
-/// is a sum of heads·head_dim products q·k; two of them share a q never and a k only with different q
-/// (grouped queries), so they are uncorrelated, each of variance init_std⁴, and M has d² entries.
+/// √E‖M‖² of M = Σ_h W_Q,hᵀ W_K,g(h) under the usual init: d · query_std · init_std · √(heads · head_dim). An
+/// entry of M is a sum of heads·head_dim products q·k; two of them share a q never and a k only with
+/// different q (grouped queries), so they are uncorrelated, each of variance query_std² · init_std², and M
+/// has d² entries.
 [[nodiscard]] double usual_kernel_norm(const UsualInit& p, const ModelShape& shape);
 
 /// Normal numbers [rows, cols], row-major, on the host; synchronises.

@@ -58,8 +58,9 @@ std::int64_t HeadDesigner::prior_offset(std::int64_t layer, std::int64_t group) 
   return std::min(shape.context - 1, std::int64_t{1} << ((layer * shape.kv_heads + group) % powers));
 }
 
-/// Undesigned heads lean towards an offset of their own, or towards what is near.
+/// Undesigned heads lean towards an offset of their own, or towards what is near, where they know positions.
 void HeadDesigner::lean(std::int64_t layer, LayerHeads& w) const {
+  if (!rotates(request_.arch, layer)) return;
   const OffsetParams& params = request_.params;
   if (params.prior_sharpness > 0)
     for (std::int64_t g = 0; g < request_.shape.kv_heads; ++g)

@@ -7,6 +7,7 @@
 
 #include "host/error.hpp"
 #include "pipeline/base/host_matrix.hpp"
+#include "pipeline/model/rotary.hpp"
 #include "pipeline/offset/position_offsets.hpp"
 
 namespace aloft {
@@ -24,9 +25,7 @@ constexpr std::int64_t kFewest = 4, kMost = 16;  // frequencies of a table
 }
 
 std::vector<double> frequencies_of(const A& arch, const ModelShape& s, const OffsetParams& p) {
-  if (arch.position == A::Position::rope)
-    return rope_frequencies(rotary_dim(arch, s), s.rope_base,
-                            arch.rope_scaling == "linear" ? arch.rope_scaling_factor : 1);
+  if (arch.position == A::Position::rope) return rotary_frequencies(arch, s);
   const std::int64_t context = std::min(s.context, kTableContext), room = std::min(kMost, s.head_dim / 2);
   if (room < 1) refuse(arch, "a head needs two rows to look anywhere");
   if (p.position_frequencies > 0) {
@@ -56,6 +55,14 @@ std::vector<std::int64_t> still_rows(const A& arch, const ModelShape& s,
   return out;
 }
 
+/// Those whose heads can look at a distance.
+std::vector<std::int32_t> rotating_layers(const A& arch, const ModelShape& s) {
+  std::vector<std::int32_t> out;
+  for (std::int64_t l = 0; l < s.layers; ++l)
+    if (rotates(arch, l)) out.push_back(static_cast<std::int32_t>(l));
+  return out;
+}
+
 void check_host(const A& arch, const ModelShape& s, const OffsetParams& p) {
   if (arch.position == A::Position::alibi || arch.position == A::Position::none)
     refuse(arch,
@@ -68,6 +75,11 @@ void check_host(const A& arch, const ModelShape& s, const OffsetParams& p) {
            "not "
            "name it (tensors.final_norm)");
   if (arch.position == A::Position::learned && s.context < 2) refuse(arch, "a context of one token");
+  if (arch.tied_head && !rotates(arch, 0))
+    refuse(arch,
+           "its head is the embedding, so heads of layer 0 have to look at the token itself, and that layer "
+           "has no positions");
+  if (rotating_layers(arch, s).empty()) refuse(arch, "none of its layers has positions");
   if (!(p.sharpness > 0) || !(p.write_norm > 0) || p.prior_sharpness < 0 || p.recency.value_or(0) < 0 ||
       !(p.own_norm > 0) || !(p.constant > 0) || !(p.bias_norm > 0))
     throw UsageError("offset: sharpness and norms must be above 0");
@@ -88,8 +100,9 @@ struct Room {
   [[nodiscard]] bool host_two_lags() const { return kv >= 4 && rows(kv / 4) >= 1; }
 };
 
-std::int32_t lags_to_design(const ModelShape& s, const OffsetParams& p, std::int32_t counted) {
-  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(s.layers, kMostLagsPlaced));
+std::int32_t lags_to_design(const A& arch, const ModelShape& s, const OffsetParams& p, std::int32_t counted) {
+  const auto rotating = static_cast<std::int64_t>(rotating_layers(arch, s).size());
+  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(rotating, kMostLagsPlaced));
   const std::int32_t lags = p.lags > 0              ? p.lags
                             : !p.lag_layers.empty() ? static_cast<std::int32_t>(p.lag_layers.size())
                                                     : std::min(layers, counted);
@@ -180,13 +193,14 @@ std::int64_t source_dims(const A& arch, const OffsetParams& p, std::int32_t lags
   return std::clamp<std::int64_t>(wished, 1, std::min(most, corpus_vocab));
 }
 
-std::vector<std::int32_t> layers_of_lags(const OffsetParams& p, const ModelShape& s, std::int32_t lags,
-                                         const Room& heads) {
+std::vector<std::int32_t> layers_of_lags(const A& arch, const OffsetParams& p, const ModelShape& s,
+                                         std::int32_t lags, const Room& heads) {
+  const std::vector<std::int32_t> rotating = rotating_layers(arch, s);
   std::vector<std::int32_t> out = p.lag_layers;
   const bool two = two_lags_a_layer(p, lags, heads);
   if (out.empty())
     for (std::int32_t n = 0; n < lags; ++n)
-      out.push_back(std::min<std::int32_t>(two ? n / 2 : n, static_cast<std::int32_t>(s.layers) - 1));
+      out.push_back(at(rotating, std::min<std::int64_t>(two ? n / 2 : n, std::ssize(rotating) - 1)));
   if (out.size() != static_cast<std::size_t>(lags))
     throw UsageError(fmt::format("--offset-layers names {} layers for {} lags", out.size(), lags));
   return out;
@@ -218,9 +232,9 @@ class HeadDealer {
   std::int64_t take(std::int64_t layer, std::int64_t count) {
     return std::exchange(at(used_, layer), at(used_, layer) + count);
   }
-  /// The first layer from `from` on that has a head left.
-  [[nodiscard]] std::int64_t layer_with_spare(std::int64_t from) const {
-    while (from < layers() && at(used_, from) >= kv_heads_) ++from;
+  /// The first layer from `from` on that has a head left; one with positions where `rotating`.
+  [[nodiscard]] std::int64_t layer_with_spare(std::int64_t from, bool rotating) const {
+    while (from < layers() && (at(used_, from) >= kv_heads_ || (rotating && !rotates(arch_, from)))) ++from;
     if (from >= layers())
       refuse(arch_, "induction needs a spare key-value head in two of its layers, one after the other");
     return from;
@@ -240,11 +254,14 @@ class HeadDealer {
   std::vector<std::int64_t> used_;
 };
 
-void deal_lags(HeadDealer& dealer, OffsetLayout& out) {
+void deal_lags(const A& arch, HeadDealer& dealer, OffsetLayout& out) {
   for (const std::int32_t layer : out.lag_layers) {
     if (layer < 0 || layer >= dealer.layers())
       throw UsageError(
           fmt::format("--offset-layers: layer {} is not among 0..{}", layer, dealer.layers() - 1));
+    if (!rotates(arch, layer))
+      throw UsageError(fmt::format(
+          "--offset-layers: layer {} has no positions, no head there looks at a distance", layer));
     out.lag_heads.push_back(dealer.take(layer, out.carrying));
   }
 }
@@ -259,9 +276,9 @@ void deal_log_p(HeadDealer& dealer, OffsetLayout& out) {
 
 void deal_induction(HeadDealer& dealer, OffsetLayout& out) {
   out.match_dims = std::min(out.match_dims, out.d_s);
-  out.copy_layer = dealer.layer_with_spare(0);
+  out.copy_layer = dealer.layer_with_spare(0, true);
   out.copy_head = dealer.take(out.copy_layer, 1);
-  out.match_layer = dealer.layer_with_spare(out.copy_layer + 1);
+  out.match_layer = dealer.layer_with_spare(out.copy_layer + 1, false);
   out.match_head = dealer.take(out.match_layer, 1);
 }
 
@@ -271,7 +288,7 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
                          std::int64_t corpus_vocab) {
   check_host(arch, s, p);
   OffsetLayout out;
-  out.lags = lags_to_design(s, p, counted_lags);
+  out.lags = lags_to_design(arch, s, p, counted_lags);
   out.frequencies = frequencies_of(arch, s, p);
   out.drives_log_p = arch.tied_head && arch.final_norm_bias.empty();
 
@@ -283,12 +300,12 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
   const Room heads{s.kv_heads, s.head_dim, out.drives_log_p ? 1 : 0, arch.tied_head};
   out.d_s = source_dims(arch, p, out.lags, heads, room, corpus_vocab);
   out.carrying = heads.groups(out.d_s);
-  out.lag_layers = layers_of_lags(p, s, out.lags, heads);
+  out.lag_layers = layers_of_lags(arch, p, s, out.lags, heads);
   size_output(arch, heads, room, corpus_vocab, out);
   place_coordinates(extras, out);
 
   HeadDealer dealer(arch, s);  // a lag takes whole key-value groups, and so does erasing in layer 0
-  deal_lags(dealer, out);
+  deal_lags(arch, dealer, out);
   if (out.drives_log_p) deal_log_p(dealer, out);
   out.erasing_head = dealer.take(0, out.erasing);
   if (p.induction) deal_induction(dealer, out);

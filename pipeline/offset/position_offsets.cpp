@@ -19,13 +19,6 @@ constexpr double kTurns = 0.5;      // radians within the context; slower freque
 
 }  // namespace
 
-std::vector<double> rope_frequencies(std::int64_t rotary_dim, double base, double scaling) {
-  std::vector<double> out;
-  for (std::int64_t i = 0; i < rotary_dim / 2; ++i)
-    out.push_back(std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim)) / scaling);
-  return out;
-}
-
 OffsetPattern offset_pattern(const std::vector<double>& frequencies, std::int64_t offset,
                              std::int64_t context) {
   expects(!frequencies.empty() && offset >= 0 && offset < context, "an offset within the context");

@@ -11,9 +11,6 @@ struct OffsetPattern {
   double margin = 0;  ///< 1 − the largest Σ_i weights[i] cos((D − offset) θ_i) over D ≠ offset
 };
 
-/// RoPE's θ_i = base^(−2i/rotary_dim), i < rotary_dim/2, divided by `scaling` (linear RoPE scaling).
-[[nodiscard]] std::vector<double> rope_frequencies(std::int64_t rotary_dim, double base, double scaling = 1);
-
 /// The weights of largest margin over all distances 0..context−1, by linear programming.
 /// @pre 0 <= offset < context
 [[nodiscard]] OffsetPattern offset_pattern(const std::vector<double>& frequencies, std::int64_t offset,

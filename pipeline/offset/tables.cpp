@@ -11,14 +11,15 @@ namespace {
 /// unigram: the usual random numbers in place of S (and of U where tied), at unit length.
 void write_random_row(const OffsetRequest& r, const double* usual, double* row) {
   const std::int64_t d_s = r.layout.d_s;
-  const double scale = 1 / (r.usual.init_std * std::sqrt(static_cast<double>(d_s)));
+  const double scale = 1 / (embedding_std(r.usual) * std::sqrt(static_cast<double>(d_s)));
   const double most = 1 / std::sqrt(std::max(squared_norm(usual, d_s), 1e-24));
   for (std::int64_t c = 0; c < d_s; ++c) row[c] = usual[c] * std::min(scale, most);
 }
 
 /// Random numbers [shape.vocab, d] of the usual init, for unigram.
 std::vector<double> usual_table(Context& ctx, const OffsetRequest& r, Part part) {
-  return normal(ctx, r.shape.vocab, r.shape.d_model, r.usual.seed, stream_of(part, 0), r.usual.init_std);
+  const double std = part == Part::head ? head_std(r.usual) : embedding_std(r.usual);
+  return normal(ctx, r.shape.vocab, r.shape.d_model, r.usual.seed, stream_of(part, 0), std);
 }
 
 /// Ids that the corpus lacks are as unlikely as its rarest.

@@ -17,9 +17,10 @@ std::vector<float> embedding_rows(Context& ctx, const UsualInit& p, const ModelS
         fmt::format("the embedding has {} tokens but the model's vocabulary only {}: give the model at "
                     "least as many rows, or count with a smaller vocabulary",
                     known, shape.vocab));
-  std::vector<double> out = normal(ctx, shape.vocab, d, p.seed, stream_of(Part::embedding, 0), p.init_std),
+  std::vector<double> out = normal(ctx, shape.vocab, d, p.seed, stream_of(Part::embedding, 0),
+                                   embedding_std(p)),
                       rows;
-  const double usual_norm = p.init_std * std::sqrt(static_cast<double>(d));
+  const double usual_norm = embedding_std(p) * std::sqrt(static_cast<double>(d));
   for_each_stripe(known, [&](std::int64_t first, std::int64_t count) {
     rows.resize(static_cast<std::size_t>(count * d));
     ctx.device().download(rows.data(), embedding.rows.data.data() + first * d, rows.size() * sizeof(double));

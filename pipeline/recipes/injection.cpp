@@ -47,7 +47,8 @@ Target target_of(Context& ctx, const SkewPlanes& planes, std::int64_t layer, std
 std::vector<double> background(Context& ctx, const RecipeInput& in, Part part, std::int64_t heads,
                                std::int64_t layer) {
   const std::int64_t rows = heads * in.shape.head_dim, d = in.shape.d_model;
-  const double stddev = in.params.noise * in.params.init_std;
+  const double stddev =
+      in.params.noise * (part == Part::query ? query_std(in.params, in.shape) : in.params.init_std);
   if (stddev == 0) return std::vector<double>(static_cast<std::size_t>(rows * d));
   return normal(ctx, rows, d, in.params.seed, stream_of(part, layer), stddev);
 }

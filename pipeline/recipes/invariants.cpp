@@ -200,9 +200,9 @@ LayerDesign design_invariants(Context& ctx, const RecipeInput& in, std::int64_t 
   std::vector<double> query_profile = fit_profile(targets.product, rank).sigma(query_rank);
   for (double& x : query_profile) x = std::sqrt(x);
   std::vector<double> key_profile(query_profile.begin(), query_profile.begin() + rank);
-  const double entry = std::sqrt(in.params.strength) * in.params.init_std;
-  const double query_norm = entry * std::sqrt(static_cast<double>(query_rows * d));
-  multiply(query_profile, query_norm / norm(query_profile));
+  const double root = std::sqrt(in.params.strength), entry = root * in.params.init_std;
+  const double query_norm = entry * std::sqrt(static_cast<double>(query_rows * d));  // as the file has it
+  multiply(query_profile, query_norm * query_std(in.params, s) / in.params.init_std / norm(query_profile));
   multiply(key_profile, entry * std::sqrt(static_cast<double>(key_rows * d)) / norm(key_profile));
 
   const auto stream = [&](std::int64_t number) { return stream_of(Part::invariant_basis, layer, number); };

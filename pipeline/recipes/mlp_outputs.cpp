@@ -8,6 +8,7 @@ namespace {
 constexpr double kPi = 3.14159265358979323846;
 
 double gelu(double z) { return z * 0.5 * std::erfc(-z / std::sqrt(2.0)); }
+double relu2(double z) { return z > 0 ? z * z : 0; }
 double silu(double z) { return z / (1 + std::exp(-z)); }
 
 /// E f(z)² for z normal of this variance: the trapezoidal rule, which is exact to rounding for such
@@ -33,17 +34,23 @@ std::string missing(const DesignRequest& request) {
 
 }  // namespace
 
-double mlp_added2(const UsualInit& p, const ModelShape& shape, bool gated, std::int64_t width) {
+Hidden hidden_of(const Architecture& arch) {
+  return arch.mlp_gated ? Hidden::gated : arch.mlp_relu2 ? Hidden::relu2 : Hidden::gelu;
+}
+
+double mlp_added2(const UsualInit& p, const ModelShape& shape, Hidden hidden, std::int64_t width) {
   const auto d = static_cast<double>(shape.d_model);
   const double variance = d * p.init_std * p.init_std;
-  const double hidden2 = gated ? mean_square(variance, silu) * variance : mean_square(variance, gelu);
+  const double hidden2 = hidden == Hidden::gated   ? mean_square(variance, silu) * variance
+                         : hidden == Hidden::relu2 ? mean_square(variance, relu2)
+                                                   : mean_square(variance, gelu);
   const double out = output_std(p, shape);
   return static_cast<double>(shape.layers) * d * static_cast<double>(width) * out * out * hidden2;
 }
 
 std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualInit& p, const ModelShape& shape,
-                                                    bool gated, double allowed2) {
-  const double added2 = mlp_added2(p, shape, gated, shape.mlp_width);
+                                                    Hidden hidden, double allowed2) {
+  const double added2 = mlp_added2(p, shape, hidden, shape.mlp_width);
   std::vector<std::vector<float>> out;
   if (added2 <= allowed2) return out;
   const double std = output_std(p, shape) * std::sqrt(allowed2 / added2);
@@ -67,11 +74,11 @@ void write_bounded_mlp_outputs(DesignRun& run, const DesignRequest& request, dou
                                HeadWeights& weights) {
   const UsualInit& usual = request.params.compose;
   const ModelShape& s = request.shape;
-  const bool gated = request.arch.mlp_gated;
+  const Hidden hidden = hidden_of(request.arch);
   const std::string why = missing(request);
   if (why.empty()) {
-    weights.mlp_output = bounded_mlp_outputs(run.ctx, usual, s, gated, allowed2);
-  } else if (mlp_added2(usual, s, gated, 4 * s.d_model) > allowed2) {
+    weights.mlp_output = bounded_mlp_outputs(run.ctx, usual, s, hidden, allowed2);
+  } else if (mlp_added2(usual, s, hidden, 4 * s.d_model) > allowed2) {
     run.note(
         "note: the MLP's output projection is left to the model, whose usual one adds more than this "
         "recipe's "

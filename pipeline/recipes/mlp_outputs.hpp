@@ -10,15 +10,20 @@
 
 namespace aloft::recipes {
 
+/// What an MLP's output projection reads.
+enum class Hidden { gelu, gated, relu2 };
+[[nodiscard]] Hidden hidden_of(const Architecture& arch);
+
 /// What all MLPs add to the residual stream, in squared norm, at the usual init and for inputs of length √d:
-/// layers · d · width · std_out² · E h², h = gelu(z) or, gated, silu(z) u with z, u normal of variance
-/// d · std². Their weights are independent and so are what they add.
-[[nodiscard]] double mlp_added2(const UsualInit& p, const ModelShape& shape, bool gated, std::int64_t width);
+/// layers · d · width · std_out² · E h², h = gelu(z), relu(z)² or, gated, silu(z) u with z, u normal of
+/// variance d · std². Their weights are independent and so are what they add.
+[[nodiscard]] double mlp_added2(const UsualInit& p, const ModelShape& shape, Hidden hidden,
+                                std::int64_t width);
 
 /// Output projections, [layers] of [d, mlp_width], that let all MLPs add `allowed2` in all: normal numbers.
 /// Empty where the usual init adds no more than that, and where the width is not known.
 [[nodiscard]] std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualInit& p,
-                                                                  const ModelShape& shape, bool gated,
+                                                                  const ModelShape& shape, Hidden hidden,
                                                                   double allowed2);
 
 /// Zeros for all of them; a note where the architecture does not say what to write.

@@ -34,7 +34,7 @@ LayerDesign design_orthogonal(Context& ctx, const RecipeInput& in, std::int64_t 
                            stream_of(Part::orthogonal, layer, number), stddev);
   };
   LayerDesign out;
-  out.heads.query = matrix(s.heads, 0, in.params.init_std);
+  out.heads.query = matrix(s.heads, 0, query_std(in.params, s));
   out.heads.key = matrix(s.kv_heads, 1, in.params.init_std);
   out.heads.value = matrix(s.kv_heads, 2, in.params.init_std);
   out.heads.output = matrix(s.heads, 3, output_std(in.params, s));

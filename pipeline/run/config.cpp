@@ -9,6 +9,10 @@ DesignParams design_params(const RunConfig& config, const ModelFlags& flags, con
   out.embed.seed = out.expand.seed = out.compose.seed = config.seed;
   out.compose.init_std = flags.init_std.value_or(arch.init_std);
   out.compose.residual_scaled = arch.init_residual_scaled;
+  out.compose.embedding_multiplier = arch.embedding_multiplier;
+  out.compose.residual_multiplier = arch.residual_multiplier;
+  out.compose.logits_multiplier = arch.logits_multiplier;
+  out.compose.score_scale = arch.score_scale;
   return out;
 }
 

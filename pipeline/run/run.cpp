@@ -17,14 +17,10 @@ namespace {
 using Note = std::function<void(const std::string&)>;
 
 /// What this program does not model of an architecture.
-void note_limits(const Architecture& arch, const Recipe& recipe, const Note& note) {
+void note_limits(const Architecture& arch, const Note& note) {
   if (arch.qk_norm)
     note("warning: " + arch.name +
          " normalises queries and keys, so its scores are not those of the designed kernel");
-  if (arch.rope_scaling != "none" && arch.rope_scaling != "linear")
-    note("note: RoPE scaling '" + arch.rope_scaling + "' is not modelled; " +
-         (recipe.reads_holdout ? "designed heads are made for the unscaled frequencies"
-                               : "the order of its frequencies is all that matters here"));
 }
 
 void describe(const Counts& counts, RunOutcome& out) {
@@ -58,7 +54,7 @@ RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const Mode
   RunOutcome out;
   out.resumed = folder.resuming();
   if (!backend.note.empty()) note(backend.note);
-  note_limits(arch, recipe, note);
+  note_limits(arch, note);
 
   // What is wrong with the request should be known before hours of counting.
   ModelShape shape;

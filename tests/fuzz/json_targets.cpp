@@ -77,8 +77,11 @@ void read_architecture(std::string_view data) {
   require(!a.name.empty() && !a.output.empty(), "an architecture without a name");
 }
 
+Seeds architecture_seeds();
+
 void read_model_config(std::string_view data) {
-  const ModelConfig c = parse_model_config(std::string(data), "config.json");
+  static const std::vector<Architecture> built_in{parse_architecture(architecture_seeds().front(), "mine")};
+  const ModelConfig c = parse_model_config(std::string(data), "config.json", built_in);
   require(!c.heads || *c.heads > 0, "no heads");
 }
 
@@ -108,7 +111,9 @@ Seeds architecture_seeds() {
 "head":"lm_head","final_norm":"n","mlp_output":"m.{layer}","mlp_ratio":4,"mlp_gated":false,"optional_prefixes":["model."]},
 "tied_head":true,"norm":"rmsnorm","attention":{"grouped_query":true,"free_head_dim":true,"bias":false,"qk_norm":false},
 "position":{"kind":"rope","pairing":"half","base":10000,"fraction":0.5,"scaling":"linear","scaling_factor":2},
-"init":{"std":0.02,"residual_scaled":false}})";
+"init":{"std":0.02,"residual_scaled":false},"multipliers":{"embedding":12,"residual":0.2,"logits":0.1},
+"model_types":{"llama":{"defaults":{"hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,"rope_theta":1e4},
+"only":{"clip_qkv":null}}}})";
   const std::string two =
       R"({"name":"g","tensors":{"fusion":"concatenated","orientation":"in_out","qkv":"h.{layer}.c",
 "output":"h.{layer}.p","embedding":"wte"},"tied_head":true,"norm":"layernorm",
@@ -127,6 +132,8 @@ Seeds model_config_seeds() {
       R"({"model_type":"qwen3","head_dim":8,"rope_parameters":{"rope_theta":1e6,"rope_type":"default",
 "partial_rotary_factor":0.5},"num_attention_heads":2,"hidden_size":16,"layer_types":["full_attention"]})",
       R"({"text_config":{"model_type":"gemma3_text","hidden_size":8},"model_type":"gemma3"})",
+      R"({"model_type":"foo","rope_scaling":{"type":"longrope","short_factor":[1,2.5],"long_factor":[2,3]},
+"no_rope_layers":[1,0],"logits_scaling":8,"rope_parameters":{"full_attention":{"rope_theta":1e6},"x":null}})",
       R"({"model_type":"gemma2","query_pre_attn_scalar":256,"attn_logit_softcapping":50.0,"rotary_dim":4,
 "final_logit_softcapping":30.0,"hidden_size":8,"num_attention_heads":2})"};
 }

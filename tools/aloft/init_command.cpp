@@ -107,6 +107,7 @@ class InitCommand final : public Command {
     settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
     TerminalProgress progress(output_.quiet);
+    for (const std::string& note : model.notes) progress.note(note);
     std::vector<std::string> left_out = foreign_flags(find_recipe(config_.compose.recipe));
     left_out.insert(left_out.end(), kNotSettings.begin(), kNotSettings.end());
     const RunOutcome outcome = run_init(config_, model_.sizes, model.config, model.architecture,

@@ -12,6 +12,7 @@
 #include "pipeline/model/architecture.hpp"
 #include "pipeline/model/model_config.hpp"
 #include "tools/aloft/inspect.hpp"
+#include "tools/aloft/options.hpp"
 
 namespace aloft {
 namespace {
@@ -82,7 +83,7 @@ class TopKeys final : public nlohmann::json_sax<nlohmann::json> {
 };
 
 ordered_json model_config_summary(const std::string& text, const std::string& path) {
-  const ModelConfig c = parse_model_config(text, path);
+  const ModelConfig c = read_model_config(text, path);
   ordered_json out{{"kind", "Hugging Face config"}, {"architecture", c.architecture}};
   const auto say = [&](const char* name, const auto& value) {
     if (value) out[name] = *value;
@@ -95,6 +96,9 @@ ordered_json model_config_summary(const std::string& text, const std::string& pa
   say("context", c.context);
   say("vocab", c.vocab);
   say("rope_base", c.rope_base);
+  say("mlp_width", c.mlp_width);
+  say("init_std", c.init_std);
+  say("tied_head", c.tied_head);
   return out;
 }
 

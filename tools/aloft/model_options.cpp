@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "pipeline/model/model_types.hpp"
 #include "tools/aloft/builtin_architectures.hpp"
 #include "tools/aloft/flag_kinds.hpp"
 #include "tools/aloft/options.hpp"
@@ -46,25 +48,41 @@ void add_model_options(CLI::App& command, ModelOptions& o) {
       ->group(group);
 }
 
+namespace {
+
+std::vector<Architecture> parsed_built_ins() {
+  std::vector<Architecture> out;
+  for (const auto& a : builtin_architectures())
+    out.push_back(parse_architecture(a.json, "built-in " + a.name));
+  return out;
+}
+
+}  // namespace
+
+ModelConfig read_model_config(const std::string& json_text, const std::string& origin) {
+  return parse_model_config(json_text, origin, parsed_built_ins());
+}
+
 Model load_model(const ModelOptions& o) {
+  const std::vector<Architecture> built_in = parsed_built_ins();
   Model model;
-  if (!o.model_config.empty()) model.config = parse_model_config(read_file(o.model_config), o.model_config);
-  const std::string name = o.arch.empty() ? model.config.architecture : o.arch;
-  if (name.empty())
-    throw UsageError(o.model_config.empty()
-                         ? "--arch is needed: a built-in's name or a JSON file"
-                         : o.model_config + ": its model_type is not one this program knows; give --arch");
-  std::string known;
-  for (const auto& a : builtin_architectures()) {
-    if (a.name == name) {
-      model.architecture = parse_architecture(a.json, "built-in " + name);
-      return model;
-    }
-    known += " " + a.name;
+  if (!o.model_config.empty())
+    model.config = parse_model_config(read_file(o.model_config), o.model_config, built_in);
+  if (o.arch.empty() && o.model_config.empty())
+    throw UsageError("--arch is needed: a built-in's name or a JSON file");
+  const std::string name = o.arch.empty() ? architecture_of(model.config, built_in) : o.arch;
+  const auto found =
+      std::find_if(built_in.begin(), built_in.end(), [&](const Architecture& a) { return a.name == name; });
+  if (found != built_in.end()) {
+    model.architecture = *found;
+  } else {
+    std::string known;
+    for (const Architecture& a : built_in) known += " " + a.name;
+    if (!std::filesystem::exists(name))
+      throw UsageError(fmt::format("--arch {}: neither a file nor one of{}", name, known));
+    model.architecture = parse_architecture(read_file(name), name);
   }
-  if (!std::filesystem::exists(name))
-    throw UsageError(fmt::format("--arch {}: neither a file nor one of{}", name, known));
-  model.architecture = parse_architecture(read_file(name), name);
+  model.notes = check_model_type(model.config, {model.architecture, name, found != built_in.end()}, built_in);
   return model;
 }
 

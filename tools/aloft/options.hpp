@@ -42,8 +42,11 @@ void add_model_options(CLI::App& command, ModelOptions& o);
 struct Model {
   Architecture architecture;
   ModelConfig config;
+  std::vector<std::string> notes;  ///< for people
 };
 [[nodiscard]] Model load_model(const ModelOptions& o);
+/// A Hugging Face config.json, with the defaults of the types that built-ins fit.
+[[nodiscard]] ModelConfig read_model_config(const std::string& json_text, const std::string& origin);
 
 /// Flags of what init designs: embedding, recipe, expansion, output file (init, plan).
 struct DesignOptions {

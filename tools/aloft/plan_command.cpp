@@ -44,6 +44,7 @@ class PlanCommand final : public Command {
     if (config_.output.empty()) config_.output = ".";
     settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
+    for (const std::string& note : model.notes) TerminalProgress(output_.quiet).note(note);
     const Backend backend = make_backend(config_.backend, config_.threads, config_.gpu);
     if (!backend.note.empty()) TerminalProgress(output_.quiet).note(backend.note);
     CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
