@@ -82,6 +82,18 @@ def gptj(case):
         rotary_dim=8, attn_implementation="eager")))
 
 
+def of_type(model_type, **options):
+    """A model of Hugging Face's model_type; a skip where this version has no such class."""
+    def build(case):
+        if model_type not in transformers.CONFIG_MAPPING:
+            pytest.skip(f"transformers {transformers.__version__} has no {model_type}")
+        return hugging_face(transformers.AutoModelForCausalLM.from_config(transformers.CONFIG_MAPPING[model_type](
+            hidden_size=case.d_model, intermediate_size=96, num_hidden_layers=case.layers, vocab_size=case.vocab,
+            num_attention_heads=case.heads, num_key_value_heads=case.kv_heads, max_position_embeddings=case.context, **options),
+            attn_implementation="eager"))
+    return build
+
+
 def nano(module):
     return lambda case: plain(module.GPT(nanogpt.Config(case.layers, case.heads, case.d_model, case.context, case.vocab)))
 
@@ -112,6 +124,10 @@ CASES = [
     Case("nanogpt", "nanogpt", built_in("nanogpt"), nano(nanogpt), norms="ln_1", projections=FUSED),
     Case("nanogpt-rope", "nanogpt-rope", built_in("nanogpt-rope"), nano(nanogpt_rope), norms="ln_1", projections=FUSED),
     Case("llama", "llama", built_in("llama"), llama, kv_heads=2, projections=LLAMA),
+    Case("arcee", "arcee", built_in("arcee"), of_type("arcee"), kv_heads=2, projections=LLAMA),
+    Case("starcoder2", "starcoder2", built_in("starcoder2"), of_type("starcoder2"), kv_heads=2, projections=LLAMA),
+    Case("phi3", "phi3", built_in("phi3"), of_type("phi3", pad_token_id=None), kv_heads=2,
+         projections=("model.layers.0.self_attn.qkv_proj.weight", "model.layers.0.self_attn.o_proj.weight")),
     Case("llama-linear", None, LINEAR, lambda c: llama(c, rope_scaling={"type": "linear", "factor": 4.0}), kv_heads=4,
          projections=LLAMA),
     Case("neox", "neox", built_in("neox"), neox, heads=4, kv_heads=4,
