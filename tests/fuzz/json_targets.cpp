@@ -7,6 +7,7 @@
 #include "host/vocabulary.hpp"
 #include "pipeline/model/architecture.hpp"
 #include "pipeline/model/model_config.hpp"
+#include "pipeline/model/model_types.hpp"
 #include "tests/fuzz/target.hpp"
 
 namespace aloft::fuzz {
@@ -77,12 +78,18 @@ void read_architecture(std::string_view data) {
   require(!a.name.empty() && !a.output.empty(), "an architecture without a name");
 }
 
-Seeds architecture_seeds();
-
-void read_model_config(std::string_view data) {
-  static const std::vector<Architecture> built_in{parse_architecture(architecture_seeds().front(), "mine")};
-  const ModelConfig c = parse_model_config(std::string(data), "config.json", built_in);
+// And what is done with it next.
+void read_config_json(std::string_view data) {
+  const ModelConfig c = parse_model_config(std::string(data), "config.json", built_in_architectures());
   require(!c.heads || *c.heads > 0, "no heads");
+  for (const Architecture& a : built_in_architectures()) {
+    try {
+      (void)check_model_type(c, {a, a.name, true}, built_in_architectures());
+      (void)resolve_shape({}, c, specialize(a, c), 8);
+    } catch (const InputError&) {
+    } catch (const UsageError&) {
+    }
+  }
 }
 
 Seeds json_seeds() {
@@ -152,7 +159,7 @@ std::vector<Target> json_targets() {
           {"architecture", read_architecture, architecture_seeds,
            json_words({"{layer}", "\"separate\"", "\"concatenated\"", "\"interleaved_by_head\"", "\"rope\"",
                        "\"alibi\"", "\"none\"", "\"learned\"", "\"scaling\"", "\"interleaved\""})},
-          {"model_config", read_model_config, model_config_seeds,
+          {"model_config", read_config_json, model_config_seeds,
            json_words({"\"model_type\":", "\"mistral\"", "\"qwen2\"", "\"head_dim\":", "\"rotary_dim\":",
                        "\"rope_scaling\":", "\"rope_parameters\":", "\"text_config\":", "2147483648",
                        "\"partial_rotary_factor\":", "\"layer_types\":", "\"sliding_attention\""})}};

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "host/atomic_file.hpp"
 #include "host/error.hpp"
 #include "tests/fuzz/target.hpp"
 
@@ -92,6 +93,18 @@ const std::string& own_folder() {
     return name;
   }();
   return folder;
+}
+
+const std::vector<Architecture>& built_in_architectures() {
+  static const std::vector<Architecture> all = [] {
+    std::vector<Architecture> out;
+    for (const auto& entry : std::filesystem::directory_iterator(ALOFT_ARCHITECTURES))
+      if (entry.path().extension() == ".json")
+        out.push_back(parse_architecture(read_file(entry.path().string()), entry.path().string()));
+    require(!out.empty(), "no built-in architectures");
+    return out;
+  }();
+  return all;
 }
 
 void require(bool ok, const char* what) {

@@ -11,7 +11,8 @@
 #include "tools/aloft/inspect.hpp"
 #include "tools/aloft/options.hpp"
 
-// What these readers ask of the rest of the program: the recipes there are. Two will do.
+// What these readers ask of the rest of the program: the recipes there are, of which two will do, and the
+// built-in architectures.
 
 namespace aloft {
 
@@ -24,6 +25,10 @@ const std::vector<Recipe>& all_recipes() {
 std::vector<std::string> foreign_flags(const Recipe& recipe) {
   return recipe.name == "random" ? std::vector<std::string>{"pr-target"}
                                  : std::vector<std::string>{"init-std"};
+}
+
+ModelConfig read_model_config(const std::string& json_text, const std::string& origin) {
+  return parse_model_config(json_text, origin, fuzz::built_in_architectures());
 }
 
 namespace fuzz {
@@ -80,7 +85,12 @@ void read_state(std::string_view data) {
   } clean{folder};
   RunFolder run(folder, "00", false);
   (void)run.recall("counts.inputs");
+#if __has_include("pipeline/run/folder_lock.hpp")
+  run.begin();
+  run.remember({{"fact", "value"}});
+#else
   run.remember("fact", "value");
+#endif
   require(run.recall("fact") == "value", "a remembered fact is lost");
 }
 

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "pipeline/model/architecture.hpp"
+
 // A fuzz target: a reader of the program as a function of bytes. Any bytes must end in a return or in one of
 // the errors a user may meet for a file (InputError, UsageError, ResourceError); anything else, and whatever
 // the sanitizers say, is a defect.
@@ -33,6 +35,9 @@ struct Target {
 
 /// A folder of this process, in memory where there is one.
 [[nodiscard]] const std::string& own_folder();
+
+/// Those of tools/architectures/.
+[[nodiscard]] const std::vector<Architecture>& built_in_architectures();
 
 /// Fails the run, saying why, unless `ok`.
 void require(bool ok, const char* what);
