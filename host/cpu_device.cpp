@@ -10,6 +10,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "host/byte_size.hpp"
 #include "host/error.hpp"
 
 namespace aloft {
@@ -32,7 +33,8 @@ class CpuDevice final : public Device {
       void operator()(void* at) const noexcept { std::free(at); }
     };
     std::unique_ptr<void, Free> p(std::aligned_alloc(alignment, rounded));
-    if (p == nullptr) throw ResourceError(fmt::format("out of memory: {} bytes were asked for", bytes));
+    if (p == nullptr)
+      throw ResourceError(fmt::format("out of memory: {} were asked for", readable_bytes(bytes)));
     if (huge)
       (void)madvise(p.get(), rounded, MADV_HUGEPAGE);  // a wish: without it everything works, more slowly
     const std::lock_guard lock(mutex_);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "host/byte_size.hpp"
 #include "host/chunk_feed.hpp"
 #include "host/error.hpp"
 
@@ -24,11 +25,6 @@ constexpr std::uint64_t kBeyondAll = std::uint64_t{1} << 62;
 std::uint64_t product(std::uint64_t a, std::uint64_t b) {
   std::uint64_t out = 0;
   return __builtin_mul_overflow(a, b, &out) ? kBeyondAll : std::min(out, kBeyondAll);
-}
-
-std::string mib(std::uint64_t bytes) {
-  const double m = static_cast<double>(bytes) / (1 << 20);
-  return m < 10 ? fmt::format("{:.1f} MiB", m) : fmt::format("{:.0f} MiB", m);
 }
 
 class Planner {
@@ -53,7 +49,7 @@ class Planner {
         throw UsageError("striped counting reads the corpus once a stripe: give it as a file, not a pipe");
       return accept(plan, stripes_of(plan) + ": asked for");
     }
-    const std::string counters = mib(product(v_, row_bytes_)) + " of counters";
+    const std::string counters = readable_bytes(product(v_, row_bytes_)) + " of counters";
     const bool filled = p_.expected_tokens > 0 ? v_ * v_ <= product(4, p_.expected_tokens)
                                                : product(v_, row_bytes_) <= kUnknownTokensTable;
     if (filled && fits(dense())) return accept(dense(), counters + " fit, and the corpus fills them");
@@ -65,9 +61,11 @@ class Planner {
       if (filled && few)
         return accept(stripes,
                       fmt::format("{}: {} do not fit {} at once, and {} passes cost less than sorting",
-                                  stripes_of(stripes), counters, mib(stripes.budget_bytes), stripes.stripes));
+                                  stripes_of(stripes), counters, readable_bytes(stripes.budget_bytes),
+                                  stripes.stripes));
       if (!fits(sorting))
-        return accept(stripes, stripes_of(stripes) + ": sorting would not fit " + mib(stripes.budget_bytes));
+        return accept(
+            stripes, stripes_of(stripes) + ": sorting would not fit " + readable_bytes(stripes.budget_bytes));
     }
     return accept(sorting, counters + (!filled         ? " would stay nearly empty"
                                        : p_.repeatable ? " would take too many passes"
@@ -86,7 +84,8 @@ class Planner {
       throw ResourceError(fmt::format(
           "counting {} ids at {} lags ({}) needs about {}{}, {} are allowed: raise {}, or lower --vocab-size "
           "or --lags",
-          p_.vocab, p_.max_lag, strategy_name(plan.strategy), mib(need), kind, mib(allowed), flag));
+          p_.vocab, p_.max_lag, strategy_name(plan.strategy), readable_bytes(need), kind,
+          readable_bytes(allowed), flag));
     };
     if (!fits(plan))
       refuse(plan.total_bytes(), plan.budget_bytes, plan.on_device ? " of device memory" : "",

@@ -6,16 +6,13 @@
 #include <filesystem>
 #include <numeric>
 
+#include "host/byte_size.hpp"
 #include "host/error.hpp"
 
 namespace aloft {
 namespace {
 
 constexpr std::uint64_t kAtWork = std::uint64_t{32} << 20;  // thread stacks, the libraries' own buffers
-
-std::string gib(std::uint64_t bytes) {
-  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1u << 30));
-}
 
 }  // namespace
 
@@ -105,16 +102,16 @@ void check_plan(const RunPlan& plan, const RunConfig& config) {
     throw ResourceError(
         fmt::format("this run needs about {} of memory, {} are allowed: raise --memory, or lower --d-model, "
                     "--vocab-size or --lags (`aloft plan` shows which stage needs what)",
-                    gib(plan.peak_memory()), gib(config.memory_bytes)));
+                    readable_bytes(plan.peak_memory()), readable_bytes(config.memory_bytes)));
   if (plan.device_budget > 0 && plan.peak_device_memory() > plan.device_budget)
     throw ResourceError(fmt::format(
         "this run needs about {} of device memory, {} are allowed: raise --device-memory, or lower "
         "--d-model, --vocab-size or --lags (`aloft plan` shows which stage needs what)",
-        gib(plan.peak_device_memory()), gib(plan.device_budget)));
+        readable_bytes(plan.peak_device_memory()), readable_bytes(plan.device_budget)));
   const std::uint64_t free = free_disk(config.output);
   if (plan.disk() > free)
-    throw ResourceError(fmt::format("this run needs about {} of disk at {}, {} are free", gib(plan.disk()),
-                                    config.output, gib(free)));
+    throw ResourceError(fmt::format("this run needs about {} of disk at {}, {} are free",
+                                    readable_bytes(plan.disk()), config.output, readable_bytes(free)));
 }
 
 }  // namespace aloft

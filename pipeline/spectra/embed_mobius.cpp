@@ -6,6 +6,7 @@
 #include <numeric>
 #include <span>
 
+#include "host/byte_size.hpp"
 #include "pipeline/base/device_math.hpp"
 #include "pipeline/base/host_matrix.hpp"
 #include "pipeline/counts/counts.hpp"
@@ -105,10 +106,10 @@ Embedding embed_mobius(Context& ctx, const Counts& counts, std::int64_t d, std::
   expects(!counts.lags.empty(), "counts of lag 1");
   const std::uint64_t needed = embed_mobius_memory(n, d).together();
   if (memory_bytes != 0 && needed > memory_bytes)
-    throw ResourceError(fmt::format(
-        "the mobius embedding is dense: {} token ids need {:.1f} GiB and {:.1f} GiB are "
-        "allowed; use a smaller vocabulary, more memory, or ppmi-svd",
-        n, static_cast<double>(needed) / (1 << 30), static_cast<double>(memory_bytes) / (1 << 30)));
+    throw ResourceError(
+        fmt::format("the mobius embedding is dense: {} token ids need {} and {} are "
+                    "allowed; use a smaller vocabulary, more memory, or ppmi-svd",
+                    n, readable_bytes(needed), readable_bytes(memory_bytes)));
 
   const auto report = [&](int step) {
     ctx.check_interrupt();

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "host/byte_size.hpp"
 #include "host/error.hpp"
 #include "host/hash.hpp"
 #include "host/printable.hpp"
@@ -59,8 +60,8 @@ class CountCommand final : public Command {
     const CountPlan plan = plan_count(p, ctx.count());
     progress.note("counting: " + strategy_name(plan.strategy) + ", " + plan.reason);
     if (const std::uint64_t free = free_disk(output_path_); plan.result_bytes > free)
-      throw ResourceError(fmt::format("{}: the counts need about {} bytes of disk, {} are free", output_path_,
-                                      plan.result_bytes, free));
+      throw ResourceError(fmt::format("{}: the counts need about {} of disk, {} are free", output_path_,
+                                      readable_bytes(plan.result_bytes), readable_bytes(free)));
     Counts counts;
     {
       const auto timed = ctx.scope("count");

@@ -1,0 +1,22 @@
+#include "host/byte_size.hpp"
+
+#include <gtest/gtest.h>
+
+namespace {
+
+using aloft::readable_bytes;
+
+TEST(ByteSizeTest, SmallAndLargeSizesHaveDigitsThatSaySomething) {
+  EXPECT_EQ(readable_bytes(0), "0 bytes");
+  EXPECT_EQ(readable_bytes(1), "1 byte");
+  EXPECT_EQ(readable_bytes(1023), "1023 bytes");
+  EXPECT_EQ(readable_bytes(1024), "1.00 KiB");
+  EXPECT_EQ(readable_bytes(1536), "1.50 KiB");
+  EXPECT_EQ(readable_bytes(63'200), "61.7 KiB");
+  EXPECT_EQ(readable_bytes((std::uint64_t{1} << 20) - 1), "1.00 MiB");
+  EXPECT_EQ(readable_bytes(std::uint64_t{800'000'000}), "763 MiB");
+  EXPECT_EQ(readable_bytes(std::uint64_t{5} << 30), "5.00 GiB");
+  EXPECT_EQ(readable_bytes(~std::uint64_t{0}), "16.0 EiB");
+}
+
+}  // namespace
