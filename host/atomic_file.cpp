@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,40 +11,134 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <filesystem>
-#include <fstream>
 
 #include "host/error.hpp"
+#include "host/input_file.hpp"
+#include "host/interrupt.hpp"
 
 namespace aloft {
 namespace {
 
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMark = ".aloft-partial-";
+constexpr std::size_t kDigits = 16;  // of a random number of 64 bits
+constexpr int kAttempts = 100;       // to find a name that nobody has
+constexpr std::size_t kBlock = 1 << 16;
+
 [[noreturn]] void fail(const std::string& path, const char* doing) {
   const int code = errno;
-  const std::string what = fmt::format("{}: cannot {}: {}", path, doing, std::strerror(code));
-  if (code == ENOSPC || code == EDQUOT || code == EFBIG) throw ResourceError(what);
+  std::string what = fmt::format("{}: cannot {}: {}", path, doing, std::strerror(code));
+  if (code == EFBIG) what += " (`ulimit -f`, or the largest that this file system holds)";
+  if (code == ENOSPC || code == EDQUOT || code == EFBIG || code == ENOMEM) throw ResourceError(what);
   throw InputError(what);
 }
 
+std::string folder_of(const std::string& path) {
+  const fs::path folder = fs::path(path).parent_path();
+  return folder.empty() ? "." : folder.string();
+}
+
+/// One that nobody can foresee, so that nothing can be planted there, and two machines never have the same.
+std::string temporary_name(const std::string& path) {
+  std::uint64_t random = 0;
+  while (::getrandom(&random, sizeof random, 0) != sizeof random)
+    if (errno != EINTR) fail(path, "get a random number");
+  const fs::path target(path);
+  return (target.parent_path() / fmt::format(".{}{}{:016x}", target.filename().string(), kMark, random))
+      .string();
+}
+
+/// Whether `file` is the temporary name of one of `names`. Versions up to 0.1 ended it in the process'
+/// number.
+bool is_temporary(std::string_view file, const std::vector<std::string>& names) {
+  const std::size_t mark = file.rfind(kMark);
+  if (mark == std::string_view::npos || file.front() != '.') return false;
+  const std::string_view number = file.substr(mark + kMark.size()), name = file.substr(1, mark - 1);
+  const bool random = number.size() == kDigits && number.find_first_not_of("0123456789abcdef") == number.npos;
+  const bool process =
+      !number.empty() && number.size() <= 10 && number.find_first_not_of("0123456789") == number.npos;
+  return (random || process) && std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Whether there is something that a file of this name would replace. A folder is not replaced.
+bool exists(const std::string& path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return false;
+  if (S_ISDIR(st.st_mode)) throw InputError(path + ": is a folder; give another name");
+  return true;
+}
+
+/// A folder whose names are to be made durable. It is opened before they change: from then on little can
+/// fail.
+class OpenFolder {
+ public:
+  explicit OpenFolder(std::string path)
+      : path_(std::move(path)), file_(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (file_.get() < 0 && errno != EACCES) fail(path_, "open");  // EACCES: may be written in, not listed
+  }
+  void sync() const {
+    if (file_.get() >= 0 && ::fsync(file_.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
+      fail(path_, "flush");
+  }
+
+ private:
+  std::string path_;
+  Descriptor file_;
+};
+
+/// What commit_together() has done with one file so far.
+struct Replacement {
+  const std::string& from;
+  const std::string& to;
+  std::string aside;  ///< where what was there goes; "": nothing was
+  bool is_aside = false, placed = false;
+
+  void undo() const noexcept {
+    if (is_aside) {
+      ::rename(aside.c_str(), to.c_str());
+    } else if (placed) {
+      ::unlink(to.c_str());
+    }
+  }
+};
+
 }  // namespace
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
-  const std::filesystem::path target(path_);
-  std::error_code unknown;  // then opening says what is wrong
-  const auto there = std::filesystem::status(target, unknown);
-  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there))
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), folder_(folder_of(path_)) {
+  struct stat there {};
+  if (::stat(path_.c_str(), &there) == 0 && !S_ISREG(there.st_mode))  // absent: opening says what is wrong
     throw InputError(path_ + ": is not a regular file, and would be replaced by one; give another name");
-  temporary_ =
-      (target.parent_path() / fmt::format(".{}.aloft-partial-{}", target.filename().string(), getpid()))
-          .string();
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail(path_, "create");
+  make_temporary();
+}
+
+void AtomicFile::make_temporary() {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    temporary_ = temporary_name(path_);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && (errno == EEXIST || errno == EINTR)) continue;
+    if (descriptor_ < 0) fail(path_, "create");
+    // Another process may have taken it for a leftover before it was locked. (A file system without locks
+    // keeps everything but leftovers of the dead apart from the living: then none are removed.)
+    struct stat st {};
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      ::close(descriptor_);
+      continue;
+    }
+    if (::fstat(descriptor_, &st) != 0 || st.st_nlink > 0) return;
+    ::close(descriptor_);
+  }
+  descriptor_ = -1;
+  errno = EEXIST;
+  fail(path_, "create");
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;  // committed
-  ::close(descriptor_);
   ::unlink(temporary_.c_str());
+  ::close(descriptor_);
 }
 
 void AtomicFile::write(const void* data, std::size_t bytes) {
@@ -56,11 +152,36 @@ void AtomicFile::write(const void* data, std::size_t bytes) {
   }
 }
 
-void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail(path_, "flush");  // EINVAL: not a regular file
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(path_, "rename into place");
-  ::close(descriptor_);
-  descriptor_ = -1;
+void AtomicFile::commit_together(const std::vector<AtomicFile*>& files) {
+  for (AtomicFile* f : files)
+    if (::fsync(f->descriptor_) != 0 && errno != EINVAL) fail(f->path_, "flush");
+  std::deque<OpenFolder> folders;
+  for (const AtomicFile* f : files) folders.emplace_back(f->folder_);
+  std::vector<Replacement> done;
+  for (AtomicFile* f : files)
+    done.push_back(
+        {f->temporary_, f->path_, files.size() > 1 && exists(f->path_) ? temporary_name(f->path_) : ""});
+  try {
+    for (Replacement& r : done) {
+      if (r.aside.empty()) continue;
+      if (::rename(r.to.c_str(), r.aside.c_str()) != 0) fail(r.to, "set aside");
+      r.is_aside = true;
+    }
+    for (Replacement& r : done) {
+      if (::rename(r.from.c_str(), r.to.c_str()) != 0) fail(r.to, "rename into place");
+      r.placed = true;
+    }
+  } catch (...) {
+    for (auto r = done.rbegin(); r != done.rend(); ++r) r->undo();
+    throw;
+  }
+  for (const Replacement& r : done)
+    if (r.is_aside) ::unlink(r.aside.c_str());
+  for (AtomicFile* f : files) {
+    ::close(f->descriptor_);
+    f->descriptor_ = -1;
+  }
+  for (const OpenFolder& folder : folders) folder.sync();
 }
 
 void write_file(const std::string& path, std::string_view text) {
@@ -69,21 +190,50 @@ void write_file(const std::string& path, std::string_view text) {
   file.commit();
 }
 
+void expect_can_be_written(const std::string& path) { const AtomicFile probe(path); }
+
+void remove_leftovers(const std::string& folder, const std::vector<std::string>& names) {
+  std::error_code failed;
+  std::vector<std::string> found;
+  for (auto entry = fs::directory_iterator(folder, failed); !failed && entry != fs::directory_iterator();
+       entry.increment(failed))
+    if (is_temporary(entry->path().filename().string(), names)) found.push_back(entry->path().string());
+  for (const std::string& path : found) {
+    const Descriptor file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    struct stat st {};
+    if (file.get() < 0 || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) continue;
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());
+  }
+}
+
+void remove_leftovers(const std::string& path) {
+  remove_leftovers(folder_of(path), {fs::path(path).filename().string()});
+}
+
+void sync_folder(const std::string& folder) { OpenFolder(folder).sync(); }
+
 std::string read_file(const std::string& path, std::uint64_t max_bytes) {
-  if (std::filesystem::is_directory(path)) throw InputError(path + ": is a folder, a file is needed");
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  if (file == nullptr) fail(path, "read");
+  int descriptor = -1;
+  while ((descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) < 0) {
+    if (errno != EINTR) fail(path, "read");
+    check_interrupt();  // a FIFO without a writer
+  }
+  const Descriptor file(descriptor);
+  struct stat st {};
+  if (::fstat(file.get(), &st) == 0 && S_ISDIR(st.st_mode))
+    throw InputError(path + ": is a folder, a file is needed");
   std::string text;
-  char block[1 << 16];
-  std::size_t n = 0;
-  while ((n = std::fread(block, 1, sizeof block, file)) > 0 && text.size() <= max_bytes)
-    text.append(block, n);
-  const bool bad = std::ferror(file) != 0;
-  std::fclose(file);
-  if (bad) fail(path, "read");
-  if (text.size() > max_bytes)
-    throw InputError(fmt::format("{}: larger than the {} bytes expected at most", path, max_bytes));
-  return text;
+  char block[kBlock];
+  for (;;) {
+    const ssize_t n = ::read(file.get(), block, sizeof block);
+    if (n < 0 && errno != EINTR) fail(path, "read");
+    check_interrupt();
+    if (n < 0) continue;
+    if (n == 0) return text;
+    text.append(block, static_cast<std::size_t>(n));
+    if (text.size() > max_bytes)
+      throw InputError(fmt::format("{}: larger than the {} bytes expected at most", path, max_bytes));
+  }
 }
 
 }  // namespace aloft

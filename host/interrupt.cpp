@@ -26,6 +26,10 @@ void install_interrupt_handlers() {
   action.sa_flags = 0;  // no SA_RESTART: a read from a pipe that never ends must return
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup {};
+  if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN)  // ignored: nohup
+    sigaction(SIGHUP, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // then a file that grows beyond `ulimit -f` is an error like a full disk
 }
 
 bool interrupt_requested() noexcept { return requested != 0; }

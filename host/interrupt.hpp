@@ -2,7 +2,8 @@
 
 namespace aloft {
 
-/// From now on the first SIGINT or SIGTERM only sets a flag; a second one ends the process at once.
+/// From now on the first SIGINT, SIGTERM or SIGHUP (unless that is ignored) only sets a flag; a second one
+/// ends the process at once. A file beyond the limit of file sizes ends it no more: writing fails with EFBIG.
 void install_interrupt_handlers();
 [[nodiscard]] bool interrupt_requested() noexcept;
 /// Throws Interrupted once a signal has come.

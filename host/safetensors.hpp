@@ -72,7 +72,8 @@ class SafetensorsWriter {
   /// Floats converted to the next tensor's dtype, which must be `dtype` (F32, F16 or BF16, round to nearest
   /// even; F64 widens).
   void append_as(DType dtype, std::span<const float> values);
-  void commit();  ///< throws Error if any byte is missing
+  /// Throws Error if any byte is missing. `with`: another file, which appears together with this one.
+  void commit(AtomicFile* with = nullptr);
 
  private:
   void skip_full_tensors();

@@ -174,12 +174,16 @@ void SafetensorsWriter::append_as(DType dtype, std::span<const float> values) {
   throw Error("internal error: floats cannot be written as " + std::string(dtype_name(dtype)));
 }
 
-void SafetensorsWriter::commit() {
+void SafetensorsWriter::commit(AtomicFile* with) {
   skip_full_tensors();
   if (current_ < tensors_.size())
     throw Error(fmt::format("internal error: {}: tensor '{}' was given {} of its {} bytes", path_,
                             tensors_[current_].name, written_, bytes_of(tensors_[current_])));
-  file_.commit();
+  if (with != nullptr) {
+    AtomicFile::commit_together({with, &file_});
+  } else {
+    file_.commit();
+  }
 }
 
 }  // namespace aloft

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include "host/error.hpp"
@@ -88,6 +89,68 @@ TEST_F(AtomicFileTest, ATargetThatBecomesAFolderIsRefusedAtCommitAndCleanedUp) {
   }
   EXPECT_EQ(entries(), 1);
   EXPECT_TRUE(fs::is_directory(at("a/inside")));
+}
+
+// Who can foresee the name could plant a link there, to have another file written.
+TEST_F(AtomicFileTest, ItsTemporaryNameIsNewAndDifferentEachTime) {
+  std::set<std::string> names;
+  for (int k = 0; k < 3; ++k) {
+    AtomicFile file(at("a"));
+    file.write("x");
+    ASSERT_EQ(entries(), 1);
+    names.insert(fs::directory_iterator(folder_)->path().filename().string());
+  }
+  EXPECT_EQ(names.size(), 3u);
+  for (const std::string& name : names) {
+    EXPECT_TRUE(name.starts_with(".a.aloft-partial-")) << name;
+    EXPECT_EQ(name.find(std::to_string(::getpid())), std::string::npos) << name;
+  }
+}
+
+TEST_F(AtomicFileTest, SeveralAppearTogetherOrNotAtAll) {
+  write_file(at("a"), "old a");
+  {
+    AtomicFile a(at("a")), b(at("b"));
+    a.write("new a");
+    b.write("new b");
+    AtomicFile::commit_together({&a, &b});
+  }
+  EXPECT_EQ(read_file(at("a")), "new a");
+  EXPECT_EQ(read_file(at("b")), "new b");
+  EXPECT_EQ(entries(), 2);
+  {
+    AtomicFile a(at("a")), c(at("c"));
+    a.write("newer a");
+    c.write("c");
+    fs::create_directories(at("c/inside"));
+    EXPECT_THROW(AtomicFile::commit_together({&a, &c}), InputError);
+  }
+  EXPECT_EQ(read_file(at("a")), "new a");
+  EXPECT_EQ(entries(), 3);
+  fs::remove_all(at("c"));
+  {
+    AtomicFile a(at("a")), c(at("c"));
+    a.write("newer a");
+    c.write("c");
+    for (const auto& entry : fs::directory_iterator(folder_))
+      if (entry.path().filename().string().starts_with(".c.")) fs::remove(entry.path());
+    EXPECT_THROW(AtomicFile::commit_together({&a, &c}), InputError);
+  }
+  EXPECT_EQ(read_file(at("a")), "new a") << "it was put back";
+  EXPECT_EQ(entries(), 2);
+}
+
+TEST_F(AtomicFileTest, OnlyLeftoversOfThatNameAreRemovedAndNoneThatIsBeingWritten) {
+  write_file(at(".a.aloft-partial-0123456789abcdef"), "left");
+  write_file(at(".a.aloft-partial-4711"), "left by version 0.1");
+  write_file(at(".b.aloft-partial-0123456789abcdef"), "another's");
+  write_file(at(".a.aloft-partial-mine"), "a user's");
+  AtomicFile living(at("a"));
+  remove_leftovers(at("a"));
+  EXPECT_EQ(entries(), 3);
+  living.write("whole");
+  living.commit();
+  EXPECT_EQ(read_file(at("a")), "whole");
 }
 
 TEST_F(AtomicFileTest, ReadFileRefusesFoldersAbsentAndLargeFiles) {

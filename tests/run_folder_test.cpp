@@ -1,6 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
@@ -20,28 +25,58 @@ class RunFolderTest : public ::testing::Test {
     fs::remove_all(folder_);
   }
   void TearDown() override { fs::remove_all(folder_); }
+  using Names = std::vector<std::string>;
   [[nodiscard]] std::string path() const { return folder_.string(); }
+  [[nodiscard]] std::string content(const std::string& name) const {
+    return read_file((folder_ / name).string());
+  }
+  [[nodiscard]] Names entries() const {
+    Names names;
+    for (const auto& entry : fs::directory_iterator(folder_))
+      names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  /// Of a run that wrote init.safetensors.
+  static std::string manifest(const std::string& text) {
+    return R"({"text": ")" + text + R"(", "manifest": {"files": {"init.safetensors": {}}}})";
+  }
+  void finish(const std::string& settings, const std::string& text) const {
+    RunFolder run(path(), settings, false);
+    run.begin();
+    write_file(run.file("init.safetensors"), text);
+    run.complete(manifest(text));
+  }
   fs::path folder_;
 };
 
 TEST_F(RunFolderTest, AFailureBeforeAnyStageLeavesNothing) {
-  { RunFolder run(path(), "a", false); }
+  { RunFolder run((folder_ / "deep/er").string(), "a", false); }
+  EXPECT_FALSE(fs::exists(folder_));
+  {
+    RunFolder run(path(), "a", false);
+    run.begin();
+  }
   EXPECT_FALSE(fs::exists(folder_));
   fs::create_directories(folder_);
   write_file((folder_ / "mine.txt").string(), "kept");
-  { RunFolder run(path(), "a", false); }
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+  {
+    RunFolder run(path(), "a", false);
+    run.begin();
+  }
+  EXPECT_EQ(entries(), Names{"mine.txt"});
 }
 
 TEST_F(RunFolderTest, ResumesTheSameSettingsOnly) {
   {
     RunFolder run(path(), "a", false);
     EXPECT_FALSE(run.resuming());
+    run.begin();
     run.remember("counts.key", "k");
   }
-  {
-    RunFolder run(path(), "a", false);
-    EXPECT_TRUE(run.resuming());
+  for (const bool force : {false, true}) {
+    RunFolder run(path(), "a", force);
+    EXPECT_TRUE(run.resuming()) << "force " << force;
     EXPECT_EQ(run.recall("counts.key"), "k");
   }
   EXPECT_THROW(RunFolder(path(), "b", false), UsageError);
@@ -51,34 +86,128 @@ TEST_F(RunFolderTest, ResumesTheSameSettingsOnly) {
   EXPECT_FALSE(forced.recall("counts.key"));
 }
 
-TEST_F(RunFolderTest, AFinishedRunIsRefusedAndForceRemovesOnlyWhatARunWrites) {
-  {
-    RunFolder run(path(), "a", false);
-    write_file(run.file("init.safetensors"), "x");
-    write_file(run.file("notes.txt"), "mine");
-    run.complete("{}");
-  }
+TEST_F(RunFolderTest, AFinishedRunIsRefusedAndForceReplacesOnlyWhatARunWrites) {
+  finish("a", "old");
+  write_file((folder_ / "notes.txt").string(), "mine");
+  write_file((folder_ / "offset.json").string(), "of a run before that");
   EXPECT_THROW(RunFolder(path(), "a", false), UsageError);
-  EXPECT_TRUE(fs::exists(folder_ / "init.safetensors")) << "a refusal touched the run";
-  EXPECT_FALSE(fs::exists(folder_ / ".aloft-lock"));
   { RunFolder failed(path(), "a", true); }
-  EXPECT_TRUE(fs::exists(folder_ / "init.safetensors") && fs::exists(folder_ / "manifest.json"))
+  EXPECT_EQ(content("init.safetensors"), "old")
       << "a run that did not begin touched the one it was to replace";
   RunFolder run(path(), "a", true);
   EXPECT_THROW(run.expect_kept({(folder_ / "init.safetensors").string()}), UsageError);
   EXPECT_NO_THROW(run.expect_kept({(folder_ / "notes.txt").string()}));
   run.begin();
-  EXPECT_FALSE(fs::exists(folder_ / "init.safetensors"));
-  EXPECT_FALSE(fs::exists(folder_ / "manifest.json"));
-  EXPECT_TRUE(fs::exists(folder_ / "notes.txt"));
+  write_file(run.file("init.safetensors"), "new");
+  EXPECT_EQ(content("init.safetensors"), "old");
+  EXPECT_TRUE(fs::exists(folder_ / "manifest.json"));
+  run.complete(manifest("new"));
+  EXPECT_EQ(content("init.safetensors"), "new");
+  EXPECT_EQ(content("manifest.json"), manifest("new"));
+  EXPECT_EQ(entries(), (Names{".aloft-lock", "init.safetensors", "manifest.json", "notes.txt"}));
 }
 
-TEST_F(RunFolderTest, OneProcessAtATimeAndPartialFilesAreSwept) {
-  fs::create_directories(folder_);
+TEST_F(RunFolderTest, AReplacementThatWasInterruptedIsResumedBesideTheIntactRun) {
+  finish("a", "old");
+  {
+    RunFolder run(path(), "b", true);
+    run.begin();
+    write_file(run.file("counts.safetensors"), "half of b");
+  }
+  EXPECT_EQ(content("init.safetensors"), "old");
+  { EXPECT_THROW(RunFolder(path(), "b", false), UsageError) << "the finished one needs --force"; }
+  {
+    RunFolder run(path(), "b", true);
+    EXPECT_TRUE(run.resuming());
+    EXPECT_EQ(read_file(run.file("counts.safetensors")), "half of b");
+  }
+  RunFolder other(path(), "c", true);
+  EXPECT_FALSE(other.resuming());
+  other.begin();
+  EXPECT_FALSE(fs::exists(other.file("counts.safetensors")));
+  EXPECT_EQ(content("init.safetensors"), "old");
+}
+
+// Whatever has been moved when a process is killed, the next one moves the rest.
+TEST_F(RunFolderTest, AReplacementKilledWhileFilesMoveIsFinishedByTheNext) {
+  const fs::path next = folder_ / ".aloft-new";
+  for (int moved = 0; moved < 4; ++moved) {
+    SCOPED_TRACE(moved);
+    finish("a", "old");
+    write_file((folder_ / "offset.json").string(), "old");
+    fs::create_directories(next);
+    write_file((next / "init.safetensors").string(), "new");
+    write_file((next / "manifest.json").string(), manifest("new"));
+    write_file((next / ".aloft-state.json").string(), R"({"settings": "b", "counts.key": "k"})");
+    if (moved > 0) fs::remove(folder_ / "manifest.json");
+    if (moved > 1) fs::rename(next / "init.safetensors", folder_ / "init.safetensors");
+    if (moved > 2) fs::rename(next / "manifest.json", folder_ / "manifest.json");
+    if (moved > 2) fs::remove(next / ".aloft-state.json");
+    if (moved > 2) fs::remove(folder_ / "offset.json");
+    EXPECT_THROW(RunFolder(path(), "b", false), UsageError) << "it is finished";
+    EXPECT_EQ(entries(), (Names{"init.safetensors", "manifest.json"}));
+    EXPECT_EQ(content("init.safetensors"), "new");
+    EXPECT_EQ(content("manifest.json"), manifest("new"));
+    fs::remove_all(folder_);
+  }
+}
+
+TEST_F(RunFolderTest, WhatAKilledProcessLeftIsSweptAndNothingElse) {
+  finish("a", "old");
+  const Names mine{".init.safetensors.aloft-partial-copy", ".notes.aloft-partial-0123456789abcdef",
+                   "init.safetensors.aloft-partial-1"};
+  for (const std::string& name : mine) write_file((folder_ / name).string(), "mine");
+  fs::create_symlink("init.safetensors", folder_ / ".init.safetensors.aloft-partial-7");
   write_file((folder_ / ".init.safetensors.aloft-partial-1").string(), "half");
+  write_file((folder_ / ".manifest.json.aloft-partial-0123456789abcdef").string(), "half");
+  write_file((folder_ / ".aloft-state.json").string(), R"({"settings": "a"})");  // killed before it went
+  AtomicFile living((folder_ / "counts.safetensors").string());
+  { EXPECT_THROW(RunFolder(path(), "b", false), UsageError); }
+  Names wanted = mine;
+  wanted.insert(wanted.end(), {".init.safetensors.aloft-partial-7", "init.safetensors", "manifest.json"});
+  for (const std::string& name : entries())
+    if (name.starts_with(".counts.safetensors.aloft-partial-")) wanted.push_back(name);
+  std::sort(wanted.begin(), wanted.end());
+  EXPECT_EQ(wanted.size(), 7u);
+  EXPECT_EQ(entries(), wanted);
+  living.write("still its own");
+  living.commit();
+  EXPECT_EQ(content("counts.safetensors"), "still its own");
+}
+
+TEST_F(RunFolderTest, OneProcessAtATime) {
   RunFolder run(path(), "a", false);
-  EXPECT_FALSE(fs::exists(folder_ / ".init.safetensors.aloft-partial-1"));
   EXPECT_THROW(RunFolder(path(), "a", false), UsageError);
+  EXPECT_TRUE(fs::exists(folder_ / ".aloft-lock"));
+}
+
+// The second waits in flock's place for a file that the first has removed by then: it must not take that for
+// a lock.
+TEST_F(RunFolderTest, ALockWhoseFileIsGoneLocksNothing) {
+  fs::create_directories(folder_);
+  std::atomic<int> inside{0}, entered{0};
+  std::atomic<bool> together{false};
+  const auto worker = [&] {
+    for (int k = 0; k < 300; ++k) try {
+        const FolderLock lock(path());
+        ++entered;
+        if (++inside > 1) together = true;
+        --inside;
+      } catch (const UsageError&) {
+      }
+  };
+  std::thread first(worker), second(worker);
+  first.join();
+  second.join();
+  EXPECT_FALSE(together);
+  EXPECT_GT(entered, 300);
+}
+
+TEST_F(RunFolderTest, ALockThatIsALinkIsNotFollowed) {
+  fs::create_directories(folder_);
+  fs::create_symlink("elsewhere", folder_ / ".aloft-lock");
+  EXPECT_THROW(RunFolder(path(), "a", false), InputError);
+  EXPECT_EQ(entries(), Names{".aloft-lock"});
 }
 
 Architecture plain() {

@@ -84,7 +84,7 @@ void ArtifactFile::add(const std::string& name, const Matrix& m) {
   add<double>(name, DType::f64, {m.batch, m.rows, m.cols}, to_host(m.data));
 }
 
-void ArtifactFile::write(const std::string& path) const {
+void ArtifactFile::write(const std::string& path, AtomicFile* with) const {
   Digest digest(metadata_);
   for (std::size_t i = 0; i < infos_.size(); ++i) {
     digest.add(infos_[i]);
@@ -94,7 +94,7 @@ void ArtifactFile::write(const std::string& path) const {
   metadata[kDigest] = digest.hex();
   SafetensorsWriter writer(path, std::move(metadata), infos_);
   for (const auto bytes : data_) writer.append(bytes);
-  writer.commit();
+  writer.commit(with);
 }
 
 Matrix read_matrix(Device& device, const SafetensorsReader& file, const std::string& name, std::int64_t batch,

@@ -43,7 +43,8 @@ class ArtifactFile {
     data_.push_back(std::as_bytes(std::span<const T>(*kept)));
     infos_.push_back({name, dtype, std::move(shape)});
   }
-  void write(const std::string& path) const;
+  /// `with`: another file, which appears together with this one.
+  void write(const std::string& path, AtomicFile* with = nullptr) const;
 
  private:
   std::map<std::string, std::string> metadata_;

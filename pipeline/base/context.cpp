@@ -18,13 +18,20 @@ Context::Scope::Scope(Context& context, std::string name)
   context_.check_interrupt();
   context_.device().push_range(name_.c_str());
   context_.device().reset_peak();
+  // Room for the rows of all open ones, so that ending them needs no memory.
+  context_.times_.reserve(context_.times_.size() + ++context_.open_scopes_);
 }
 
 Context::Scope::~Scope() {
   context_.device().pop_range();
+  --context_.open_scopes_;
   const double seconds = now() - start_;
-  context_.times_.push_back({name_, seconds, false, context_.device().peak_bytes()});
-  context_.progress_.finish(name_, seconds, false);
+  try {
+    const auto& row = context_.times_.emplace_back(
+        StageTime{std::move(name_), seconds, false, context_.device().peak_bytes()});
+    context_.progress_.finish(row.name, seconds, false);
+  } catch (...) {  // no memory for the line that says so
+  }
 }
 
 }  // namespace aloft

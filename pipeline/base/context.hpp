@@ -46,6 +46,7 @@ class Context {
   Backend& backend_;
   ProgressSink& progress_;
   std::vector<StageTime> times_;
+  std::size_t open_scopes_ = 0;
 };
 
 class Context::Scope {

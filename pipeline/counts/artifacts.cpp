@@ -74,7 +74,7 @@ Holdout read_holdout(const SafetensorsReader& file, const std::string& path, std
 
 }  // namespace
 
-void save(const std::string& path, const Counts& counts, const std::string& key) {
+void save(const std::string& path, const Counts& counts, const std::string& key, AtomicFile* with) {
   ArtifactFile file(kCount.artifact, key);
   file.say("vocab_size", std::to_string(counts.vocab));
   file.say("max_lag", std::to_string(counts.max_lag));
@@ -98,7 +98,7 @@ void save(const std::string& path, const Counts& counts, const std::string& key)
     file.add("holdout.blocks", DType::i64, {static_cast<std::int64_t>(counts.holdout.blocks.size()), 4},
              std::move(blocks));
   }
-  file.write(path);
+  file.write(path, with);
 }
 
 template <>

@@ -47,8 +47,8 @@ struct Counts {
 };
 /// lag{n}.row_offsets U64 [V+1], lag{n}.columns U32, lag{n}.counts U64 (n = 1..lags); unigram U64 [V]; where
 /// a slice was held out, holdout.ids U32 and holdout.blocks I64 [blocks, 4] (first id, tokens before, in and
-/// after it).
-void save(const std::string& path, const Counts& counts, const std::string& key);
+/// after it). `with`: another file, which appears together with this one.
+void save(const std::string& path, const Counts& counts, const std::string& key, AtomicFile* with = nullptr);
 template <>
 [[nodiscard]] std::optional<Counts> load<Counts>(Device& device, const std::string& path,
                                                  const std::string& key);

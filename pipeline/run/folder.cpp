@@ -1,18 +1,16 @@
 #include "pipeline/run/folder.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <vector>
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
 #include "host/json_text.hpp"
 #include "pipeline/recipes/recipe.hpp"
+#include "pipeline/run/replace_run.hpp"
 
 namespace aloft {
 namespace {
@@ -20,100 +18,124 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kManifest = "manifest.json";
-constexpr const char* kState = ".aloft-state.json";
-constexpr const char* kLock = ".aloft-lock";
+constexpr const char* kReplacement = ".aloft-new";
 constexpr const char* kSettings = "settings";
-bool is_partial(const fs::path& p) {
-  return p.filename().string().find(".aloft-partial-") != std::string::npos;
+
+std::string state_of(const std::string& folder) { return (fs::path(folder) / kStateFile).string(); }
+
+/// What the run in `folder` remembers; an empty object when there is nothing, or nothing readable.
+json read_state(const std::string& folder) {
+  const std::string path = state_of(folder);
+  if (!fs::exists(path)) return json::object();
+  json state = try_parse_json(read_file(path)).value_or(json());
+  return state.is_object() ? state : json::object();
 }
 
-void remove_partials(const fs::path& folder) {
-  std::vector<fs::path> partial;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (is_partial(entry.path())) partial.push_back(entry.path());
-  for (const auto& p : partial) fs::remove(p);
+std::optional<std::string> recall_in(const std::string& folder, const std::string& key) {
+  const json state = read_state(folder);
+  if (!state.contains(key) || !state[key].is_string()) return std::nullopt;
+  return state[key].get<std::string>();
+}
+
+std::vector<std::string> names_of_everything() {
+  std::vector<std::string> names = RunFolder::file_names();
+  names.insert(names.end(), {kManifestFile, kStateFile});
+  return names;
 }
 
 }  // namespace
 
 RunFolder::RunFolder(std::string path, const std::string& settings, bool force)
     : path_(std::move(path)), settings_(settings) {
-  std::error_code failed;
-  if (fs::exists(path_) && !fs::is_directory(path_))
-    throw UsageError(path_ + ": exists and is no folder; give --output another name");
-  created_ = fs::create_directories(path_, failed);
-  if (failed) throw InputError(path_ + ": cannot create this folder: " + failed.message());
-  lock_.emplace(file(kLock));
-  remove_partials(path_);
+  lock_.emplace(path_);
+  finish_what_was_begun();
+  choose_where_to_work(force);
+}
 
-  const bool complete = fs::exists(file(kManifest));
-  const auto former = recall(kSettings);
-  if (force) {
-    replaces_ = true;
-    return;
+/// What a killed process left to do, or left behind.
+void RunFolder::finish_what_was_begun() const {
+  remove_leftovers(path_, names_of_everything());
+  const std::string next = replacement();
+  if (const auto there = fs::symlink_status(next); fs::exists(there)) {
+    if (!fs::is_directory(there)) throw UsageError(next + ": is no folder of a run; move it away");
+    remove_leftovers(next, names_of_everything());
+    if (is_finished(next)) {
+      replace_run(next, path_, file_names());
+    } else if (!fs::exists(state_of(next)) && !has_files(next)) {
+      ::rmdir(next.c_str());
+    }
   }
-  if (complete) {
+  if (is_finished(path_)) fs::remove(state_of(path_));  // it was complete
+}
+
+void RunFolder::choose_where_to_work(bool force) {
+  const std::string next = replacement();
+  const bool complete = is_finished(path_);
+  const auto former = recall_in(path_, kSettings), replacing = recall_in(next, kSettings);
+  const bool occupied = complete || former || has_files(path_);
+  const bool may_write = force || !occupied;
+  work_ = path_;
+  if (may_write && replacing == settings_) {
+    resuming_ = true;
+    work_ = next;
+  } else if (!complete && former == settings_) {
+    resuming_ = true;
+  } else if (force) {
+    if (occupied || fs::exists(next)) work_ = next;
+  } else if (complete) {
     throw UsageError(path_ + ": holds a finished run; use --force to replace it, or another --output");
-  } else if (former && *former != settings) {
+  } else if (former || replacing) {
     throw UsageError(
         path_ +
         ": holds an interrupted run with other settings; repeat those, use --force to discard it, "
         "or another --output");
-  } else if (!former) {
-    for (const std::string& name : file_names())
-      if (fs::exists(file(name)))
-        throw UsageError(file(name) + ": already exists; use --force to replace it, or another --output");
-  } else {
-    resuming_ = worth_keeping_ = true;
   }
-  remember(kSettings, settings_);
+  if (resuming_) return;
+  for (const std::string& name : file_names()) {
+    const std::string at = (fs::path(path_) / name).string();
+    if (fs::is_directory(at))
+      throw UsageError(at + ": is a folder where this run would write a file; move it");
+    if (!force && fs::exists(at))
+      throw UsageError(at + ": already exists; use --force to replace it, or another --output");
+  }
 }
 
 void RunFolder::begin() {
-  if (!replaces_) return;
-  fs::remove(file(kManifest));  // first, so that an interruption never leaves a manifest without its files
-  fs::remove(state_path());
-  for (const std::string& name : file_names()) fs::remove(file(name));
-  replaces_ = false;
-  remember(kSettings, settings_);
+  if (!resuming_ && work_ != path_) {
+    fs::create_directory(work_);
+    discard_run(work_, file_names());
+  }
+  begun_ = true;
+  if (!resuming_) remember(kSettings, settings_);
 }
 
 void RunFolder::expect_kept(const std::vector<std::string>& inputs) const {
-  if (!replaces_) return;
+  if (work_ == path_) return;
   std::error_code absent;  // then the two are not the same file
   for (const std::string& input : inputs)
     for (const std::string& name : file_names())
-      if (fs::equivalent(input, file(name), absent))
+      if (fs::equivalent(input, fs::path(path_) / name, absent))
         throw UsageError(input + ": is of the run that --force replaces; copy it, or give another --output");
 }
 
 RunFolder::~RunFolder() {
-  std::error_code ignored;
-  if (replaces_) {  // nothing was begun
-    lock_.reset();
-    if (created_) fs::remove(path_, ignored);
-    return;
-  }
-  for (const std::string& name : file_names())  // a finished stage's, though nothing was remembered (stdin)
-    worth_keeping_ = worth_keeping_ || fs::exists(file(name), ignored);
-  if (!worth_keeping_) fs::remove(state_path(), ignored);
-  lock_.reset();
-  if (created_ && !worth_keeping_) fs::remove(path_, ignored);  // only when empty
-}
-
-RunFolder::Lock::Lock(std::string path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) throw InputError(path_ + ": cannot write in this folder");
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(descriptor_);
-    throw UsageError(path_ + ": another aloft is working in this folder");
+  try {
+    if ((begun_ || resuming_) && !complete_) leave_nothing_useless();
+  } catch (...) {  // no memory for a name: the next run tidies up
   }
 }
 
-RunFolder::Lock::~Lock() {
-  ::unlink(path_.c_str());
-  ::close(descriptor_);
+/// Unless a stage has been finished.
+void RunFolder::leave_nothing_useless() {
+  if (has_files(work_)) return;  // though nothing was remembered (stdin)
+  if (const json state = read_state(work_); state.size() > 1) return;
+  discard_run(work_, {});
+  if (work_ != path_) ::rmdir(work_.c_str());
+}
+
+bool RunFolder::has_files(const std::string& folder) const {
+  return std::any_of(file_names().begin(), file_names().end(),
+                     [&](const std::string& name) { return fs::exists(fs::path(folder) / name); });
 }
 
 const std::vector<std::string>& RunFolder::file_names() {
@@ -128,28 +150,31 @@ const std::vector<std::string>& RunFolder::file_names() {
   return all;
 }
 
-std::string RunFolder::file(const std::string& name) const { return (fs::path(path_) / name).string(); }
-std::string RunFolder::state_path() const { return file(kState); }
+std::string RunFolder::file(const std::string& name) const { return (fs::path(work_) / name).string(); }
+std::string RunFolder::replacement() const { return (fs::path(path_) / kReplacement).string(); }
 
 std::optional<std::string> RunFolder::recall(const std::string& key) const {
-  if (replaces_ || !fs::exists(state_path())) return std::nullopt;
-  const json state = try_parse_json(read_file(state_path())).value_or(json());
-  if (!state.is_object() || !state.contains(key) || !state[key].is_string()) return std::nullopt;
-  return state[key].get<std::string>();
+  return resuming_ || begun_ ? recall_in(work_, key) : std::nullopt;
 }
 
 void RunFolder::remember(const std::string& key, const std::string& value) {
-  json state = fs::exists(state_path()) ? try_parse_json(read_file(state_path())).value_or(json()) : json();
-  if (!state.is_object()) state = json::object();
+  json state = read_state(work_);
   state[key] = value;
-  worth_keeping_ = worth_keeping_ || key != kSettings;
-  write_file(state_path(), state.dump(1) + "\n");
+  write_file(state_of(work_), state.dump(1) + "\n");
 }
 
 void RunFolder::complete(const std::string& manifest_text) {
-  worth_keeping_ = true;
-  write_file(file(kManifest), manifest_text);
-  fs::remove(state_path());
+  write_file(file(kManifestFile), manifest_text);
+  complete_ = true;
+  if (work_ == path_) {
+    fs::remove(state_of(path_));
+    if (const std::string other = replacement(); fs::is_directory(other)) {
+      discard_run(other, file_names());
+      ::rmdir(other.c_str());
+    }
+  } else {
+    replace_run(work_, path_, file_names());
+  }
 }
 
 }  // namespace aloft

@@ -17,7 +17,8 @@ namespace {
 constexpr const char* kKey = "counts.key";        // of the folder's memory
 constexpr const char* kInputs = "counts.inputs";  // what the counts were made from
 constexpr const char* kVocabulary =
-    "counts.vocabulary";  // hash of the vocab.json beside them; "": there is none
+    "counts.vocabulary";                          // hash of the vocab.json beside them; "": there is none
+constexpr const char* kFormat = "counts.format";  // of the corpus
 constexpr const char* kVocabularyFile = "vocab.json";
 
 /// Counts are known by what was counted, not by the files it came from.
@@ -82,7 +83,7 @@ CountedNow count_corpus(const CountingRun& run) {
   if (c.corpus.paths.empty())
     throw UsageError(fmt::format("recipe {} needs --corpus (or --counts)", run.recipe.name));
   CorpusSpec spec = c.corpus;
-  spec.spool_folder = run.folder.path();
+  spec.spool_folder = run.folder.output();
   spec.several_passes = c.strategy == CountStrategy::striped;
   const auto corpus = open_corpus(spec, run.progress);
   const CorpusFacts facts{corpus->vocab_size(), corpus->expected_tokens(), corpus->repeatable()};
@@ -115,7 +116,7 @@ CountedCorpus obtain_counts(const CountingRun& run) {
     if (auto kept = run.stages.recall<Counts>(kCount, key)) {
       check_counts(run.config, *kept);
       run.settle(facts_of(*kept));
-      return {{std::move(*kept), key}, ""};
+      return {{std::move(*kept), key}, run.folder.recall(kFormat).value_or("")};
     }
   }
   CountedNow now =
@@ -127,6 +128,7 @@ CountedCorpus obtain_counts(const CountingRun& run) {
   if (!inputs.empty()) {
     run.folder.remember(kKey, key);
     run.folder.remember(kVocabulary, now.vocabulary.empty() ? "" : hash_of(now.vocabulary));
+    run.folder.remember(kFormat, now.format);
     run.folder.remember(kInputs, inputs);
   }
   return {{std::move(now.counts), std::move(key)}, std::move(now.format)};

@@ -3,17 +3,20 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "host/atomic_file.hpp"
 #include "host/byte_size.hpp"
 #include "host/error.hpp"
-#include "host/hash.hpp"
 #include "host/printable.hpp"
+#include "host/vocabulary.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/memory_size.hpp"
 #include "tools/aloft/options.hpp"
 #include "tools/aloft/output.hpp"
+#include "tools/aloft/output_files.hpp"
 #include "tools/aloft/terminal_progress.hpp"
 
 namespace aloft {
@@ -38,10 +41,7 @@ class CountCommand final : public Command {
   void run() override {
     if (output_path_.empty()) throw UsageError("--output is needed: the counts file to write");
     if (corpus_.paths.empty()) throw UsageError("--corpus is needed");
-    if (same_file(output_path_, vocab_path_))
-      throw UsageError(output_path_ + ": --output and --vocab-output are the same file; give them two names");
-    for (const std::string& path : {output_path_, vocab_path_})
-      if (!path.empty()) expect_writable(path);
+    const bool keeps_vocabulary = check_outputs();
     TerminalProgress progress(output_.quiet);
     Backend backend = make_backend(count_.backend, count_.threads, count_.gpu);
     if (!backend.note.empty()) progress.note(backend.note);
@@ -52,6 +52,7 @@ class CountCommand final : public Command {
     backend.device->limit_memory(p.device_bytes);
     corpus_.several_passes = count_.strategy == CountStrategy::striped;
     const auto corpus = open_corpus(corpus_, progress);
+    const auto vocabulary = vocabulary_to_write(*corpus, keeps_vocabulary, progress);
     p.vocab = corpus->vocab_size();
     p.max_lag = count_.lags;
     p.strategy = count_.strategy;
@@ -69,31 +70,56 @@ class CountCommand final : public Command {
     }
     if (const std::string note = corpus->reading_note(); !note.empty()) progress.note("note: " + note);
     require_pairs(counts, corpus_.paths.front());
-    if (const auto vocabulary = corpus->vocabulary_json(); vocabulary && !vocab_path_.empty())
-      write_file(vocab_path_, *vocabulary);
-    save(output_path_, counts, "");
+    write(counts, vocabulary);
     print(counts, corpus->format_name(), ctx.times().back().seconds, strategy_name(plan.strategy));
   }
 
  private:
-  static bool same_file(const std::string& a, const std::string& b) {
-    std::error_code absent;
-    return a == b || std::filesystem::equivalent(a, b, absent);
+  /// Before hours of counting. Throws UsageError or InputError. True: a vocabulary is there already, as a run
+  /// leaves it that was killed before its counts were; it stays if it turns out to be the one of this corpus.
+  [[nodiscard]] bool check_outputs() const {
+    if (same_file(output_path_, vocab_path_))
+      throw UsageError(output_path_ + ": --output and --vocab-output are the same file; give them two names");
+    std::vector<std::string> inputs = corpus_.paths;
+    inputs.insert(inputs.end(), {corpus_.vocabulary, corpus_.tokenizer, config_path_});
+    check_output({output_path_, force_}, inputs);
+    if (vocab_path_.empty()) return false;
+    const bool keep = !force_ && std::filesystem::is_regular_file(vocab_path_) && is_vocabulary(vocab_path_);
+    check_output({vocab_path_, force_ || keep}, inputs);
+    return keep;
   }
-  /// Before hours of counting. Throws UsageError or InputError.
-  void expect_writable(const std::string& path) const {
-    namespace fs = std::filesystem;
-    if (fs::is_directory(path))
-      throw UsageError(path + ": is a folder; the counts are one file, give its name");
-    if (fs::exists(path) && !force_) throw UsageError(path + ": already exists; use --force to replace it");
-    const fs::path folder = fs::path(path).parent_path();
-    if (!folder.empty() && !fs::is_directory(folder))
-      throw InputError(path + ": there is no folder " + folder.string() + "; make it first");
-    for (const std::string& input : corpus_.paths)
-      if (same_file(path, input)) throw UsageError(path + ": is the corpus; give the output another name");
-    for (const std::string& input : {corpus_.vocabulary, corpus_.tokenizer})
-      if (!input.empty() && same_file(path, input))
-        throw UsageError(path + ": is read by this run; give the output another name");
+  static bool is_vocabulary(const std::string& path) {
+    try {
+      (void)Vocabulary(read_file(path), path);
+      return true;
+    } catch (const InputError&) {
+      return false;
+    }
+  }
+  /// Nothing when there is none, or the one that is there is it.
+  [[nodiscard]] std::optional<std::string> vocabulary_to_write(const Corpus& corpus, bool keep,
+                                                               TerminalProgress& progress) const {
+    if (vocab_path_.empty()) return std::nullopt;
+    auto vocabulary = corpus.vocabulary_json();
+    if (!vocabulary) {
+      progress.note("note: " + vocab_path_ +
+                    " is not written: only text read by the words tokenizer has a vocabulary");
+      return std::nullopt;
+    }
+    if (!keep) return vocabulary;
+    if (read_file(vocab_path_) != *vocabulary)
+      throw UsageError(vocab_path_ +
+                       ": already exists, and is not this corpus' vocabulary; use --force to replace it");
+    return std::nullopt;
+  }
+  void write(const Counts& counts, const std::optional<std::string>& vocabulary) const {
+    if (!force_ && std::filesystem::exists(output_path_))
+      throw UsageError(output_path_ +
+                       ": has appeared while this run was counting; use --force to replace it");
+    if (!vocabulary) return save(output_path_, counts, "");
+    AtomicFile file(vocab_path_);
+    file.write(*vocabulary);
+    save(output_path_, counts, "", &file);
   }
   void print(const Counts& counts, const std::string& format, double seconds,
              const std::string& strategy) const {
