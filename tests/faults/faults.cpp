@@ -68,6 +68,7 @@ constexpr Errno kErrors[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO},       {"EMFILE", 
 
 std::atomic<bool> armed{false}, hit{false};
 std::atomic<long> calls[kOperations];
+std::atomic<long> before_files{0};  // allocations before the first call on a file
 Operation fault_operation = kFile;
 What fault_what = kNothing;
 int fault_errno = 0;
@@ -84,6 +85,7 @@ bool strikes(Operation operation, long number) {
 /// What is to happen to this call.
 What next(Operation operation) {
   if (!armed.load(std::memory_order_relaxed)) return kNothing;
+  if (operation != kAlloc && calls[kFile] == 0) before_files = calls[kAlloc].load();
   bool now = strikes(operation, ++calls[operation]);
   if (operation != kAlloc) now = strikes(kFile, ++calls[kFile]) || now;
   if (!now || fault_what == kNothing) return kNothing;
@@ -161,7 +163,9 @@ void report() {
     const int n = snprintf(line, sizeof line, "%s %ld\n", kNames[k], calls[k].load());
     syscall(SYS_write, fd, line, n);
   }
-  if (hit) syscall(SYS_write, fd, "hit\n", 4);
+  const int n = snprintf(line, sizeof line, "start %ld\n", before_files.load());
+  syscall(SYS_write, fd, line, n);
+  if (hit) syscall(SYS_write, fd, "hit 1\n", 6);
   syscall(SYS_close, fd);
 }
 

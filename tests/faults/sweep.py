@@ -10,7 +10,8 @@ and then once more without. What must hold:
 - it ends with a documented exit code (docs/running.md), a failure with exactly one line on stderr, `aloft: ...`;
 - with exit code 0 every file is as after the undisturbed run, byte for byte (but seconds and `resumed` in a manifest);
 - otherwise every file is as before or as after, whole; a run folder holds the whole old run or the whole new one,
-  which may wait in .aloft-new to be moved; a failure that was no kill leaves no lock and nothing half-written;
+  which may wait in .aloft-new to be moved; a failure that was no kill leaves no lock and nothing half-written, unless
+  memory ran out or removing was what failed;
 - the same command, repeated, brings the folder to what it is after the undisturbed run: nothing else stays there.
 """
 
@@ -36,6 +37,7 @@ ERRORS = {"open": ["EMFILE", "EACCES", "EIO"], "read": ["EIO", "short", "EINTR"]
           "flock": ["EIO", "ENOLCK", "EINTR"], "stat": ["EIO"], "list": ["EMFILE"]}
 TRANSIENT = re.compile(r"(^|/)(\.aloft-lock|\.aloft-state\.json|\..+\.aloft-partial-[0-9a-f]{16}(/.*)?)$|^[^/]+/\.aloft-new(/|$)")
 HALF = re.compile(r"(^|/)(\.aloft-lock|\..+\.aloft-partial-[0-9a-f]{16})$")
+SWEEPING = ("unlink", "open", "flock", "stat", "list")  # where they fail, what should be removed may stay until the next run
 
 Files = dict[str, bytes]
 
@@ -89,7 +91,6 @@ def _older_run(bench: "Bench", folder: Path) -> None:
 
 def _half_a_run(bench: "Bench", folder: Path) -> None:
     _corpus(bench, folder)
-    done = bench.run(folder, SPREAD, "open:1:kill")  # counts the calls up to the embedding
     for number in range(1, 400):
         shutil.rmtree(folder / "run", ignore_errors=True)
         done = bench.run(folder, SPREAD, f"rename:{number}:kill")
@@ -208,7 +209,8 @@ class Bench:
         if not killed:
             trial.wrong += _wrong_ending(done)
         if done.returncode == 0:
-            trial.wrong += _differences(whole, now, "with exit code 0")
+            tolerated = {n: v for n, v in now.items() if n in whole or not TRANSIENT.search(n) or not fault.startswith(SWEEPING)}
+            trial.wrong += _differences(whole, tolerated, "with exit code 0")
             if "apply.py" in scenario.command[0] and done.stdout.encode() != after["stdout"]:
                 trial.wrong.append("another result with exit code 0")
         else:
@@ -237,7 +239,7 @@ def _comparable(path: Path, folder: Path) -> bytes:
 def _wrong_ending(done: subprocess.CompletedProcess[str]) -> list[str]:
     if done.returncode not in range(6):
         return [f"exit code {done.returncode}: {done.stderr.strip()[-300:]}"]
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith("libgomp: ")]  # which then calls exit()
     if done.returncode != 0 and (len(lines) != 1 or not lines[0].startswith("aloft: ") or len(lines[0]) < 10):
         return [f"exit code {done.returncode}, but stderr is not one line of aloft's: {done.stderr[-300:]!r}"]
     return []
@@ -259,7 +261,7 @@ def _wrong_leftovers(scenario: Scenario, before: Files, after: Files, now: Files
             wrong.append(f"{name} is neither the old one nor the new one")
         if not known and not TRANSIENT.search(name):
             wrong.append(f"{name} was left")
-        if not killed and HALF.search(name) and not fault.startswith("unlink"):
+        if not killed and HALF.search(name) and name not in before and not fault.startswith(("unlink", "alloc")):
             wrong.append(f"{name} was left by a failure that could have removed it")
     old = {n for n in before if n not in now or now[n] != before[n]} - {n for n in before if TRANSIENT.search(n)}
     if scenario.former and old:
@@ -283,7 +285,9 @@ def points(bench: Bench, scenarios: list[Scenario], faults: int, kills: int, see
         for operation, errors in ERRORS.items():
             on_files += [(s.name, f"{operation}:{n}:{e}") for n in range(1, calls[operation] + 1) for e in errors]
         if s.allocations:
-            on_memory += [(s.name, f"alloc:{n}:ENOMEM{'+' * (n % 2)}") for n in range(1, calls["alloc"] + 1)]
+            # Most allocations make the command line's options, the same ones in every scenario: one in twenty of those.
+            numbered = [*range(1, calls["start"] + 1, 20), *range(calls["start"] + 1, calls["alloc"] + 1)]
+            on_memory += [(s.name, f"alloc:{n}:ENOMEM{'+' * (k % 2)}") for k, n in enumerate(numbered)]
         deadly += [(s.name, f"file:{n}:kill") for n in range(1, calls["file"] + 1)]
     memory = max(faults // 2, faults - len(on_files)) if on_memory else 0
     for all_of_them, wanted in ((on_memory, memory), (on_files, faults - memory), (deadly, kills)):

@@ -16,6 +16,7 @@
 #include "host/json_text.hpp"
 #include "host/printable.hpp"
 #include "host/utf8.hpp"
+#include "tools/aloft/flag_kinds.hpp"
 #include "tools/aloft/options.hpp"
 
 namespace aloft {
@@ -24,7 +25,7 @@ namespace {
 // A flag on the command line also stands in for these keys of a config: another corpus has another hash.
 bool superseded(const std::string& key, const CLI::App& command) {
   const auto given = [&](const char* flag) {
-    const CLI::Option* option = command.get_option_no_throw(flag);
+    const CLI::Option* option = find_option(command, flag);
     return option != nullptr && option->count() > 0;
   };
   const bool other_corpus = given("--corpus") || given("--counts");
@@ -135,7 +136,7 @@ bool among(const std::vector<std::string>& names, const std::string& name) {
 /// Flags in a config that its reader means for another recipe: of the config's own where the command line
 /// asks for a different one, and in manifests (those of earlier versions held every flag).
 std::vector<std::string> foreign_keys(const YAML::Node& root, const CLI::App& command) {
-  const CLI::Option* asked = command.get_option_no_throw("--recipe");
+  const CLI::Option* asked = find_option(command, "--recipe");
   const bool overruled = asked != nullptr && asked->count() > 0;
   if (asked == nullptr || (!overruled && !root["manifest"])) return {};
   const auto name = overruled ? asked->as<std::string>() : root["recipe"].as<std::string>("");
@@ -157,7 +158,7 @@ std::vector<std::string> config_words(const std::string& path, const CLI::App& c
     const std::string key = scalar(path, entry.first, "a key");
     if (!seen.insert(key).second) fail(path, entry.first.Mark(), fmt::format("'{}' is here twice", key));
     if (key == "manifest") continue;
-    const CLI::Option* option = command.get_option_no_throw("--" + key);
+    const CLI::Option* option = find_option(command, "--" + key);
     if (option == nullptr && manifest) continue;  // of init, which wrote it
     if (option == nullptr || key == "config" || key == "help")
       fail(path, entry.first.Mark(),

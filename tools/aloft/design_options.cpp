@@ -228,7 +228,8 @@ std::vector<std::string> foreign_flags(const Recipe& recipe) {
 void describe_recipes(CLI::App& command) {
   for (const Recipe& recipe : all_recipes())
     for (const std::string_view flag : recipe.flags) {
-      CLI::Option* option = command.get_option("--" + std::string(flag));
+      CLI::Option* option = find_option(command, "--" + std::string(flag));
+      expects(option != nullptr, "a recipe names flags that there are");
       const std::string users = " [" + users_of(flag) + "]";
       if (!option->get_description().ends_with(users)) option->description(option->get_description() + users);
     }

@@ -4,6 +4,19 @@
 #include <cmath>
 
 namespace aloft {
+
+CLI::Option* find_option(CLI::App& command, const std::string& flag) {
+  for (CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames())
+      if (flag.size() == name.size() + 2 && flag.starts_with("--") && flag.ends_with(name)) return option;
+  return nullptr;
+}
+
+const CLI::Option* find_option(const CLI::App& command, const std::string& flag) {
+  return find_option(const_cast<CLI::App&>(command),
+                     flag);  // the same search, and what it finds is const again
+}
+
 namespace {
 
 CLI::Validator number_check(const std::string& what, bool zero) {

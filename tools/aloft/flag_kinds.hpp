@@ -10,6 +10,11 @@
 
 namespace aloft {
 
+/// The option of this long name, "--corpus"; null where there is none. (CLI11's own search cannot fail, it
+/// says, and ends the program when memory runs out.)
+[[nodiscard]] CLI::Option* find_option(CLI::App& command, const std::string& flag);
+[[nodiscard]] const CLI::Option* find_option(const CLI::App& command, const std::string& flag);
+
 /// CLI11 reads "-1" as the largest unsigned number.
 [[nodiscard]] CLI::Validator whole_number();
 /// CLI11's own checks show the largest double in full.

@@ -1,9 +1,14 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <filesystem>
+#include <string_view>
 
 #include "host/error.hpp"
 #include "host/interrupt.hpp"
@@ -13,6 +18,7 @@
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/config_file.hpp"
 #include "tools/aloft/exit_code.hpp"
+#include "tools/aloft/flag_kinds.hpp"
 
 namespace aloft {
 namespace {
@@ -88,17 +94,32 @@ int fail(ExitCode code, const std::string& what) {
   return static_cast<int>(code);
 }
 
+/// Where memory runs out in what may not fail: a library's noexcept function, a destructor. Nothing is
+/// unwound, as after a kill, and the next run tidies up.
+[[noreturn]] void end_without_memory() {
+  try {
+    if (std::current_exception() != nullptr) throw;
+  } catch (const std::bad_alloc&) {
+    constexpr std::string_view kLine = "aloft: out of memory; `aloft plan` says what a run needs\n";
+    if (::write(STDERR_FILENO, kLine.data(), kLine.size()) >= 0)
+      ::_exit(static_cast<int>(ExitCode::resources));
+  } catch (...) {
+  }
+  std::abort();
+}
+
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments) {
   install_interrupt_handlers();
+  const AtWork from_here_on;
   try {
     auto program = std::make_unique<Program>();
     if (!arguments.empty()) program->expect_known(arguments.front());
     parse(*program, arguments);
     CLI::App& app = program->chosen()->app();
     // A config stands for flags: once it is known what the command line itself says, its words go in front.
-    if (CLI::Option* config = app.get_option_no_throw("--config"); config != nullptr && config->count() > 0) {
+    if (const CLI::Option* config = find_option(app, "--config"); config != nullptr && config->count() > 0) {
       const auto path = config->as<std::string>();
       std::vector<std::string> words = config_words(path, app);
       words.insert(words.begin(), app.get_name());
