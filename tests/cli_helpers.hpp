@@ -92,7 +92,8 @@ inline std::ostream& operator<<(std::ostream& s, const Outcome& o) {
 /// name.
 class Process {
  public:
-  explicit Process(Words arguments, bool open_stdin = false) {
+  /// `input`: the file that is its stdin when that is no pipe.
+  explicit Process(Words arguments, bool open_stdin = false, const std::string& input = "/dev/null") {
     static const auto ignored =
         ::signal(SIGPIPE, SIG_IGN);  // a program may end without reading what it is fed
     (void)ignored;
@@ -110,7 +111,7 @@ class Process {
     if (open_stdin) {
       posix_spawn_file_actions_adddup2(&actions, ends[0], 0);
     } else {
-      posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+      posix_spawn_file_actions_addopen(&actions, 0, input.c_str(), O_RDONLY, 0);
     }
     posix_spawn_file_actions_adddup2(&actions, capture_[0], 1);
     posix_spawn_file_actions_adddup2(&actions, capture_[1], 2);

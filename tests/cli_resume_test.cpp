@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "tests/cli_helpers.hpp"
 
 // Interrupted runs: SIGINT, SIGTERM and SIGKILL at many moments, then the same command again.
@@ -46,6 +48,13 @@ class Interrupted : public testing::Test {
     for (const std::string& name : kTensors)
       EXPECT_EQ(content(folder_.path / output / name) == content(shared_->path / "whole" / name), true)
           << name;
+    EXPECT_EQ(record(folder_.path / output), record(shared_->path / "whole"));
+  }
+  /// What the manifest says happened, but for how long it took and what was resumed.
+  static nlohmann::json record(const fs::path& folder) {
+    auto out = nlohmann::json::parse(content(folder / "manifest.json"))["manifest"];
+    for (auto& stage : out["stages"]) stage["seconds"] = stage["resumed"] = 0;
+    return out;
   }
   /// What an interruption left: no finished run, nothing half-written that looks whole.
   void expect_interrupted(const std::string& output) const {

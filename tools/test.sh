@@ -5,8 +5,8 @@
 # "N passed, N failed".
 #   tools/test.sh              everything
 #   tools/test.sh --quick      release C++ tests only
-#   tools/test.sh --thorough   everything, the kernels under many more schedules, the readers under the fuzzer for longer, and
-#                              Python with the current transformers too
+#   tools/test.sh --thorough   everything, the kernels under many more schedules, the readers under the fuzzer for longer, Python
+#                              with the current transformers too, 3000 faults and 500 kills
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -201,10 +201,16 @@ if [ "$mode" != --quick ]; then
     step "Python environment, current transformers"
     if make_current_environment >"$work/environment" 2>&1; then
       # what loads nothing has been tested above
-      ignored=(--ignore=tests/python/test_gpu_check.py --ignore=tests/python/test_install.py --ignore=tests/python/test_peers.py)
+      ignored=(--ignore=tests/python/test_gpu_check.py --ignore=tests/python/test_faults.py --ignore=tests/python/test_install.py --ignore=tests/python/test_peers.py)
       run_pytest "Python tests, current transformers" current_python
     else
       not_run="not run: the Python tests with the current transformers, whose environment cannot be made here: $(tail -n 1 "$work/environment")"
+    fi
+    step "3000 faults, 500 kills"
+    if .venv/bin/python tests/faults/sweep.py --faults 3000 --kills 500 --seed "$commit_seed" --jobs "$jobs"; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
     fi
   fi
 fi

@@ -94,19 +94,44 @@ int fail(ExitCode code, const std::string& what) {
   return static_cast<int>(code);
 }
 
-/// Where memory runs out in what may not fail: a library's noexcept function, a destructor. Nothing is
-/// unwound, as after a kill, and the next run tidies up.
+constexpr std::string_view kNoMemory = "aloft: out of memory; `aloft plan` says what a run needs\n";
+std::atomic<bool> at_work = false;
+
+/// Nothing is unwound, as after a kill, and the next run tidies up.
 [[noreturn]] void end_without_memory() {
+  if (::write(STDERR_FILENO, kNoMemory.data(), kNoMemory.size()) < 0) std::abort();
+  ::_exit(static_cast<int>(ExitCode::resources));
+}
+
+/// Where memory runs out in what may not fail: a library's noexcept function, a destructor.
+[[noreturn]] void on_terminate() {
   try {
     if (std::current_exception() != nullptr) throw;
   } catch (const std::bad_alloc&) {
-    constexpr std::string_view kLine = "aloft: out of memory; `aloft plan` says what a run needs\n";
-    if (::write(STDERR_FILENO, kLine.data(), kLine.size()) >= 0)
-      ::_exit(static_cast<int>(ExitCode::resources));
+    end_without_memory();
   } catch (...) {
   }
   std::abort();
 }
+
+/// libgomp and OpenBLAS call exit() when they get no memory, with a line of their own.
+void on_exit() {
+  if (at_work) end_without_memory();
+}
+
+/// Between its beginning and its end, exit() is a library's.
+class AtWork {
+ public:
+  AtWork() {
+    static const int registered = std::atexit(on_exit);
+    (void)registered;
+    std::set_terminate(on_terminate);
+    at_work = true;
+  }
+  ~AtWork() { at_work = false; }
+  AtWork(const AtWork&) = delete;
+  AtWork& operator=(const AtWork&) = delete;
+};
 
 }  // namespace
 
