@@ -38,11 +38,14 @@ std::shared_ptr<Descriptor> spool_to_temporary(InputStream& from, const std::str
         fmt::format("{}: needs two passes, so it is kept in the temp folder, and there is none ({}): set "
                     "TMPDIR to a folder",
                     from.name(), none.message()));
-  std::string name = (std::filesystem::path(where) / "aloft-spool-XXXXXX").string();
-  const int fd = ::mkostemp(name.data(), O_CLOEXEC);
-  if (fd < 0) fail(from, where, "created");
+  int fd = ::open(where.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);  // never has a name
+  if (fd < 0) {  // not every file system has such
+    std::string name = (std::filesystem::path(where) / "aloft-spool-XXXXXX").string();
+    fd = ::mkostemp(name.data(), O_CLOEXEC);
+    if (fd < 0) fail(from, where, "created");
+    ::unlink(name.c_str());
+  }
   auto file = std::make_shared<Descriptor>(fd);
-  ::unlink(name.c_str());
 
   std::vector<char> block(kBlock);
   while (const std::size_t bytes = from.read(block)) {

@@ -114,7 +114,7 @@ void RunFolder::expect_kept(const std::vector<std::string>& inputs) const {
   std::error_code absent;  // then the two are not the same file
   for (const std::string& input : inputs)
     for (const std::string& name : file_names())
-      if (fs::equivalent(input, fs::path(path_) / name, absent))
+      if (fs::equivalent(input == "-" ? "/dev/stdin" : input, fs::path(path_) / name, absent))
         throw UsageError(input + ": is of the run that --force replaces; copy it, or give another --output");
 }
 

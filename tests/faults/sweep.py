@@ -299,8 +299,8 @@ def points(bench: Bench, scenarios: list[Scenario], faults: int, kills: int, see
     return chosen
 
 
-def sweep(build: Path, faults: int, kills: int, seed: int = 1, jobs: int = 1, only: str = "") -> list[Trial]:
-    scenarios = [s for s in SCENARIOS if only in s.name]
+def sweep(build: Path, faults: int, kills: int, seed: int = 1, jobs: int = 1, only: Scenario | None = None) -> list[Trial]:
+    scenarios = [only] if only is not None else SCENARIOS
     by_name = {s.name: s for s in scenarios}
     with tempfile.TemporaryDirectory(prefix="aloft-faults-") as place:
         benches = []
@@ -323,9 +323,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", default="", help="scenarios whose name has this")
+    parser.add_argument("--only", choices=[s.name for s in SCENARIOS], help="one scenario")
     arguments = parser.parse_args()
-    trials = sweep(arguments.build, arguments.faults, arguments.kills, arguments.seed, arguments.jobs, arguments.only)
+    trials = sweep(arguments.build, arguments.faults, arguments.kills, arguments.seed, arguments.jobs,
+                   next((s for s in SCENARIOS if s.name == arguments.only), None))
     print(f"{'scenario':<16}{'faults':>8}{'kills':>8}{'wrong':>8}  exit codes")
     for name in dict.fromkeys(t.scenario for t in trials):
         mine = [t for t in trials if t.scenario == name and t.hit]

@@ -12,12 +12,13 @@ sys.path.insert(0, str(ROOT / "tests" / "faults"))
 import sweep  # noqa: E402
 
 
-@pytest.mark.parametrize("scenario", [s.name for s in sweep.SCENARIOS])
+@pytest.mark.parametrize("scenario", sweep.SCENARIOS, ids=lambda s: s.name)
 def test_what_a_fault_leaves(scenario):
     commit = subprocess.run(["git", "rev-parse", "--short=7", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     seed = int(commit.strip() or "1", 16)  # every commit tries other faults
-    trials = sweep.sweep(Path(PROGRAM).parent, faults=10, kills=3, seed=seed, only=scenario)
-    assert sum(t.hit for t in trials) >= 8
+    faults, kills = (10, 3) if scenario.allocations else (3, 1)  # to start Python takes ten times as long
+    trials = sweep.sweep(Path(PROGRAM).parent, faults, kills, seed, only=scenario)
+    assert sum(t.hit for t in trials) > (faults + kills) / 2
     assert not [(t.fault, t.wrong) for t in trials if t.wrong], f"seed {seed}"
 
 
