@@ -130,7 +130,7 @@ class SentencePieceCorpus final : public Corpus {
         forced_->load());
   }
   std::optional<std::string> vocabulary_json() const override {
-    nlohmann::ordered_json out;
+    auto out = nlohmann::ordered_json::object();
     out["tokenizer"] = "sentencepiece";
     out["version"] = 1;
     auto& tokens = out["tokens"] = nlohmann::ordered_json::array();

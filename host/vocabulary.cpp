@@ -209,7 +209,7 @@ Vocabulary::Vocabulary(const std::string& json, const std::string& name) {
 }
 
 std::string Vocabulary::json() const {
-  nlohmann::ordered_json out;
+  auto out = nlohmann::ordered_json::object();
   out["tokenizer"] = "words";
   out["version"] = 1;
   out["lowercase"] = true;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "host/error.hpp"
+#include "host/json_build.hpp"
 #include "host/json_text.hpp"
 #include "pipeline/base/host_matrix.hpp"
 #include "pipeline/counts/holdout.hpp"
@@ -274,7 +275,11 @@ std::string offset_report_json(const DesignRequest& request, const OffsetLayout&
                         {"copies", {{"layer", layout.copy_layer}, {"kv_head", layout.copy_head}}},
                         {"finds", {{"layer", layout.match_layer}, {"kv_head", layout.match_head}}}};
   for (std::size_t l = 0; l < layers.size(); ++l)
-    for (const auto& [name, value] : layers[l].measures) out["layers"][l][name] = value;
+    for (const auto& [name, value] : layers[l].measures) {
+      ordered_json& list = array_in(out, "layers");
+      while (list.size() <= l) list.push_back(list.size() < l ? ordered_json() : ordered_json::object());
+      list[l][name] = value;
+    }
   return out.dump(1) + "\n";
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "host/json_build.hpp"
 #include "kernels/rank_expansion.hpp"
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/spectra/gaussian_null.hpp"
@@ -55,7 +56,7 @@ Json lag_json(const LagMeasurements& m, std::int64_t lag) {
   const std::int64_t d = planes.left.cols;
   const auto skew = paired(item(planes.sigma, planes.left.rows, lag), d);
   const auto general = item(m.spectra->general_sigma, d, lag);
-  Json out;
+  Json out = Json::object();
   out["pairs"] = m.counts->pairs.at(at);
   out["counts_asymmetry"] = asymmetry_json(a.counts_norm2, a.counts_inner);
   out["transition_asymmetry"] = asymmetry_json(a.transition_norm2, a.transition_inner);
@@ -104,7 +105,7 @@ Json frontier_json(std::span<const double> planes, double pr_target) {
 Json composition_json(const LayerComposition& c) {
   Json out{
       {"scale", c.scale}, {"kernel_norm", c.kernel_norm}, {"truncation_residual", c.truncation_residual}};
-  for (const auto& [name, value] : c.measures) out["measures"][name] = value;
+  for (const auto& [name, value] : c.measures) object_in(out, "measures")[name] = value;
   return out;
 }
 
@@ -141,7 +142,7 @@ Json layer_json(const SpectraReport& r, std::size_t layer) {
 std::string spectra_report_json(Context& ctx, const SpectraReport& r) {
   expects(r.lags.counts != nullptr && r.lags.spectra != nullptr, "a report of something");
   const std::int64_t d = r.lags.spectra->antisymmetric.left.cols;
-  Json out;
+  Json out = Json::object();
   out["tokens"] = r.lags.counts->tokens;
   out["vocab"] = r.lags.counts->vocab;
   out["d_model"] = d;
@@ -165,7 +166,7 @@ std::string spectra_report_json(Context& ctx, const SpectraReport& r) {
   if (r.expanded != nullptr) {
     out["layers"] = Json::array();
     for (std::size_t layer = 0; layer < r.expanded->layers.size(); ++layer)
-      out["layers"].push_back(layer_json(r, layer));
+      array_in(out, "layers").push_back(layer_json(r, layer));
   }
   return out.dump(1) + "\n";
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/hash.hpp"
+#include "host/json_build.hpp"
 #include "host/json_text.hpp"
 
 namespace aloft {
@@ -16,7 +17,7 @@ std::string manifest_text(const std::string& settings, RunOutcome& outcome, std:
   if (!outcome.corpus_hash.empty()) manifest["corpus-hash"] = outcome.corpus_hash;
   if (manifest.contains("backend"))
     manifest["backend"] = backend;  // not auto: a repetition asks for the same
-  ordered_json& record = manifest["manifest"];
+  ordered_json& record = object_in(manifest, "manifest");
   record["backend"] = backend;
   if (!outcome.corpus_format.empty()) record["corpus_format"] = outcome.corpus_format;
   if (!outcome.corpus_hash.empty()) {
@@ -30,12 +31,13 @@ std::string manifest_text(const std::string& settings, RunOutcome& outcome, std:
                      {"vocab", s.vocab},       {"rope_base", s.rope_base}};
   if (s.vocab == 0) record["model"].erase("vocab");  // not known: the recipe needed none
   for (const StageTime& t : outcome.times)
-    record["stages"].push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
+    array_in(record, "stages").push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
   for (const std::string& name : RunFolder::file_names()) {
     const std::string path = folder.file(name);
     if (!std::filesystem::exists(path)) continue;
     outcome.files.push_back(name);
-    record["files"][name] = {{"bytes", std::filesystem::file_size(path)}, {"xxh3_128", hash_of_file(path)}};
+    object_in(record, "files")[name] = {{"bytes", std::filesystem::file_size(path)},
+                                        {"xxh3_128", hash_of_file(path)}};
   }
   return manifest.dump(1) + "\n";
 }

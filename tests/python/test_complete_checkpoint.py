@@ -15,6 +15,7 @@ from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save_file
 
 from aloft import InitError, complete_checkpoint
+from aloft.unfinished import unfinished_folder
 from conftest import ROOT
 
 GPT2 = {"format": "pt", "architecture": "gpt2", "orientation": "in_out", "tables": "transformer.wte.weight lm_head.weight transformer.wpe.weight"}
@@ -46,7 +47,7 @@ def refused(base, init, output, *mentions):
     for text in mentions:
         assert text in str(caught.value)
     assert {p: p.read_bytes() for p in base.rglob("*") if p.is_file()} == before
-    assert not list(output.parent.glob(output.name + ".partial*"))
+    assert not list(output.parent.rglob(".*aloft-partial*"))
 
 
 def test_a_single_file(tmp_path):
@@ -152,3 +153,19 @@ def test_numpy_alone_loads_a_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT / "tools/python")},
                           capture_output=True, text=True)
     assert done.stdout.strip() == "True", done.stderr
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_that_lives(tmp_path):
+    digits = "0123456789abcdef"
+    (tmp_path / f".out.aloft-partial-{digits}").mkdir()
+    (tmp_path / f".out.aloft-partial-{digits}/model.safetensors").write_text("half")
+    (tmp_path / f".other.aloft-partial-{digits}").mkdir()
+    (tmp_path / ".out.aloft-partial-mine").mkdir()
+    with unfinished_folder(tmp_path / "out") as living, unfinished_folder(tmp_path / "out") as second:
+        names = {p.name for p in tmp_path.iterdir()}
+        assert names == {f".other.aloft-partial-{digits}", ".out.aloft-partial-mine", living.name, second.name}
+        second.rename(tmp_path / "out")
+    assert {p.name for p in tmp_path.iterdir()} >= {"out", living.name}
+    with pytest.raises(KeyError), unfinished_folder(tmp_path / "other") as failed:
+        raise KeyError
+    assert not failed.exists()

@@ -13,6 +13,7 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "host/json_build.hpp"
 #include "host/json_text.hpp"
 #include "host/printable.hpp"
 #include "host/utf8.hpp"
@@ -203,7 +204,7 @@ std::string settings_json(const CLI::App& command, const std::vector<std::string
     if (option->get_items_expected_max() == 1) {
       out[name] = typed(values.back());
     } else {
-      for (const std::string& v : values) out[name].push_back(typed(v));
+      for (const std::string& v : values) array_in(out, name).push_back(typed(v));
     }
   }
   return out.dump(1);

@@ -8,6 +8,7 @@
 #include "host/atomic_file.hpp"
 #include "host/byte_size.hpp"
 #include "host/error.hpp"
+#include "host/json_build.hpp"
 #include "host/printable.hpp"
 #include "host/vocabulary.hpp"
 #include "pipeline/counts/counts.hpp"
@@ -80,6 +81,8 @@ class CountCommand final : public Command {
   [[nodiscard]] bool check_outputs() const {
     if (same_file(output_path_, vocab_path_))
       throw UsageError(output_path_ + ": --output and --vocab-output are the same file; give them two names");
+    for (const std::string& path : {output_path_, vocab_path_})
+      if (!path.empty()) remove_leftovers(path);
     std::vector<std::string> inputs = corpus_.paths;
     inputs.insert(inputs.end(), {corpus_.vocabulary, corpus_.tokenizer, config_path_});
     check_output({output_path_, force_}, inputs);
@@ -129,8 +132,8 @@ class CountCommand final : public Command {
                                  {"tokens", counts.tokens}, {"corpus_hash", counts.corpus_hash},
                                  {"seconds", seconds}};
       for (std::size_t n = 0; n < counts.lags.size(); ++n)
-        out["lags"].push_back(
-            {{"lag", n + 1}, {"pairs", counts.pairs[n]}, {"distinct", counts.lags[n].nnz()}});
+        array_in(out, "lags")
+            .push_back({{"lag", n + 1}, {"pairs", counts.pairs[n]}, {"distinct", counts.lags[n].nnz()}});
       print_json(out);
       return;
     }

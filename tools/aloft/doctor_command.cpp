@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "host/json_build.hpp"
 #include "kernels/ops.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/build_info.hpp"
@@ -36,12 +37,12 @@ class DoctorCommand final : public Command {
     const std::vector<BackendInfo> all = backends();
     const std::vector<Gpu> gpus = look_at_gpus(all.back());
     for (const BackendInfo& backend : all)
-      out["backends"][backend.name] = {
+      object_in(out, "backends")[backend.name] = {
           {"compiled", backend.compiled}, {"usable", backend.usable}, {"detail", backend.detail}};
     out["backend_auto"] = choose_backend(all.back()).name;
     out["gpus"] = nlohmann::ordered_json::array();
-    for (const Gpu& gpu : gpus) out["gpus"].push_back(json_of(gpu));
-    for (const auto& a : builtin_architectures()) out["model_architectures"].push_back(a.name);
+    for (const Gpu& gpu : gpus) array_in(out, "gpus").push_back(json_of(gpu));
+    for (const auto& a : builtin_architectures()) array_in(out, "model_architectures").push_back(a.name);
     out["memory_available_bytes"] = available_memory();
     out["disk_free_bytes"] = free_disk(".");
     if (output_.json) {

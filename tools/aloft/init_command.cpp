@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
+#include "host/json_build.hpp"
 #include "host/printable.hpp"
 #include "pipeline/run/run.hpp"
 #include "tools/aloft/commands.hpp"
@@ -31,18 +32,19 @@ ordered_json json_of(const RunOutcome& r, const std::string& output) {
                      {"pairs", r.pairs},          {"participation_ratio", r.corpus_pr}};
   for (std::size_t l = 0; l < r.layers.size(); ++l) {
     const LayerExpansion& e = r.layers[l];
-    out["layers"].push_back({{"layer", l},
-                             {"lag", e.lag},
-                             {"method", e.method},
-                             {"pr_before", e.pr_before},
-                             {"pr_after", e.pr_after},
-                             {"spectral_cosine", e.spectral_cosine},
-                             {"matrix_cosine", e.matrix_cosine},
-                             {"scale", r.composition[l].scale},
-                             {"truncation_residual", r.composition[l].truncation_residual}});
+    array_in(out, "layers")
+        .push_back({{"layer", l},
+                    {"lag", e.lag},
+                    {"method", e.method},
+                    {"pr_before", e.pr_before},
+                    {"pr_after", e.pr_after},
+                    {"spectral_cosine", e.spectral_cosine},
+                    {"matrix_cosine", e.matrix_cosine},
+                    {"scale", r.composition[l].scale},
+                    {"truncation_residual", r.composition[l].truncation_residual}});
   }
   for (const StageTime& t : r.times)
-    out["stages"].push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
+    array_in(out, "stages").push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
   return out;
 }
 

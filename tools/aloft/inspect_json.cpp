@@ -7,6 +7,7 @@
 
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
+#include "host/json_build.hpp"
 #include "host/json_text.hpp"
 #include "host/vocabulary.hpp"
 #include "pipeline/model/architecture.hpp"
@@ -113,7 +114,7 @@ ordered_json json_summary_of(const std::string& text, const std::string& path) {
     const Vocabulary v(text, path);
     ordered_json out{{"kind", "vocabulary"}, {"size", v.size()}, {"tokens", v.tokens()}};
     for (TokenId id = 0; id < std::min<std::int64_t>(12, v.tokens()); ++id)
-      out["most_frequent"].push_back(v.token(id));
+      array_in(out, "most_frequent").push_back(v.token(id));
     return out;
   }
   if (top.has("manifest")) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/interrupt.hpp"
+#include "host/json_build.hpp"
 #include "host/safetensors.hpp"
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/counts/counts.hpp"
@@ -58,10 +59,11 @@ ordered_json counts_summary(const std::string& path) {
   for (std::size_t n = 0; n < counts.lags.size(); ++n) {
     const RealCsr real = backend.linear->to_real(counts.lags[n].view(), nullptr);
     const Asymmetry a = asymmetry(backend.linear->transpose_inner(real.view()));
-    out["lags"].push_back({{"lag", n + 1},
-                           {"pairs", counts.pairs[n]},
-                           {"distinct", counts.lags[n].nnz()},
-                           {"count_asymmetry_ratio", a.ratio}});
+    array_in(out, "lags")
+        .push_back({{"lag", n + 1},
+                    {"pairs", counts.pairs[n]},
+                    {"distinct", counts.lags[n].nnz()},
+                    {"count_asymmetry_ratio", a.ratio}});
   }
   return out;
 }
@@ -91,7 +93,7 @@ ordered_json safetensors_summary(const std::string& path) {
     out["counts"] = counts_summary(path);
     return out;
   }
-  for (const TensorInfo& t : file.tensors()) out["tensors"].push_back(tensor_summary(file, t));
+  for (const TensorInfo& t : file.tensors()) array_in(out, "tensors").push_back(tensor_summary(file, t));
   return out;
 }
 

@@ -34,7 +34,6 @@ void check_output(const OutputFile& output, const std::vector<std::string>& inpu
   const fs::path folder = fs::path(path).parent_path();
   if (!folder.empty() && !fs::is_directory(folder))
     throw InputError(path + ": there is no folder " + folder.string() + "; make it first");
-  remove_leftovers(path);
   expect_can_be_written(path);
 }
 

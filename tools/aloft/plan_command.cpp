@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
+#include "host/json_build.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/flag_kinds.hpp"
@@ -117,11 +118,12 @@ class PlanCommand final : public Command {
                         {"staging_bytes", c.staging_bytes},
                         {"on_device", c.on_device}};
       for (const StagePlan& s : plan.stages)
-        out["stages"].push_back({{"name", s.stage},
-                                 {"memory_bytes", s.memory_bytes},
-                                 {"device_memory_bytes", s.device_bytes},
-                                 {"disk_bytes", s.disk_bytes},
-                                 {"note", s.note}});
+        array_in(out, "stages")
+            .push_back({{"name", s.stage},
+                        {"memory_bytes", s.memory_bytes},
+                        {"device_memory_bytes", s.device_bytes},
+                        {"disk_bytes", s.disk_bytes},
+                        {"note", s.note}});
       print_json(out);
       return;
     }

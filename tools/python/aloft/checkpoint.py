@@ -4,7 +4,6 @@ import fnmatch
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from .config import read_config, refuse_another_attention, tied_head
 from .errors import InitError, OutputExistsError, UsageError
 from .names import Fit, fitting, init_file, plain, refuse_derived, refuse_further_layers
 from .tensors import WEIGHTS, FilePath, Stored, fits_dtype, narrowed, read_tensors, widened, write_tensors
+from .unfinished import sync_folder, unfinished_folder
 
 Tensors = dict[str, Stored]
 Places = dict[str, tuple[str, str, Stored]]  # plain name -> the base's shard, its name there, the tensor
@@ -163,9 +163,8 @@ def _tied_too(fit: Fit, metadata: dict[str, str], placed: dict[str, str], places
 
 def _write(base: Path, output: Path, shards: list[str], new: Tensors, places: Places) -> None:
     """All of it beside `output`, read again, then renamed."""
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{output.name}.partial-", dir=output.parent))
-    leave = {*shards, *left_out(base)}
-    try:
+    with unfinished_folder(output) as unfinished:
+        leave = {*shards, *left_out(base)}
         shutil.copytree(base, unfinished, dirs_exist_ok=True,
                         ignore=lambda folder, names: leave & set(names) if Path(folder) == base else ())
         for shard in shards:
@@ -179,6 +178,4 @@ def _write(base: Path, output: Path, shards: list[str], new: Tensors, places: Pl
         if os.path.lexists(output):
             raise OutputExistsError(f"{output}: exists; give another name")
         unfinished.rename(output)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    sync_folder(output.parent)

@@ -6,12 +6,14 @@ import math
 import os
 import struct
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InitError
+from .unfinished import unfinished_name
 
 FilePath = str | os.PathLike[str]
 Bytes = NDArray[np.uint8]
@@ -128,11 +130,15 @@ def write_tensors(path: FilePath, tensors: Mapping[str, Stored], metadata: Mappi
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    partial = f"{path}.partial-{os.getpid()}"
-    with open(partial, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for t in tensors.values():
-            file.write(np.ascontiguousarray(t.data).data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial = unfinished_name(Path(path))
+    try:
+        with open(partial, "xb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for t in tensors.values():
+                file.write(np.ascontiguousarray(t.data).data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
