@@ -226,9 +226,11 @@ std::string read_file(const std::string& path, std::uint64_t max_bytes) {
   char block[kBlock];
   for (;;) {
     const ssize_t n = ::read(file.get(), block, sizeof block);
-    if (n < 0 && errno != EINTR) fail(path, "read");
-    check_interrupt();
-    if (n < 0) continue;
+    if (n < 0) {
+      if (errno != EINTR) fail(path, "read");
+      check_interrupt();
+      continue;
+    }
     if (n == 0) return text;
     text.append(block, static_cast<std::size_t>(n));
     if (text.size() > max_bytes)

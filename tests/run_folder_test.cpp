@@ -72,7 +72,7 @@ TEST_F(RunFolderTest, ResumesTheSameSettingsOnly) {
     RunFolder run(path(), "a", false);
     EXPECT_FALSE(run.resuming());
     run.begin();
-    run.remember("counts.key", "k");
+    run.remember({{"counts.key", "k"}});
   }
   for (const bool force : {false, true}) {
     RunFolder run(path(), "a", force);

@@ -106,7 +106,7 @@ void RunFolder::begin() {
     discard_run(work_, file_names());
   }
   begun_ = true;
-  if (!resuming_) remember(kSettings, settings_);
+  if (!resuming_) remember({{kSettings, settings_}});
 }
 
 void RunFolder::expect_kept(const std::vector<std::string>& inputs) const {
@@ -157,9 +157,9 @@ std::optional<std::string> RunFolder::recall(const std::string& key) const {
   return resuming_ || begun_ ? recall_in(work_, key) : std::nullopt;
 }
 
-void RunFolder::remember(const std::string& key, const std::string& value) {
+void RunFolder::remember(const std::map<std::string, std::string>& facts) {
   json state = read_state(work_);
-  state[key] = value;
+  for (const auto& [key, value] : facts) state[key] = value;
   write_file(state_of(work_), state.dump(1) + "\n");
 }
 

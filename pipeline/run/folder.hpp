@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,7 +43,7 @@ class RunFolder {
 
   /// A remembered fact of this run ("counts.inputs" -> hash): kept across interruptions, gone when complete.
   [[nodiscard]] std::optional<std::string> recall(const std::string& key) const;
-  void remember(const std::string& key, const std::string& value);
+  void remember(const std::map<std::string, std::string>& facts);  ///< all of them or none
   /// Writes the manifest, which makes the run complete, removes the state, and puts the run in the place of
   /// the one that it replaces.
   void complete(const std::string& manifest_text);

@@ -126,10 +126,10 @@ CountedCorpus obtain_counts(const CountingRun& run) {
   if (!now.vocabulary.empty()) write_file(run.folder.file(kVocabularyFile), now.vocabulary);
   run.stages.keep(kCount, now.counts, key);
   if (!inputs.empty()) {
-    run.folder.remember(kKey, key);
-    run.folder.remember(kVocabulary, now.vocabulary.empty() ? "" : hash_of(now.vocabulary));
-    run.folder.remember(kFormat, now.format);
-    run.folder.remember(kInputs, inputs);
+    run.folder.remember({{kKey, key},
+                         {kVocabulary, now.vocabulary.empty() ? "" : hash_of(now.vocabulary)},
+                         {kFormat, now.format},
+                         {kInputs, inputs}});
   }
   return {{std::move(now.counts), std::move(key)}, std::move(now.format)};
 }
