@@ -13,10 +13,13 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <list>
+#include <mutex>
 
 #include "host/error.hpp"
 #include "host/input_file.hpp"
 #include "host/interrupt.hpp"
+#include "host/tidy_up.hpp"
 
 namespace aloft {
 namespace {
@@ -50,6 +53,33 @@ std::string temporary_name(const std::string& path) {
   return (target.parent_path() / fmt::format(".{}{}{:016x}", target.filename().string(), kMark, random))
       .string();
 }
+
+/// The temporary files of this process, which go too when a signal ends it.
+class Temporaries {
+ public:
+  void add(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    all_.emplace_back(path);
+  }
+  void forget(const std::string& path) noexcept {
+    const std::lock_guard lock(mutex_);
+    const auto at = std::find_if(all_.begin(), all_.end(), [&](const One& one) { return one.path == path; });
+    if (at != all_.end()) all_.erase(at);
+  }
+  static Temporaries& of_process() {
+    static auto* const only = new Temporaries;  // never destroyed: a signal may come last
+    return *only;
+  }
+
+ private:
+  struct One {
+    explicit One(std::string name) : path(std::move(name)) {}
+    std::string path;
+    TidyUp tidy_up{this, [](void* one) { ::unlink(static_cast<One*>(one)->path.c_str()); }};
+  };
+  std::mutex mutex_;
+  std::list<One> all_;
+};
 
 /// Whether `file` is the temporary name of one of `names`. Versions up to 0.1 ended it in the process'
 /// number.
@@ -115,30 +145,40 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), folder_(folde
 }
 
 void AtomicFile::make_temporary() {
+  const KeepWhole whole;
+  Temporaries& temporaries = Temporaries::of_process();
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (attempt > 0) temporaries.forget(temporary_);
     temporary_ = temporary_name(path_);
+    temporaries.add(temporary_);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (descriptor_ < 0 && (errno == EEXIST || errno == EINTR)) continue;
-    if (descriptor_ < 0) fail(path_, "create");
+    if (descriptor_ < 0) break;
     // Another process may have taken it for a leftover before it was locked. (A file system without locks
     // keeps everything but leftovers of the dead apart from the living: then none are removed.)
     struct stat st {};
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
       ::close(descriptor_);
+      descriptor_ = -1;
       continue;
     }
     if (::fstat(descriptor_, &st) != 0 || st.st_nlink > 0) return;
     ::close(descriptor_);
+    descriptor_ = -1;
+    errno = EEXIST;
   }
-  descriptor_ = -1;
-  errno = EEXIST;
+  const int code = errno;
+  temporaries.forget(temporary_);
+  errno = code;
   fail(path_, "create");
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;  // committed
+  const KeepWhole whole;
   ::unlink(temporary_.c_str());
   ::close(descriptor_);
+  Temporaries::of_process().forget(temporary_);
 }
 
 void AtomicFile::write(const void* data, std::size_t bytes) {
@@ -157,6 +197,7 @@ void AtomicFile::commit_together(const std::vector<AtomicFile*>& files) {
     if (::fsync(f->descriptor_) != 0 && errno != EINVAL) fail(f->path_, "flush");
   std::deque<OpenFolder> folders;
   for (const AtomicFile* f : files) folders.emplace_back(f->folder_);
+  const KeepWhole whole;
   std::vector<Replacement> done;
   for (AtomicFile* f : files)
     done.push_back(
@@ -180,6 +221,7 @@ void AtomicFile::commit_together(const std::vector<AtomicFile*>& files) {
   for (AtomicFile* f : files) {
     ::close(f->descriptor_);
     f->descriptor_ = -1;
+    Temporaries::of_process().forget(f->temporary_);
   }
   for (const OpenFolder& folder : folders) folder.sync();
 }

@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "host/error.hpp"
+#include "host/tidy_up.hpp"
 
 namespace aloft {
 namespace {
@@ -15,6 +16,7 @@ extern "C" void on_signal(int number) {
     std::raise(number);
   }
   requested = 1;
+  ring_for_tidy_up();
 }
 
 }  // namespace
@@ -24,6 +26,7 @@ void install_interrupt_handlers() {
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);
   action.sa_flags = 0;  // no SA_RESTART: a read from a pipe that never ends must return
+  start_tidy_up_thread();
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   struct sigaction hangup {};
@@ -35,7 +38,7 @@ void install_interrupt_handlers() {
 bool interrupt_requested() noexcept { return requested != 0; }
 
 void check_interrupt() {
-  if (interrupt_requested()) throw Interrupted("interrupted; run the same command again to resume");
+  if (interrupt_requested()) throw Interrupted(kInterruptedText);
 }
 
 void set_interrupt_requested(bool value) noexcept { requested = value ? 1 : 0; }

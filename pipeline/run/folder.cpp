@@ -48,6 +48,8 @@ std::vector<std::string> names_of_everything() {
 RunFolder::RunFolder(std::string path, const std::string& settings, bool force)
     : path_(std::move(path)), settings_(settings) {
   lock_.emplace(path_);
+  tidy_up_.emplace(this, [](void* folder) { static_cast<RunFolder*>(folder)->end(); });  // before the lock's
+  const KeepWhole whole;
   finish_what_was_begun();
   choose_where_to_work(force);
 }
@@ -101,6 +103,7 @@ void RunFolder::choose_where_to_work(bool force) {
 }
 
 void RunFolder::begin() {
+  const KeepWhole whole;
   if (!resuming_ && work_ != path_) {
     fs::create_directory(work_);
     discard_run(work_, file_names());
@@ -118,7 +121,10 @@ void RunFolder::expect_kept(const std::vector<std::string>& inputs) const {
         throw UsageError(input + ": is of the run that --force replaces; copy it, or give another --output");
 }
 
-RunFolder::~RunFolder() {
+RunFolder::~RunFolder() { end(); }
+
+void RunFolder::end() noexcept {
+  const KeepWhole whole;
   try {
     if ((begun_ || resuming_) && !complete_) leave_nothing_useless();
   } catch (...) {  // no memory for a name: the next run tidies up
@@ -164,6 +170,7 @@ void RunFolder::remember(const std::map<std::string, std::string>& facts) {
 }
 
 void RunFolder::complete(const std::string& manifest_text) {
+  const KeepWhole whole;
   write_file(file(kManifestFile), manifest_text);
   complete_ = true;
   if (work_ == path_) {
@@ -175,6 +182,7 @@ void RunFolder::complete(const std::string& manifest_text) {
   } else {
     replace_run(work_, path_, file_names());
   }
+  interrupts_are_over();
 }
 
 }  // namespace aloft

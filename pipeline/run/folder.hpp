@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "host/tidy_up.hpp"
 #include "pipeline/run/folder_lock.hpp"
 
 namespace aloft {
@@ -54,6 +55,7 @@ class RunFolder {
   void choose_where_to_work(bool force);
   [[nodiscard]] bool has_files(const std::string& folder) const;
   void leave_nothing_useless();
+  void end() noexcept;
 
   std::string path_, settings_;
   std::optional<FolderLock> lock_;
@@ -61,6 +63,7 @@ class RunFolder {
   bool resuming_ = false;  ///< what is in work_ is this run's
   bool begun_ = false;     ///< ... or has been made so
   bool complete_ = false;
+  std::optional<TidyUp> tidy_up_;
 };
 
 }  // namespace aloft

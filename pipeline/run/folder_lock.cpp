@@ -34,17 +34,21 @@ constexpr int kAttempts = 1000;  // others may come and go meanwhile
 FolderLock::FolderLock(const std::string& folder) : path_((fs::path(folder) / kLock).string()) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     check_interrupt();
+    const KeepWhole whole;
     made_.make(folder);
-    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (descriptor_ < 0 && (errno == EINTR || errno == ENOENT)) continue;  // ENOENT: the folder is gone again
-    if (descriptor_ < 0) fail(path_, "write in this folder");
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) {
-      if (is_at_its_path()) return;
-      ::close(descriptor_);  // who had it has removed it: a third process may hold the one that is there now
+    const int descriptor = ::open(path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (descriptor < 0 && (errno == EINTR || errno == ENOENT)) continue;  // ENOENT: the folder is gone again
+    if (descriptor < 0) fail(path_, "write in this folder");
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
+      if (is_at_its_path(descriptor)) {
+        descriptor_ = descriptor;
+        return;
+      }
+      ::close(descriptor);  // who had it has removed it: a third process may hold the one that is there now
       continue;
     }
     const int code = errno;
-    ::close(descriptor_);
+    ::close(descriptor);
     errno = code;
     if (code == EWOULDBLOCK) throw UsageError(path_ + ": another aloft is working in this folder");
     if (code != EINTR) fail(path_, "lock (does this file system have locks? give --output another place)");
@@ -69,21 +73,28 @@ void FolderLock::MadeFolders::make(const std::string& folder) {
   }
 }
 
-bool FolderLock::is_at_its_path() const {
+bool FolderLock::is_at_its_path(int descriptor) const {
   struct stat here {
   }, there{};
-  return ::fstat(descriptor_, &here) == 0 && ::lstat(path_.c_str(), &there) == 0 &&
+  return ::fstat(descriptor, &here) == 0 && ::lstat(path_.c_str(), &there) == 0 &&
          here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 }
 
-FolderLock::MadeFolders::~MadeFolders() {
-  for (auto folder = paths.rbegin(); folder != paths.rend(); ++folder)
-    if (::rmdir(folder->c_str()) != 0) return;  // something is in it
+void FolderLock::MadeFolders::remove_empty() noexcept {
+  for (; !paths.empty(); paths.pop_back())
+    if (::rmdir(paths.back().c_str()) != 0) return;  // something is in it
 }
 
-FolderLock::~FolderLock() {
-  ::unlink(path_.c_str());  // held, so nobody else has one there
-  ::close(descriptor_);
+FolderLock::~FolderLock() { release(); }
+
+void FolderLock::release() noexcept {
+  const KeepWhole whole;
+  if (descriptor_ >= 0) {
+    ::unlink(path_.c_str());  // held, so nobody else has one there
+    ::close(descriptor_);
+    descriptor_ = -1;
+  }
+  made_.remove_empty();
 }
 
 }  // namespace aloft

@@ -2,6 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "host/tidy_up.hpp"
+
 namespace aloft {
 
 /// A folder locked for one process, for as long as this lives. Folders on the way to it that were not there
@@ -20,13 +22,16 @@ class FolderLock {
   struct MadeFolders {
     std::vector<std::string> paths;  ///< the outermost first
     void make(const std::string& folder);
-    ~MadeFolders();
+    void remove_empty() noexcept;
+    ~MadeFolders() { remove_empty(); }
   };
-  [[nodiscard]] bool is_at_its_path() const;
+  [[nodiscard]] bool is_at_its_path(int descriptor) const;
+  void release() noexcept;
 
   std::string path_;
   MadeFolders made_;
-  int descriptor_ = -1;
+  int descriptor_ = -1;  // -1: it is not held
+  TidyUp tidy_up_{this, [](void* lock) { static_cast<FolderLock*>(lock)->release(); }};
 };
 
 }  // namespace aloft

@@ -10,6 +10,7 @@
 #include "host/error.hpp"
 #include "host/json_build.hpp"
 #include "host/printable.hpp"
+#include "host/tidy_up.hpp"
 #include "host/vocabulary.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/run/plan.hpp"
@@ -72,6 +73,7 @@ class CountCommand final : public Command {
     if (const std::string note = corpus->reading_note(); !note.empty()) progress.note("note: " + note);
     require_pairs(counts, corpus_.paths.front());
     write(counts, vocabulary);
+    interrupts_are_over();
     print(counts, corpus->format_name(), ctx.times().back().seconds, strategy_name(plan.strategy));
   }
 

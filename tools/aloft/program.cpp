@@ -13,6 +13,7 @@
 #include "host/error.hpp"
 #include "host/interrupt.hpp"
 #include "host/printable.hpp"
+#include "host/tidy_up.hpp"
 #include "kernels/ops.hpp"
 #include "tools/aloft/build_info.hpp"
 #include "tools/aloft/commands.hpp"
@@ -90,6 +91,7 @@ void check_config(const std::string& path, const std::vector<std::string>& words
 }
 
 int fail(ExitCode code, const std::string& what) {
+  interrupts_are_over();  // one line, from here or from there
   std::fprintf(stderr, "aloft: %s\n", printable_message(what).c_str());
   return static_cast<int>(code);
 }
@@ -154,6 +156,7 @@ int run_program(const std::vector<std::string>& arguments) {
       parse(*program, words);
     }
     program->chosen()->run();
+    interrupts_are_over();
     if (std::fflush(stdout) != 0) return fail(ExitCode::failure, "cannot write to stdout");
     return static_cast<int>(ExitCode::ok);
   } catch (const CLI::Success& e) {  // --help, --version
