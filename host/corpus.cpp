@@ -7,11 +7,13 @@
 #include <utility>
 
 #include "host/bytes_tokenizer.hpp"
+#include "host/corpus_files.hpp"
 #include "host/corpus_format.hpp"
 #include "host/error.hpp"
 #include "host/progress.hpp"
 #include "host/sentencepiece_tokenizer.hpp"
 #include "host/token_files.hpp"
+#include "host/utf8.hpp"
 #include "host/vocabulary.hpp"
 #include "host/words_tokenizer.hpp"
 
@@ -34,6 +36,44 @@ void check_options(const CorpusSpec& spec) {
         "tokenizer \"{}\" is not known: words, bytes or a SentencePiece file (*.model); with any other, "
         "tokenize first and give the ids (--format u16, u32 or npy)",
         spec.tokenizer));
+  if (valid_utf8_prefix(spec.doc_sep) != spec.doc_sep.size())
+    throw UsageError("--doc-sep is not valid UTF-8, so no text holds it");
+}
+
+/// The files that have a byte.
+InputFiles open_files(const CorpusSpec& spec, ProgressSink& progress) {
+  const CorpusFiles found = corpus_files(spec.paths);
+  for (const std::string& note : found.notes) progress.note("note: " + note);
+  InputFiles files;
+  std::string empty;
+  std::size_t empties = 0;
+  for (const auto& path : found.paths) {
+    auto file = std::make_shared<InputFile>(path);
+    if (!file->empty()) {
+      files.push_back(std::move(file));
+    } else if (empties++ == 0) {
+      empty = file->name();
+    }
+  }
+  if (files.empty())
+    throw InputError(empty + ": is empty" +
+                     (empties > 1 ? fmt::format(", and so are the other {} files", empties - 1) : ""));
+  if (empties == 1) progress.note("note: " + empty + ": is empty and left out");
+  if (empties > 1)
+    progress.note(fmt::format("note: {} of {} files are empty and left out ({} is the first)", empties,
+                              found.paths.size(), empty));
+  return files;
+}
+
+/// The string that ends a document in many corpora.
+void note_separator(const InputFiles& files, ProgressSink& progress) {
+  constexpr const char* kUsual = "<|endoftext|>";
+  for (const auto& file : files)
+    if (file->head().find(kUsual) != std::string::npos)
+      return progress.note(
+          fmt::format("note: {}: holds {}, which is counted as text; where it ends a document give "
+                      "--doc-sep '{}'",
+                      file->name(), kUsual, kUsual));
 }
 
 std::string common_format(const InputFiles& files, const CorpusSpec& spec) {
@@ -53,8 +93,7 @@ std::string common_format(const InputFiles& files, const CorpusSpec& spec) {
 
 std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progress) {
   check_options(spec);
-  InputFiles files;
-  for (const auto& path : spec.paths) files.push_back(std::make_shared<InputFile>(path));
+  InputFiles files = open_files(spec, progress);
   if (spec.several_passes)
     for (const auto& file : files) file->spool(spec.spool_folder);
   const std::string format = common_format(files, spec);
@@ -65,7 +104,9 @@ std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progre
   }
 
   if (spec.doc_sep_id)
-    throw UsageError("--doc-sep-id is for files of token ids; in text every file is one document");
+    throw UsageError(
+        "--doc-sep-id is for files of token ids; in text --doc-sep names the string between documents");
+  if (spec.doc_sep.empty()) note_separator(files, progress);
   if (spec.tokenizer == "words") return open_words(std::move(files), spec, progress);
   if (!spec.vocabulary.empty()) throw UsageError("--vocabulary is for the words tokenizer only");
   if (spec.tokenizer == "bytes") return open_bytes(std::move(files), spec);

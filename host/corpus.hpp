@@ -15,12 +15,14 @@ enum class InvalidUtf8 { refuse, replace };  ///< replace: U+FFFD for each bad b
 
 /// What a user said about a corpus.
 struct CorpusSpec {
-  std::vector<std::string> paths;      ///< "-" is stdin (at most once)
+  std::vector<std::string>
+      paths;  ///< files or folders of them (corpus_files.hpp); "-" is stdin (at most once)
   std::string format = kDetectFormat;  ///< or kTextFormat, or the name of a token format (token_format.hpp)
   std::string tokenizer = "words";     ///< text only: "bytes", "words", or a SentencePiece .model file
   std::int64_t vocab_size = 0;  ///< words: types kept, unknown id 0 included; token files: ids must be below
   std::string vocabulary;       ///< words: an existing vocab.json to use instead of building one
   std::optional<std::int64_t> doc_sep_id;  ///< token files: this id separates documents
+  std::string doc_sep;                     ///< text: this string separates documents; "": none does
   InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;
   bool several_passes = false;  ///< keep what comes from a pipe, so that it can be streamed again
   std::string spool_folder;     ///< where it is kept; "": the temp folder
@@ -42,7 +44,7 @@ class Corpus {
   [[nodiscard]] virtual std::int64_t vocab_size() const = 0;
   [[nodiscard]] virtual std::unique_ptr<TokenSource> open() = 0;
   [[nodiscard]] virtual bool repeatable() const = 0;  ///< open() works any number of times
-  /// Exact for token files (separators included), `bytes` and after a `words` vocabulary pass, else an
+  /// Exact for token files and `bytes` (separators included) and after a `words` vocabulary pass, else an
   /// estimate from the size in bytes; 0 unknown (a pipe).
   [[nodiscard]] virtual std::uint64_t expected_tokens() const = 0;
   [[nodiscard]] virtual std::string format_name()
@@ -51,9 +53,13 @@ class Corpus {
   [[nodiscard]] virtual std::optional<std::string> vocabulary_json() const { return std::nullopt; }
   /// What a user should know of the passes so far; "": nothing.
   [[nodiscard]] virtual std::string reading_note() const { return ""; }
+  /// The id of whatever the tokenizer has no id for, where it has such an id.
+  [[nodiscard]] virtual std::optional<TokenId> unknown_id() const { return std::nullopt; }
 };
 
-/// Progress of the vocabulary pass goes to `progress`.
+/// Progress of the vocabulary pass goes to `progress`, and what a user should know of the files: which were
+/// left out, what in them may not be what it was taken for. Files without a byte are left out, unless all
+/// are.
 class ProgressSink;
 [[nodiscard]] std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progress);
 

@@ -6,6 +6,9 @@
 #include <filesystem>
 
 #include "host/error.hpp"
+#include "host/foreign_format.hpp"
+#include "host/structured_text.hpp"
+#include "host/text_reader.hpp"
 #include "host/token_format.hpp"
 #include "host/utf8.hpp"
 
@@ -19,20 +22,6 @@ constexpr std::string_view kTextExtensions[] = {".txt",  ".text",  ".md",  ".rst
                                                 ".json", ".jsonl", ".csv", ".tsv",  ".tex", ".srt",  ".log",
                                                 ".c",    ".h",     ".cc",  ".cpp",  ".hpp", ".py",   ".js",
                                                 ".ts",   ".rs",    ".go",  ".java", ".sh",  ".yaml", ".yml"};
-
-struct Foreign {
-  std::string_view magic, what, advice;
-};
-constexpr Foreign kForeign[] = {
-    {"\x1f\x8b", "gzip data", "decompress it into the program: gzip -dc FILE | aloft ... -"},
-    {"\x28\xb5\x2f\xfd", "zstd data", "decompress it into the program: zstd -dc FILE | aloft ... -"},
-    {"\xfd"
-     "7zXZ",
-     "xz data", "decompress it into the program: xz -dc FILE | aloft ... -"},
-    {"BZh", "bzip2 data", "decompress it into the program: bzip2 -dc FILE | aloft ... -"},
-    {"PK\x03\x04", "a zip archive", "unpack it (of an .npz, give the .npy inside)"},
-    {"PAR1", "a Parquet file", "export its text column to text files"},
-};
 
 std::string extension_of(const std::string& name) {
   std::string out = std::filesystem::path(name).extension().string();
@@ -50,36 +39,80 @@ std::string formats_to_choose_from() {
   return out;
 }
 
+/// A format for a file of ids without a header.
+std::string raw_format(std::string_view head, std::int64_t vocab_size) {
+  if (const auto seen = id_bytes_seen(head)) return raw_format_name(*seen);
+  return vocab_size > kMaxU16Vocab ? "u32" : "u16";
+}
+
+/// Text that was named like ids: ids have bytes that no text has.
+void refuse_text(const std::string& name, std::string_view sample) {
+  constexpr std::size_t kFewest = 32;
+  if (sample.size() < kFewest || valid_utf8_prefix(sample) + 3 < sample.size()) return;
+  const bool control = std::any_of(sample.begin(), sample.end(), [](char c) {
+    return c >= 0 && (c < 0x20 || c == 0x7F) && c != '\n' && c != '\r' && c != '\t' && c != '\f';
+  });
+  if (!control)
+    throw InputError(
+        fmt::format("{}: reads like text, though its name is one of token ids; give --format text or "
+                    "{} to say which it is",
+                    name, "u16"));
+}
+
+/// Records are no prose.
+void refuse_structured(InputFile& file, std::string_view head, const std::string& extension) {
+  const auto records = structured_text(head, head.size() < InputFile::kHeadBytes, extension);
+  if (!records) return;
+  throw InputError(fmt::format(
+      "{}: is {}; read as text, all of it would be counted: take the texts out of it with {}{} | aloft ... "
+      "--corpus - --doc-sep '{}' (or --format text, to count it as it is)",
+      file.name(), records->what, records->command, file.name() == "stdin" ? "" : " < FILE",
+      kRecordSeparator));
+}
+
+/// Text as far as it can be seen: valid UTF-8 (a character may be cut off at the sample's end), no NUL.
+/// Throws InputError for what is not.
+void expect_text(InputFile& file, std::string_view head, InvalidUtf8 policy) {
+  const std::string_view sample = head.substr(0, kSampleBytes);
+  const std::size_t valid = valid_utf8_prefix(sample);
+  const bool cut = valid < sample.size() && head.size() > kSampleBytes &&
+                   utf8_start(sample.data() + valid, sample.data() + sample.size()).incomplete;
+  const std::size_t nul = sample.find('\0');
+  if (nul == std::string_view::npos && (valid == sample.size() || cut || policy == InvalidUtf8::replace))
+    return;
+  const auto ids = id_bytes_seen(head);
+  throw InputError(
+      fmt::format("{}: cannot tell its format ({}); give --format {}", file.name(),
+                  nul != std::string_view::npos ? fmt::format("byte {} is NUL, which no text has", nul)
+                                                : fmt::format("byte {} is not valid UTF-8", valid),
+                  ids ? raw_format_name(*ids) + ", as it looks like such ids" : formats_to_choose_from()));
+}
+
 }  // namespace
 
 std::string detect_format(InputFile& file, std::int64_t vocab_size, InvalidUtf8 policy) {
   const std::string head = file.head();
-  if (const TokenFormat* format = recognise_token_format(head)) return std::string(format->name);
+  if (const auto foreign = foreign_format(head, file.name(), file.size()))
+    throw InputError(fmt::format("{}: is {}; {}", file.name(), foreign->what, foreign->advice));
+  if (const TokenFormat* format = recognise_token_format(head, file.name())) return std::string(format->name);
 
   const std::string extension = extension_of(file.name());
-  for (const TokenFormat& format : token_formats())  // without its magic number: the reader says so
-    if (std::find(format.extensions.begin(), format.extensions.end(), extension) != format.extensions.end())
-      return std::string(format.name);
-  if (extension == ".bin") return vocab_size > kMaxU16Vocab || looks_like_u32(head) ? "u32" : "u16";
-  if (std::find(std::begin(kTextExtensions), std::end(kTextExtensions), extension) !=
-      std::end(kTextExtensions))
-    return kTextFormat;
-
-  for (const Foreign& foreign : kForeign)
-    if (head.starts_with(foreign.magic))
-      throw InputError(fmt::format("{}: is {}; {}", file.name(), foreign.what, foreign.advice));
-  if (head.starts_with("\xFF\xFE") || head.starts_with("\xFE\xFF"))
-    return kTextFormat;  // UTF-16: refused as such
   const std::string_view sample = std::string_view(head).substr(0, kSampleBytes);
-  const std::size_t valid = valid_utf8_prefix(sample);
-  const bool cut = valid < sample.size() && head.size() > kSampleBytes &&
-                   utf8_start(sample.data() + valid, sample.data() + sample.size()).incomplete;
-  const bool has_nul = sample.find('\0') != std::string_view::npos;
-  if (!has_nul && (valid == sample.size() || cut || policy == InvalidUtf8::replace)) return kTextFormat;
-  throw InputError(
-      fmt::format("{}: cannot tell its format ({}); give --format {}", file.name(),
-                  has_nul ? "it has NUL bytes" : fmt::format("byte {} is not valid UTF-8", valid),
-                  formats_to_choose_from()));
+  for (const TokenFormat& format : token_formats())  // without its magic number: the reader says so
+    if (std::find(format.extensions.begin(), format.extensions.end(), extension) != format.extensions.end()) {
+      refuse_text(file.name(), sample);
+      return std::string(format.name);
+    }
+  if (extension == ".bin" || extension == ".ds") {
+    refuse_text(file.name(), sample);
+    return raw_format(head, vocab_size);
+  }
+  refuse_utf16(file.name(), head);
+  if (std::find(std::begin(kTextExtensions), std::end(kTextExtensions), extension) ==
+      std::end(kTextExtensions))
+    expect_text(file, head, policy);
+  refuse_structured(file, head, extension);
+  return kTextFormat;
 }
 
 }  // namespace aloft

@@ -48,7 +48,9 @@ bool FilePass::refill() {
     }
     const bool more = next_block(ids_);
     done_ = before_ + stream_->offset();
-    if (!more) {
+    if (!more && next_document()) {
+      ids_.push_back(kDocumentBreak);
+    } else if (!more) {
       before_ += stream_->offset();
       stream_.reset();
     }

@@ -12,7 +12,7 @@
 namespace aloft {
 
 /// A pass over files, each a document (or several): what every reader of a corpus has in common. A
-/// kDocumentBreak is between two files. position() and cancel() may be called from other threads.
+/// kDocumentBreak is between two documents. position() and cancel() may be called from other threads.
 class FilePass : public TokenSource {
  public:
   /// Throws UsageError if one of the files is a pipe that another pass has taken.
@@ -25,8 +25,11 @@ class FilePass : public TokenSource {
  protected:
   /// A new file begins; `stream` lives until the next call.
   virtual void begin(InputStream& stream, std::size_t file) = 0;
-  /// Appends the ids of the next block of the file to `ids` (none is fine); false at the file's end.
+  /// Appends the ids of the document's next block to `ids` (none is fine); false at the document's end.
   [[nodiscard]] virtual bool next_block(std::vector<TokenId>& ids) = 0;
+  /// Goes on to the file's next document, of which next_block() then gives the blocks; false at the file's
+  /// end.
+  [[nodiscard]] virtual bool next_document() { return false; }
 
  private:
   [[nodiscard]] bool refill();

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "host/error.hpp"
+#include "host/hash.hpp"
 #include "host/interrupt.hpp"
 #include "host/spool.hpp"
 
@@ -38,6 +39,17 @@ std::shared_ptr<Descriptor> open_for_reading(const std::string& path) {
 Descriptor::~Descriptor() {
   if (fd_ >= 0) ::close(fd_);
 }
+
+void ContentCheck::expect_same(const std::string& name, const std::string& hash) {
+  const std::lock_guard lock(mutex_);
+  if (hash_.empty()) hash_ = hash;
+  if (hash_ != hash)
+    throw InputError(name +
+                     ": has changed since this run read it first; run again when nothing writes to it");
+}
+
+InputStream::InputStream() : hash_(std::make_unique<Hash>()) {}
+InputStream::~InputStream() = default;
 
 std::size_t InputStream::read_some(char* out, std::size_t bytes) {
   for (;;) {
@@ -78,6 +90,13 @@ std::size_t InputStream::read(std::span<char> out) {
     throw InputError(fmt::format(
         "{}: had {} bytes when the run began, but ends at byte {} now; it must not change meanwhile", name_,
         size_, offset_));
+  if (hash_ != nullptr) {
+    hash_->update(out.data(), done);
+    if (done < out.size() || (seekable_ && offset_ == size_)) {
+      check_->expect_same(name_, hash_->hex());
+      hash_.reset();
+    }
+  }
   return done;
 }
 
@@ -86,7 +105,8 @@ InputFile::InputFile(const std::string& path) : path_(path), name_(path == "-" ?
   if (path == "-") {
     if (::isatty(STDIN_FILENO) == 1)
       throw UsageError(
-          "stdin is a terminal: pipe the corpus in (zstd -dc corpus.zst | aloft ...) or name a file");
+          "stdin is a terminal: pipe the corpus in (zstd -dc corpus.zst | aloft ... --corpus -) or name a "
+          "file");
     const int fd = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
     if (fd < 0) cannot(name_, "read");
     file_ = std::make_shared<Descriptor>(fd);
@@ -102,7 +122,6 @@ InputFile::InputFile(const std::string& path) : path_(path), name_(path == "-" ?
     const auto bytes = static_cast<std::uint64_t>(info.st_size);
     size_ = bytes > start_ ? bytes - start_ : 0;
     if (file_ == nullptr) open_for_reading(path_);  // unreadable: say so now
-    if (size_ == 0) throw InputError(name_ + ": is empty");
     return;
   }
   if (file_ == nullptr) file_ = open_for_reading(path_);
@@ -110,7 +129,6 @@ InputFile::InputFile(const std::string& path) : path_(path), name_(path == "-" ?
   taken_ = false;
   prefix_.resize(kHeadBytes);
   prefix_.resize(stream->read(prefix_));
-  if (prefix_.empty()) throw InputError(name_ + ": is empty");
 }
 
 std::string InputFile::head() {
@@ -129,7 +147,8 @@ void InputFile::spool(const std::string& folder) {
   prefix_.clear();
 }
 
-std::unique_ptr<InputStream> InputFile::open() {
+std::unique_ptr<InputStream> InputFile::open(std::uint64_t from) {
+  expects(from == 0 || (seekable_ && from <= size_), "a pass begins inside the file");
   if (!seekable_ && std::exchange(taken_, true))
     throw UsageError(name_ +
                      ": is a pipe and was read already; for several passes give the corpus as a file");
@@ -139,6 +158,9 @@ std::unique_ptr<InputStream> InputFile::open() {
   stream->file_ = file_ != nullptr ? file_ : open_for_reading(path_);
   stream->start_ = start_;
   stream->size_ = size_;
+  stream->offset_ = from;
+  stream->check_ = check_;
+  if (from > 0) stream->hash_.reset();
   if (!seekable_) stream->prefix_ = std::move(prefix_);
   prefix_.clear();
   return stream;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,12 +23,28 @@ class Descriptor {
   int fd_;
 };
 
+/// What the whole passes over a file have read: all of them the same bytes.
+class ContentCheck {
+ public:
+  /// Throws InputError naming the file when this pass read other bytes than the first one.
+  void expect_same(const std::string& name, const std::string& hash);
+
+ private:
+  std::mutex mutex_;
+  std::string hash_;
+};
+
+class Hash;
+
 /// One pass over an InputFile's bytes. Checks for interrupts at every read.
 class InputStream {
  public:
+  ~InputStream();
+  InputStream(const InputStream&) = delete;
+  InputStream& operator=(const InputStream&) = delete;
   /// Fills `out` unless the end comes first; returns the bytes read, 0 only at the end. Throws InputError
-  /// when reading fails or a file has shrunk since it was first seen, Interrupted after a signal or a
-  /// cancellation.
+  /// when reading fails, a file has shrunk since it was first seen, or this pass, at its end, has read other
+  /// bytes than an earlier one; Interrupted after a signal or a cancellation.
   [[nodiscard]] std::size_t read(std::span<char> out);
   [[nodiscard]] std::uint64_t offset() const { return offset_; }  ///< bytes read so far
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -37,7 +54,7 @@ class InputStream {
 
  private:
   friend class InputFile;
-  InputStream() = default;
+  InputStream();
   [[nodiscard]] std::size_t read_some(char* out, std::size_t bytes);
 
   std::string name_;
@@ -47,27 +64,31 @@ class InputStream {
   std::string prefix_;                  // pipe: bytes already taken from it
   std::uint64_t offset_ = 0;
   const std::atomic<bool>* cancelled_ = nullptr;
+  std::unique_ptr<Hash> hash_;           // of the bytes read; null once compared, or when some were skipped
+  std::shared_ptr<ContentCheck> check_;  // the file's
 };
 
 /// A file, a pipe or stdin as an input: regular files (stdin redirected from one too) can be read any number
 /// of times, pipes once, or any number of times after spool().
 class InputFile {
  public:
-  /// `path` "-": stdin. Throws InputError if it is missing, a folder, unreadable or empty; UsageError if
-  /// stdin is a terminal. Waits for the first bytes of a pipe.
+  /// `path` "-": stdin. Throws InputError if it is missing, a folder or unreadable; UsageError if stdin is a
+  /// terminal. Waits for the first bytes of a pipe.
   explicit InputFile(const std::string& path);
 
   [[nodiscard]] const std::string& name() const { return name_; }  ///< the path, or "stdin"
   [[nodiscard]] std::uint64_t size() const { return size_; }       ///< bytes; 0: a pipe, unknown
   [[nodiscard]] bool rewindable() const { return seekable_; }
+  [[nodiscard]] bool empty() const { return seekable_ ? size_ == 0 : !taken_ && prefix_.empty(); }
   /// The first kHeadBytes bytes (fewer if there are no more).
   static constexpr std::size_t kHeadBytes = std::size_t{1} << 17;
   [[nodiscard]] std::string head();
   /// Makes a pipe rewindable: copies it to an unnamed temporary file in `folder` ("": the system's).
   /// ResourceError if that runs full.
   void spool(const std::string& folder);
-  /// Throws UsageError at the second pass over a pipe that was not spooled.
-  [[nodiscard]] std::unique_ptr<InputStream> open();
+  /// A pass that begins at byte `from` (0 unless it is rewindable). Throws UsageError at the second pass over
+  /// a pipe that was not spooled.
+  [[nodiscard]] std::unique_ptr<InputStream> open(std::uint64_t from = 0);
 
  private:
   std::string path_, name_;
@@ -75,6 +96,7 @@ class InputFile {
   bool seekable_ = false, taken_ = false;
   std::uint64_t start_ = 0, size_ = 0;
   std::string prefix_;
+  std::shared_ptr<ContentCheck> check_ = std::make_shared<ContentCheck>();
 };
 
 using InputFiles = std::vector<std::shared_ptr<InputFile>>;

@@ -17,6 +17,8 @@ class ProgressSink {
   virtual void update(std::string_view stage, double done, double total, std::uint64_t items,
                       std::string_view unit) = 0;
   virtual void finish(std::string_view stage, double seconds, bool resumed) = 0;
+  /// One line that a user should know.
+  virtual void note(const std::string& line) { static_cast<void>(line); }
 };
 
 class NoProgress final : public ProgressSink {

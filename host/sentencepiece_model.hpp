@@ -33,6 +33,7 @@ class SentencePieceModel {
 
   /// Appends the ids of `normalized`, a document or a part of one between two cuts.
   void encode(std::string_view normalized, std::vector<TokenId>& ids) const;
+  [[nodiscard]] TokenId unknown() const { return unknown_; }
   /// Unknown tokens in a row are one token: the library joins those of one text.
   [[nodiscard]] bool joins(TokenId id) const { return joins_unknown_ && id == unknown_; }
 

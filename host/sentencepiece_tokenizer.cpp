@@ -42,17 +42,21 @@ using Forced = std::shared_ptr<std::atomic<std::uint64_t>>;  // cuts where none 
 
 class SentencePiecePass final : public FilePass {
  public:
-  SentencePiecePass(InputFiles files, std::shared_ptr<const SentencePieceModel> model, InvalidUtf8 policy,
+  SentencePiecePass(InputFiles files, std::shared_ptr<const SentencePieceModel> model, const CorpusSpec& spec,
                     std::size_t block_bytes, SentencePieceWindow window, Forced forced)
       : FilePass(std::move(files)),
         model_(std::move(model)),
-        policy_(policy),
+        policy_(spec.invalid_utf8),
+        separator_(spec.doc_sep),
         block_bytes_(block_bytes),
         window_(window_of(*model_, window)),
         forced_(std::move(forced)) {}
 
  private:
-  void begin(InputStream& stream, std::size_t) override { reader_.emplace(stream, policy_, block_bytes_); }
+  void begin(InputStream& stream, std::size_t) override {
+    reader_.emplace(stream, policy_, block_bytes_, separator_);
+  }
+  bool next_document() override { return reader_->next_document(); }
 
   bool next_block(std::vector<TokenId>& ids) override {
     const std::string_view text = reader_->next();
@@ -95,6 +99,7 @@ class SentencePiecePass final : public FilePass {
 
   std::shared_ptr<const SentencePieceModel> model_;
   InvalidUtf8 policy_;
+  std::string separator_;
   std::size_t block_bytes_;
   SentencePieceWindow window_;
   Forced forced_;
@@ -106,21 +111,22 @@ class SentencePiecePass final : public FilePass {
 
 class SentencePieceCorpus final : public Corpus {
  public:
-  SentencePieceCorpus(InputFiles files, std::shared_ptr<const SentencePieceModel> model, InvalidUtf8 policy,
+  SentencePieceCorpus(InputFiles files, std::shared_ptr<const SentencePieceModel> model, CorpusSpec spec,
                       std::size_t block_bytes, SentencePieceWindow window)
       : files_(std::move(files)),
         model_(std::move(model)),
-        policy_(policy),
+        spec_(std::move(spec)),
         block_bytes_(block_bytes),
         window_(window) {}
 
   std::int64_t vocab_size() const override { return model_->size(); }
   std::unique_ptr<TokenSource> open() override {
-    return std::make_unique<SentencePiecePass>(files_, model_, policy_, block_bytes_, window_, forced_);
+    return std::make_unique<SentencePiecePass>(files_, model_, spec_, block_bytes_, window_, forced_);
   }
   bool repeatable() const override { return rewindable(files_); }
   std::uint64_t expected_tokens() const override { return total_bytes(files_) / kBytesPerToken; }
   std::string format_name() const override { return "text (sentencepiece)"; }
+  std::optional<TokenId> unknown_id() const override { return model_->unknown(); }
   std::string reading_note() const override {
     if (*forced_ == 0) return "";
     return fmt::format(
@@ -141,7 +147,7 @@ class SentencePieceCorpus final : public Corpus {
  private:
   InputFiles files_;
   std::shared_ptr<const SentencePieceModel> model_;
-  InvalidUtf8 policy_;
+  CorpusSpec spec_;
   std::size_t block_bytes_;
   SentencePieceWindow window_;
   Forced forced_ = std::make_shared<std::atomic<std::uint64_t>>(0);
@@ -156,8 +162,8 @@ std::unique_ptr<Corpus> open_sentencepiece(InputFiles files, const CorpusSpec& s
     throw UsageError(fmt::format("--vocab-size is {}, but {} has {} pieces: leave --vocab-size out",
                                  spec.vocab_size, spec.tokenizer, model->size()));
   for (const auto& file : files) refuse_utf16(*file);
-  return std::make_unique<SentencePieceCorpus>(std::move(files), std::move(model), spec.invalid_utf8,
-                                               block_bytes, window);
+  return std::make_unique<SentencePieceCorpus>(std::move(files), std::move(model), spec, block_bytes,
+                                               window);
 }
 
 }  // namespace aloft

@@ -4,8 +4,10 @@
 
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "host/error.hpp"
+#include "host/text_encoding.hpp"
 #include "host/utf8.hpp"
 
 namespace aloft {
@@ -15,26 +17,46 @@ constexpr std::size_t kMaxCarry = 3;  // an unfinished character has at most thr
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-}  // namespace
+/// Of the longest prefix that is whole valid characters, none of them NUL.
+std::size_t sound_prefix(std::string_view text) { return valid_utf8_prefix(text.substr(0, text.find('\0'))); }
 
-void refuse_utf16(InputFile& file) {
-  const std::string head = file.head();
-  if (head.starts_with("\xFF\xFE") || head.starts_with("\xFE\xFF"))
-    throw InputError(file.name() + ": is UTF-16 or UTF-32 text; convert it first: iconv -f UTF-16 -t UTF-8");
+std::string how_to_convert(const std::string& encoding) {
+  return "convert it first: iconv -f " + encoding + " -t UTF-8 FILE > NEW";
 }
 
-TextReader::TextReader(InputStream& stream, InvalidUtf8 policy, std::size_t block_bytes)
-    : stream_(stream), policy_(policy), block_bytes_(block_bytes), buffer_(kMaxCarry + block_bytes) {
+}  // namespace
+
+void refuse_utf16(InputFile& file) { refuse_utf16(file.name(), file.head()); }
+
+void refuse_utf16(const std::string& name, std::string_view head) {
+  const std::string encoding = wide_encoding(head);
+  if (encoding.empty()) return;
+  const std::size_t nul = head.find('\0');
+  throw InputError(fmt::format("{}: is {} text{}; {}", name, encoding,
+                               nul == std::string::npos ? "" : fmt::format(" (byte {} is NUL)", nul),
+                               how_to_convert(encoding)));
+}
+
+TextReader::TextReader(InputStream& stream, InvalidUtf8 policy, std::size_t block_bytes,
+                       std::string separator)
+    : documents_(stream, std::move(separator)),
+      policy_(policy),
+      block_bytes_(block_bytes),
+      buffer_(kMaxCarry + block_bytes) {
   expects(block_bytes > 0, "a block holds at least one byte");
+}
+
+bool TextReader::next_document() {
+  filled_ = carried_ = 0;
+  return documents_.next_document();
 }
 
 std::string_view TextReader::next() {
   for (;;) {
-    if (filled_ != 0) {  // keep the unfinished character of the block before
-      std::memmove(buffer_.data(), buffer_.data() + filled_ - carried_, carried_);
-      base_ += filled_ - carried_;
-    }
-    const std::size_t n = stream_.read(std::span(buffer_).subspan(carried_, block_bytes_));
+    // keep the unfinished character of the block before
+    if (filled_ != 0) std::memmove(buffer_.data(), buffer_.data() + filled_ - carried_, carried_);
+    base_ = documents_.offset() - carried_;
+    const std::size_t n = documents_.read(std::span(buffer_).subspan(carried_, block_bytes_));
     filled_ = carried_ + n;
     carried_ = 0;
     if (filled_ == 0) return {};
@@ -49,28 +71,43 @@ std::string_view TextReader::next() {
 std::string_view TextReader::clean(bool at_end) {
   const std::string_view all(buffer_.data(), filled_);
   const char* const end = all.data() + all.size();
-  std::size_t at = valid_utf8_prefix(all);
+  std::size_t at = sound_prefix(all);
   bool replaced = false;
   while (at < all.size()) {
     if (utf8_start(all.data() + at, end).incomplete && !at_end) {
       carried_ = all.size() - at;
       break;
     }
-    if (policy_ == InvalidUtf8::refuse) {
-      throw InputError(
-          fmt::format("{}: byte {} (0x{:02x}) is not valid UTF-8{}; to read it as U+FFFD give --utf8 replace",
-                      stream_.name(), base_ + at, static_cast<unsigned char>(all[at]),
-                      utf8_start(all.data() + at, end).incomplete ? " (the last character is cut off)" : ""));
-    }
+    if (policy_ == InvalidUtf8::refuse) refuse(all, at);
     if (!replaced) replaced_.assign(all.data(), at);
     replaced = true;
     replaced_ += kReplacement;
     ++at;
-    const std::size_t valid = valid_utf8_prefix(all.substr(at));
+    const std::size_t valid = sound_prefix(all.substr(at));
     replaced_.append(all.data() + at, valid);
     at += valid;
   }
   return replaced ? std::string_view(replaced_) : all.substr(0, all.size() - carried_);
+}
+
+void TextReader::refuse(std::string_view all, std::size_t at) const {
+  const char* const end = all.data() + all.size();
+  const std::string where = fmt::format("{}: byte {}", documents_.name(), base_ + at);
+  if (all[at] == '\0') {
+    const std::string encoding = wide_encoding(all.substr(at - at % 4));
+    throw InputError(
+        where + " is NUL: " +
+        (encoding.empty()
+             ? "no text has it, so the file is another kind or damaged; to read it as U+FFFD give "
+               "--utf8 replace"
+             : "from there on it looks like " + encoding + "; " + how_to_convert(encoding)));
+  }
+  throw InputError(
+      fmt::format("{} (0x{:02x}) is not valid UTF-8{}; text in another encoding can be converted (iconv -f "
+                  "ENCODING -t UTF-8 "
+                  "FILE > NEW); to read bad bytes as U+FFFD give --utf8 replace",
+                  where, static_cast<unsigned char>(all[at]),
+                  utf8_start(all.data() + at, end).incomplete ? " (the last character is cut off)" : ""));
 }
 
 }  // namespace aloft

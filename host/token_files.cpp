@@ -69,6 +69,8 @@ class TokenFilePass final : public FilePass {
     stream_ = &stream;
     layout_ = layouts_[file];
     position_ = 0;
+    ends_ = layout_.documents ? layout_.documents() : nullptr;
+    next_end_ = ends_ ? ends_->next() : layout_.count;
     for (std::uint64_t skipped = 0; skipped < layout_.offset;) {
       const auto want =
           static_cast<std::size_t>(std::min<std::uint64_t>(kReadBytes, layout_.offset - skipped));
@@ -89,23 +91,53 @@ class TokenFilePass final : public FilePass {
                                    layout_.count, bytes == 0 ? "only " : "at least ", position_ + n));
     if (bytes == 0) return false;
     const std::size_t first = ids.size();
-    const std::size_t bad = with_item_type(
-        layout_, [&](auto type) { return widen<decltype(type)>(block_.data(), n, vocab_, ids); });
-    if (bad != n) refuse_id(bad);
+    if (ends_) {
+      for (std::size_t k = 0; k < n;) {  // in pieces that end where a document does
+        while (position_ + k == next_end_ && next_end_ < layout_.count) {
+          ids.push_back(kDocumentBreak);
+          next_end_ = ends_->next();
+        }
+        const std::size_t piece = std::min<std::uint64_t>(n - k, next_end_ - (position_ + k));
+        append(k, piece == 0 ? n - k : piece, ids);  // 0: the list of ends is at its end
+        k += piece == 0 ? n - k : piece;
+      }
+    } else {
+      append(0, n, ids);
+    }
     if (separator_ != kDocumentBreak)
       std::replace(ids.begin() + static_cast<std::ptrdiff_t>(first), ids.end(), separator_, kDocumentBreak);
     position_ += n;
     return true;
   }
 
+  /// n ids of the block, from `begin` on.
+  void append(std::size_t begin, std::size_t n, std::vector<TokenId>& ids) const {
+    const std::size_t bad = with_item_type(layout_, [&](auto type) {
+      return widen<decltype(type)>(block_.data() + begin * layout_.item_bytes, n, vocab_, ids);
+    });
+    if (bad != n) refuse_id(begin + bad);
+  }
+
+  /// Whether all of the `parts` equal parts of an item are ids.
+  bool parts_fit(const char* item, std::size_t parts) const {
+    const std::size_t bytes = layout_.item_bytes / parts;
+    for (std::size_t k = 0; k < parts; ++k) {
+      const char* part = item + k * bytes;
+      const std::uint64_t id =
+          bytes == 2 ? load_number<std::uint16_t>(part) : load_number<std::uint32_t>(part);
+      if (id >= vocab_) return false;
+    }
+    return true;
+  }
+
   [[noreturn]] void refuse_id(std::size_t index) const {
     const char* item = block_.data() + index * layout_.item_bytes;
     std::string hint = "give the tokenizer's vocabulary size with --vocab-size";
-    if (format_.name == "u32") {
-      const auto id = load_number<std::uint32_t>(item);
-      if ((id & 0xFFFFu) < vocab_ && (id >> 16) < vocab_)
-        hint = "its halves are, so the file may be u16: give --format u16";
-    }
+    if ((format_.name == "u32" || format_.name == "u64") && parts_fit(item, 2))
+      hint = format_.name == "u32" ? "its halves are, so the file may be u16: give --format u16"
+                                   : "its halves are, so the file may be u32: give --format u32";
+    else if (format_.name == "u64" && parts_fit(item, 4))
+      hint = "its quarters are, so the file may be u16: give --format u16";
     const std::string text =
         with_item_type(layout_, [&](auto type) { return std::to_string(load_number<decltype(type)>(item)); });
     throw InputError(fmt::format(
@@ -120,7 +152,9 @@ class TokenFilePass final : public FilePass {
   std::vector<char> block_;
   InputStream* stream_ = nullptr;
   TokenLayout layout_;
-  std::uint64_t position_ = 0;  // ids of this file read so far
+  std::uint64_t position_ = 0;          // ids of this file read so far
+  std::unique_ptr<DocumentEnds> ends_;  // of this file's documents; null: it has no list of them
+  std::uint64_t next_end_ = 0;          // the document being read ends before this id
 };
 
 class TokenFileCorpus final : public Corpus {
@@ -163,6 +197,9 @@ std::unique_ptr<Corpus> open_token_files(InputFiles files, const CorpusSpec& spe
   if (spec.doc_sep_id && (*spec.doc_sep_id < 0 || *spec.doc_sep_id >= spec.vocab_size))
     throw UsageError(
         fmt::format("--doc-sep-id {} is outside the vocabulary of {}", *spec.doc_sep_id, spec.vocab_size));
+  if (!spec.doc_sep.empty())
+    throw UsageError(
+        "--doc-sep is for text; in files of token ids --doc-sep-id names the id between documents");
   if (!spec.vocabulary.empty())
     throw UsageError("--vocabulary is for text; files of token ids need --vocab-size only");
   std::vector<TokenLayout> layouts;

@@ -4,11 +4,17 @@ namespace aloft {
 
 TokenFormat raw_u16_format();  // token_format_raw.cpp
 TokenFormat raw_u32_format();
-TokenFormat llmc_format();  // token_format_llmc.cpp
-TokenFormat npy_format();   // token_format_npy.cpp
+TokenFormat raw_u64_format();
+TokenFormat llmc_format();       // token_format_llmc.cpp
+TokenFormat npy_format();        // token_format_npy.cpp
+TokenFormat litgpt_format();     // token_format_litgpt.cpp
+TokenFormat datatrove_format();  // token_format_datatrove.cpp
+TokenFormat megatron_format();   // token_format_megatron.cpp
 
 const std::vector<TokenFormat>& token_formats() {
-  static const std::vector<TokenFormat> all{raw_u16_format(), raw_u32_format(), llmc_format(), npy_format()};
+  static const std::vector<TokenFormat> all{raw_u16_format(),   raw_u32_format(), raw_u64_format(),
+                                            llmc_format(),      npy_format(),     litgpt_format(),
+                                            datatrove_format(), megatron_format()};
   return all;
 }
 
@@ -18,9 +24,11 @@ const TokenFormat* find_token_format(std::string_view name) {
   return nullptr;
 }
 
-const TokenFormat* recognise_token_format(std::string_view head) {
+const TokenFormat* recognise_token_format(std::string_view head, const std::string& path) {
   for (const TokenFormat& format : token_formats())
-    if (format.recognises != nullptr && format.recognises(head)) return &format;
+    if ((format.recognises != nullptr && format.recognises(head)) ||
+        (format.described != nullptr && format.described(path)))
+      return &format;
   return nullptr;
 }
 

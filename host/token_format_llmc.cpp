@@ -38,8 +38,11 @@ TokenLayout llmc_layout(InputFile& file) {
                                  version, magic, wanted));
   if (tokens <= 0)
     throw InputError(fmt::format("{}: the llm.c header announces {} tokens", file.name(), tokens));
-  TokenLayout out{'u', magic == kLlmcMagic16 ? 2u : 4u, kLlmcHeaderBytes, static_cast<std::uint64_t>(tokens),
-                  version};
+  TokenLayout out{.kind = 'u',
+                  .item_bytes = magic == kLlmcMagic16 ? 2u : 4u,
+                  .offset = kLlmcHeaderBytes,
+                  .count = static_cast<std::uint64_t>(tokens),
+                  .version = version};
   const std::uint64_t needed = out.offset + out.count * out.item_bytes;
   if (file.size() != 0 && file.size() != needed)
     throw InputError(

@@ -32,15 +32,19 @@ bool is_letter(char32_t c) {
 
 class WordsPass final : public FilePass {
  public:
-  WordsPass(InputFiles files, std::shared_ptr<const Vocabulary> vocabulary, InvalidUtf8 policy,
+  WordsPass(InputFiles files, std::shared_ptr<const Vocabulary> vocabulary, const CorpusSpec& spec,
             std::size_t block_bytes)
       : FilePass(std::move(files)),
         vocabulary_(std::move(vocabulary)),
-        policy_(policy),
+        policy_(spec.invalid_utf8),
+        separator_(spec.doc_sep),
         block_bytes_(block_bytes) {}
 
  private:
-  void begin(InputStream& stream, std::size_t) override { reader_.emplace(stream, policy_, block_bytes_); }
+  void begin(InputStream& stream, std::size_t) override {
+    reader_.emplace(stream, policy_, block_bytes_, separator_);
+  }
+  bool next_document() override { return reader_->next_document(); }
   bool next_block(std::vector<TokenId>& ids) override {
     const auto sink = [&](std::string_view token) { ids.push_back(vocabulary_->id(token)); };
     const std::string_view text = reader_->next();
@@ -54,6 +58,7 @@ class WordsPass final : public FilePass {
 
   std::shared_ptr<const Vocabulary> vocabulary_;
   InvalidUtf8 policy_;
+  std::string separator_;
   std::size_t block_bytes_;
   std::optional<TextReader> reader_;
   WordsScanner scanner_;
@@ -61,27 +66,28 @@ class WordsPass final : public FilePass {
 
 class WordsCorpus final : public Corpus {
  public:
-  WordsCorpus(InputFiles files, std::shared_ptr<const Vocabulary> vocabulary, InvalidUtf8 policy,
+  WordsCorpus(InputFiles files, std::shared_ptr<const Vocabulary> vocabulary, CorpusSpec spec,
               std::uint64_t expected, std::size_t block_bytes)
       : files_(std::move(files)),
         vocabulary_(std::move(vocabulary)),
-        policy_(policy),
+        spec_(std::move(spec)),
         expected_(expected),
         block_bytes_(block_bytes) {}
 
   std::int64_t vocab_size() const override { return vocabulary_->size(); }
   std::unique_ptr<TokenSource> open() override {
-    return std::make_unique<WordsPass>(files_, vocabulary_, policy_, block_bytes_);
+    return std::make_unique<WordsPass>(files_, vocabulary_, spec_, block_bytes_);
   }
   bool repeatable() const override { return rewindable(files_); }
   std::uint64_t expected_tokens() const override { return expected_; }
   std::string format_name() const override { return "text (words)"; }
   std::optional<std::string> vocabulary_json() const override { return vocabulary_->json(); }
+  std::optional<TokenId> unknown_id() const override { return 0; }
 
  private:
   InputFiles files_;
   std::shared_ptr<const Vocabulary> vocabulary_;
-  InvalidUtf8 policy_;
+  CorpusSpec spec_;
   std::uint64_t expected_;
   std::size_t block_bytes_;
 };
@@ -92,7 +98,7 @@ struct Types {
   std::uint64_t tokens = 0;           // over-long ones included
 };
 
-Types count_types(const InputFiles& files, InvalidUtf8 policy, ProgressSink& progress,
+Types count_types(const InputFiles& files, const CorpusSpec& spec, ProgressSink& progress,
                   std::size_t block_bytes) {
   Types types;
   const auto sink = [&](std::string_view token) {
@@ -106,14 +112,16 @@ Types count_types(const InputFiles& files, InvalidUtf8 policy, ProgressSink& pro
   std::uint64_t before = 0;
   for (const auto& file : files) {
     const auto stream = file->open();
-    TextReader reader(*stream, policy, block_bytes);
+    TextReader reader(*stream, spec.invalid_utf8, block_bytes, spec.doc_sep);
     WordsScanner scanner;
-    for (std::string_view text = reader.next(); !text.empty(); text = reader.next()) {
-      scanner.scan(text, sink);
-      progress.update("vocabulary", static_cast<double>(before + stream->offset()), total, types.tokens,
-                      "tokens");
-    }
-    scanner.finish(sink);
+    do {
+      for (std::string_view text = reader.next(); !text.empty(); text = reader.next()) {
+        scanner.scan(text, sink);
+        progress.update("vocabulary", static_cast<double>(before + stream->offset()), total, types.tokens,
+                        "tokens");
+      }
+      scanner.finish(sink);
+    } while (reader.next_document());
     before += stream->offset();
   }
   return types;
@@ -147,7 +155,7 @@ std::unique_ptr<Corpus> open_words(InputFiles files, const CorpusSpec& spec, Pro
       throw UsageError(fmt::format("--vocab-size is {}, but {} holds {} tokens: leave one of the two out",
                                    spec.vocab_size, spec.vocabulary, vocabulary->size()));
     const std::uint64_t expected = total_bytes(files) / kTextBytesPerToken;
-    return std::make_unique<WordsCorpus>(std::move(files), std::move(vocabulary), spec.invalid_utf8, expected,
+    return std::make_unique<WordsCorpus>(std::move(files), std::move(vocabulary), spec, expected,
                                          block_bytes);
   }
   if (spec.vocab_size < 2)
@@ -155,12 +163,12 @@ std::unique_ptr<Corpus> open_words(InputFiles files, const CorpusSpec& spec, Pro
         "the words tokenizer needs --vocab-size (at least 2: the unknown token and one more) or a "
         "vocabulary");
   for (const auto& file : files) file->spool(spec.spool_folder);
-  const Types types = count_types(files, spec.invalid_utf8, progress, block_bytes);
+  const Types types = count_types(files, spec, progress, block_bytes);
   if (types.tokens == 0)
     throw InputError(files.front()->name() + ": there is no token in the text, only white space");
   auto vocabulary = std::make_shared<const Vocabulary>(types.table, types.counts, spec.vocab_size);
-  return std::make_unique<WordsCorpus>(std::move(files), std::move(vocabulary), spec.invalid_utf8,
-                                       types.tokens, block_bytes);
+  return std::make_unique<WordsCorpus>(std::move(files), std::move(vocabulary), spec, types.tokens,
+                                       block_bytes);
 }
 
 }  // namespace aloft

@@ -80,6 +80,7 @@ void save(const std::string& path, const Counts& counts, const std::string& key,
   file.say("max_lag", std::to_string(counts.max_lag));
   file.say("tokens", std::to_string(counts.tokens));
   file.say("corpus_hash", counts.corpus_hash);
+  if (counts.unknown_id) file.say("unknown_id", std::to_string(*counts.unknown_id));
   file.add<std::uint64_t>("unigram", DType::u64, {counts.vocab}, counts.unigram);
   for (std::size_t n = 0; n < counts.lags.size(); ++n) {
     const CountCsr& lag = counts.lags[n];
@@ -114,6 +115,13 @@ std::optional<Counts> load<Counts>(Device& device, const std::string& path, cons
   counts.tokens = static_cast<std::uint64_t>(metadata_integer(*file, path, "tokens", 0));
   if (const auto hash = file->metadata().find("corpus_hash"); hash != file->metadata().end())
     counts.corpus_hash = hash->second;
+  if (file->metadata().contains("unknown_id")) {
+    const std::int64_t id = metadata_integer(*file, path, "unknown_id", 0);
+    if (id >= counts.vocab)
+      throw InputError(
+          fmt::format("{}: its unknown id {} is outside the vocabulary of {}", path, id, counts.vocab));
+    counts.unknown_id = static_cast<TokenId>(id);
+  }
   counts.unigram = file->read<std::uint64_t>("unigram", {counts.vocab});
   const auto total = checked_sum(counts.unigram);
   if (total != counts.tokens)

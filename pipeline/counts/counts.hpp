@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct Counts {
   std::int32_t max_lag = 0;
   std::uint64_t tokens = 0;            ///< document breaks not included
   std::string corpus_hash;             ///< XXH3-128 of the id stream, breaks included
+  std::optional<TokenId> unknown_id;   ///< of what the tokenizer has no id for; nothing: none, or not known
   std::vector<std::uint64_t> unigram;  ///< [vocab]
   std::vector<CountCsr> lags;          ///< [max_lag] of [vocab, vocab]
   std::vector<std::uint64_t> pairs;    ///< [max_lag] N_n = sum of J_n

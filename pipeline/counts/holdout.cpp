@@ -122,6 +122,7 @@ Counts without_pairs(const Counts& counts) {
   out.max_lag = counts.max_lag;
   out.tokens = counts.tokens;
   out.corpus_hash = counts.corpus_hash;
+  out.unknown_id = counts.unknown_id;
   out.unigram = counts.unigram;
   return out;
 }

@@ -5,14 +5,21 @@
 
 #include <filesystem>
 
+#include "host/corpus_files.hpp"
 #include "host/hash.hpp"
 
 namespace aloft {
 std::string inputs_fingerprint(const RunConfig& c) {
   const CorpusSpec& s = c.corpus;
-  std::string text = fmt::format("{} {} {} {} {} {} {}", s.format, s.tokenizer, s.vocab_size, s.vocabulary,
-                                 s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags);
-  std::vector<std::string> files = s.paths;
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {}", s.format, s.tokenizer, s.vocab_size, s.vocabulary,
+                  s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags, s.doc_sep);
+  std::vector<std::string> files;
+  for (const std::string& path : corpus_files(s.paths).paths) {
+    files.push_back(path);
+    files.push_back(path + ".index");  // datatrove's, Megatron's: they say where documents end
+    files.push_back(std::filesystem::path(path).replace_extension(".idx").string());
+  }
   files.push_back(c.counts_file);
   files.push_back(s.vocabulary);
   files.push_back(s.tokenizer);  // a SentencePiece model, unless a built-in's name

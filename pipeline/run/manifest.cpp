@@ -22,6 +22,7 @@ std::string manifest_text(const std::string& settings, RunOutcome& outcome, std:
   if (!outcome.corpus_format.empty()) record["corpus_format"] = outcome.corpus_format;
   if (!outcome.corpus_hash.empty()) {
     record["tokens"] = outcome.tokens;
+    if (outcome.coverage) record["unknown_tokens"] = outcome.coverage->unknown;
     record["corpus_vocab"] = outcome.corpus_vocab;
     record["pairs"] = outcome.pairs;
   }

@@ -94,6 +94,7 @@ CountedNow count_corpus(const CountingRun& run) {
                              [&] { return corpus->open(); });
   });
   if (const std::string note = corpus->reading_note(); !note.empty()) run.note("note: " + note);
+  counts.unknown_id = corpus->unknown_id();
   return {std::move(counts), corpus->format_name(), corpus->vocabulary_json().value_or("")};
 }
 

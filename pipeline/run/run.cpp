@@ -27,6 +27,7 @@ void describe(const Counts& counts, RunOutcome& out) {
   out.corpus_hash = counts.corpus_hash;
   out.corpus_vocab = counts.vocab;
   out.tokens = counts.tokens;
+  out.coverage = coverage(counts);
   out.pairs = counts.pairs;
 }
 
@@ -76,6 +77,7 @@ RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const Mode
     corpus = obtain_counts({config, recipe, ctx, stages, folder, progress, note, settle});
     out.corpus_format = corpus->format;
     describe(corpus->counts.value, out);
+    if (out.coverage) note(coverage_note(*out.coverage));
   } else {
     if (!config.corpus.paths.empty())
       note("note: recipe " + std::string(recipe.name) + " reads no corpus; --corpus is not used");

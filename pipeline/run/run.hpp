@@ -1,9 +1,11 @@
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "pipeline/base/context.hpp"
+#include "pipeline/counts/coverage.hpp"
 #include "pipeline/model/composition.hpp"
 #include "pipeline/run/config.hpp"
 
@@ -20,6 +22,7 @@ struct RunOutcome {
   std::string corpus_hash;
   std::int64_t corpus_vocab = 0;
   std::uint64_t tokens = 0;
+  std::optional<Coverage> coverage;           ///< where the counts know their unknown id
   std::vector<std::uint64_t> pairs;           ///< [lags]
   std::vector<double> corpus_pr;              ///< [lags] energy participation ratio of A_n
   std::vector<LayerExpansion> layers;         ///< empty when the recipe injects nothing

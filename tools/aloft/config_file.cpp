@@ -201,7 +201,9 @@ std::string settings_json(const CLI::App& command, const std::vector<std::string
       if (valid_utf8_prefix(v) != v.size())
         throw UsageError(fmt::format(
             "--{}: {} is not UTF-8, so the run's manifest could not name it; rename it", name, v));
-    if (option->get_items_expected_max() == 1) {
+    if (option->get_type_name().starts_with("TEXT")) {  // whatever it looks like
+      out[name] = values.back();
+    } else if (option->get_items_expected_max() == 1) {
       out[name] = typed(values.back());
     } else {
       for (const std::string& v : values) array_in(out, name).push_back(typed(v));

@@ -7,12 +7,14 @@
 
 #include "host/atomic_file.hpp"
 #include "host/byte_size.hpp"
+#include "host/corpus_files.hpp"
 #include "host/error.hpp"
 #include "host/json_build.hpp"
 #include "host/printable.hpp"
 #include "host/tidy_up.hpp"
 #include "host/vocabulary.hpp"
 #include "pipeline/counts/counts.hpp"
+#include "pipeline/counts/coverage.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/memory_size.hpp"
@@ -72,6 +74,8 @@ class CountCommand final : public Command {
     }
     if (const std::string note = corpus->reading_note(); !note.empty()) progress.note("note: " + note);
     require_pairs(counts, corpus_.paths.front());
+    counts.unknown_id = corpus->unknown_id();
+    if (const auto covered = coverage(counts)) progress.note(coverage_note(*covered));
     write(counts, vocabulary);
     interrupts_are_over();
     print(counts, corpus->format_name(), ctx.times().back().seconds, strategy_name(plan.strategy));
@@ -85,7 +89,7 @@ class CountCommand final : public Command {
       throw UsageError(output_path_ + ": --output and --vocab-output are the same file; give them two names");
     for (const std::string& path : {output_path_, vocab_path_})
       if (!path.empty()) remove_leftovers(path);
-    std::vector<std::string> inputs = corpus_.paths;
+    std::vector<std::string> inputs = corpus_files(corpus_.paths).paths;
     inputs.insert(inputs.end(), {corpus_.vocabulary, corpus_.tokenizer, config_path_});
     check_output({output_path_, force_}, inputs);
     if (vocab_path_.empty()) return false;
@@ -133,6 +137,10 @@ class CountCommand final : public Command {
                                  {"strategy", strategy},    {"vocab", counts.vocab},
                                  {"tokens", counts.tokens}, {"corpus_hash", counts.corpus_hash},
                                  {"seconds", seconds}};
+      if (const auto covered = coverage(counts)) {
+        out["unknown_tokens"] = covered->unknown;
+        out["unknown_share"] = covered->share;
+      }
       for (std::size_t n = 0; n < counts.lags.size(); ++n)
         array_in(out, "lags")
             .push_back({{"lag", n + 1}, {"pairs", counts.pairs[n]}, {"distinct", counts.lags[n].nnz()}});

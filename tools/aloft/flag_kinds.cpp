@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "host/utf8.hpp"
+
 namespace aloft {
 
 CLI::Option* find_option(CLI::App& command, const std::string& flag) {
@@ -37,6 +39,15 @@ CLI::Validator number_from_zero() { return number_check("number from 0", true); 
 
 CLI::Validator not_empty() {
   return {[](const std::string& value) { return std::string(value.empty() ? "an empty value" : ""); }, ""};
+}
+
+CLI::Validator utf8_text() {
+  return {[](const std::string& value) {
+            return std::string(value.empty()                              ? "an empty value"
+                               : valid_utf8_prefix(value) != value.size() ? "not valid UTF-8"
+                                                                          : "");
+          },
+          ""};
 }
 
 CLI::Validator whole_number() {

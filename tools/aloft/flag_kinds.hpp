@@ -22,6 +22,8 @@ namespace aloft {
 [[nodiscard]] CLI::Validator number_from_zero();
 /// Refuses an empty value: a variable that was not set, not a wish for the default.
 [[nodiscard]] CLI::Validator not_empty();
+/// Refuses an empty value, and one that is not UTF-8.
+[[nodiscard]] CLI::Validator utf8_text();
 
 /// Refuses what is not among these words.
 [[nodiscard]] CLI::Validator one_of(std::vector<std::string> words);

@@ -30,6 +30,10 @@ ordered_json json_of(const RunOutcome& r, const std::string& output) {
     out["corpus"] = {{"format", r.corpus_format}, {"hash", r.corpus_hash},
                      {"vocab", r.corpus_vocab},   {"tokens", r.tokens},
                      {"pairs", r.pairs},          {"participation_ratio", r.corpus_pr}};
+  if (r.coverage) {
+    out["corpus"]["unknown_tokens"] = r.coverage->unknown;
+    out["corpus"]["unknown_share"] = r.coverage->share;
+  }
   for (std::size_t l = 0; l < r.layers.size(); ++l) {
     const LayerExpansion& e = r.layers[l];
     array_in(out, "layers")

@@ -104,10 +104,13 @@ class InspectCommand final : public Command {
     if (extension == ".json") return json_summary(path_);
     if (extension == ".npy") {
       InputFile file(path_);
-      const NpyHeader header = parse_npy_header(file.head(), path_, file.size());
-      const bool ids = (header.kind == 'u' || header.kind == 'i') && header.shape.size() == 1;
-      if (!ids || !file.rewindable())
-        return {{"kind", "npy"}, {"dtype", header.dtype}, {"shape", header.shape_text()}};
+      const std::string head = file.head();
+      if (has_npy_magic(head) || !file.rewindable()) {  // else raw ids, perhaps
+        const NpyHeader header = parse_npy_header(head, path_, file.size());
+        const bool ids = (header.kind == 'u' || header.kind == 'i') && header.shape.size() == 1;
+        if (!ids || !file.rewindable())
+          return {{"kind", "npy"}, {"dtype", header.dtype}, {"shape", header.shape_text()}};
+      }
     }
     CorpusSpec spec = corpus_;
     spec.paths = {path_};

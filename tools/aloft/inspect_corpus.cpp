@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "host/npy.hpp"
 #include "host/progress.hpp"
 #include "host/vocabulary.hpp"
+#include "pipeline/counts/coverage.hpp"
 #include "tools/aloft/inspect.hpp"
 
 namespace aloft {
@@ -61,7 +63,8 @@ ordered_json corpus_summary(CorpusSpec spec, ProgressSink& progress) {
   const auto source = corpus->open();
   std::vector<TokenId> block(std::size_t{1} << 16);
   IdsSeen ids;
-  std::uint64_t tokens = 0, documents = 0;
+  const std::optional<TokenId> unknown_id = corpus->unknown_id();
+  std::uint64_t tokens = 0, documents = 0, unknown = 0;
   bool inside = false;
   while (const std::size_t n = source->read(block)) {
     check_interrupt();
@@ -74,12 +77,21 @@ ordered_json corpus_summary(CorpusSpec spec, ProgressSink& progress) {
       inside = true;
       ++tokens;
       ids.add(block[k]);
+      unknown += unknown_id && block[k] == *unknown_id ? 1 : 0;
     }
     const auto at = source->position();
     progress.update("inspect", static_cast<double>(at.done), static_cast<double>(at.total), tokens, "tokens");
   }
-  return {{"kind", "corpus"},       {"format", corpus->format_name()}, {"tokens", tokens},
-          {"documents", documents}, {"ids_seen", ids.distinct()},      {"largest_id", ids.largest()}};
+  if (const std::string note = corpus->reading_note(); !note.empty()) progress.note("note: " + note);
+  ordered_json out{{"kind", "corpus"},           {"format", corpus->format_name()},
+                   {"tokens", tokens},           {"documents", documents},
+                   {"ids_seen", ids.distinct()}, {"largest_id", ids.largest()}};
+  if (unknown_id) {
+    const Coverage covered = coverage(unknown, tokens);
+    out["unknown_tokens"] = covered.unknown;
+    out["unknown_share"] = covered.share;
+  }
+  return out;
 }
 
 }  // namespace aloft

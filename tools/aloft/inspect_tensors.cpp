@@ -10,6 +10,7 @@
 #include "host/safetensors.hpp"
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/counts/counts.hpp"
+#include "pipeline/counts/coverage.hpp"
 #include "pipeline/recipes/recipe.hpp"
 #include "tools/aloft/inspect.hpp"
 
@@ -56,6 +57,10 @@ ordered_json counts_summary(const std::string& path) {
   ordered_json out{{"vocab", counts.vocab}, {"tokens", counts.tokens}, {"corpus_hash", counts.corpus_hash}};
   out["ids_seen"] =
       std::count_if(counts.unigram.begin(), counts.unigram.end(), [](std::uint64_t n) { return n > 0; });
+  if (const auto covered = coverage(counts)) {
+    out["unknown_tokens"] = covered->unknown;
+    out["unknown_share"] = covered->share;
+  }
   for (std::size_t n = 0; n < counts.lags.size(); ++n) {
     const RealCsr real = backend.linear->to_real(counts.lags[n].view(), nullptr);
     const Asymmetry a = asymmetry(backend.linear->transpose_inner(real.view()));

@@ -14,7 +14,7 @@ void add_output_options(CLI::App& command, OutputOptions& o) {
 
 void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
   const std::string group = "Corpus";
-  command.add_option("--corpus", spec.paths, "Text or token files; - reads stdin")
+  command.add_option("--corpus", spec.paths, "Text or token files, or folders of them; - reads stdin")
       ->type_name("FILE")
       ->group(group);
   const std::vector<std::string> formats = format_names();
@@ -36,6 +36,11 @@ void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
       ->group(group);
   command.add_option("--doc-sep-id", spec.doc_sep_id, "Token files: this id is between documents")
       ->type_name("ID")
+      ->group(group);
+  command
+      .add_option("--doc-sep", spec.doc_sep, "Text: this string is between documents, e.g. '<|endoftext|>'")
+      ->check(utf8_text())
+      ->type_name("TEXT")
       ->group(group);
   add_choice(command, "--utf8", spec.invalid_utf8,
              {{"strict", InvalidUtf8::refuse}, {"replace", InvalidUtf8::replace}}, "Text that is not UTF-8")

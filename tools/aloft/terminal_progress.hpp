@@ -15,7 +15,7 @@ class TerminalProgress final : public ProgressSink {
               std::string_view unit) override;
   void finish(std::string_view stage, double seconds, bool resumed) override;
   /// A line of its own that a user should read: a choice made, a warning.
-  void note(const std::string& line);
+  void note(const std::string& line) override;
 
  private:
   void clear_line();

@@ -1,0 +1,172 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "host/structured_text.hpp"
+
+namespace aloft {
+namespace {
+
+constexpr std::size_t kMostLines = 200;  // of which a look is taken
+constexpr std::size_t kFewestLines = 2;
+
+/// Top-level shape of the first JSON value in a text: its keys, and how long their strings are. Nothing is
+/// kept of the values, and nesting costs no stack.
+class Shape final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  bool complete = false;  ///< the value has ended
+  bool cut_off = false;   ///< the text ended within it, so far valid
+  bool another = false;   ///< behind it begins another value
+  bool is_object = false;
+  std::size_t elements = 0;                 ///< of an array: the objects and strings in it
+  bool of_strings = false;                  ///< of an array: the first of these is a string
+  std::set<std::string> keys;               ///< of the object, or of the objects in the array
+  std::map<std::string, std::size_t> text;  ///< bytes of their strings
+
+  bool null() override { return value(); }
+  bool boolean(bool) override { return value(); }
+  bool number_integer(number_integer_t) override { return value(); }
+  bool number_unsigned(number_unsigned_t) override { return value(); }
+  bool number_float(number_float_t, const string_t&) override { return value(); }
+  bool binary(binary_t&) override { return value(); }
+  bool string(string_t& s) override {
+    if (depth_ == 1 && !is_object) {
+      of_strings = of_strings || elements == 0;
+      ++elements;
+    }
+    if (depth_ == level()) text[key_] += s.size();
+    return value();
+  }
+  bool start_object(std::size_t) override {
+    if (depth_ == 0) is_object = true;
+    if (depth_ == 1 && !is_object) ++elements;
+    ++depth_;
+    return true;
+  }
+  bool key(string_t& s) override {
+    if (depth_ == level()) {
+      key_ = s;
+      keys.insert(key_);
+    }
+    return true;
+  }
+  bool end_object() override { return end(); }
+  bool start_array(std::size_t) override {
+    ++depth_;
+    return true;
+  }
+  bool end_array() override { return end(); }
+  bool parse_error(std::size_t position, const std::string& last_token,
+                   const nlohmann::detail::exception&) override {
+    cut_off = !complete && position >= size_;
+    another = complete && (last_token == "{" || last_token == "[");
+    return false;
+  }
+
+  explicit Shape(std::string_view text_) : size_(text_.size()) {
+    (void)nlohmann::json::sax_parse(text_.begin(), text_.end(), this);
+  }
+
+ private:
+  /// How deep the fields are.
+  [[nodiscard]] std::size_t level() const { return is_object ? 1 : 2; }
+  bool value() { return true; }
+  bool end() {
+    if (--depth_ == 0) complete = true;
+    return true;
+  }
+  std::size_t size_ = 0, depth_ = 0;
+  std::string key_;
+};
+
+/// JSON's own characters are ASCII, so this is the same JSON, and it ends within no character.
+std::string ascii_of(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) >= 0x80) c = 'x';
+  return out;
+}
+
+bool is_name(std::string_view key) {
+  return !key.empty() && key.size() <= 40 && std::all_of(key.begin(), key.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  }) && (key[0] < '0' || key[0] > '9');
+}
+
+/// The key whose strings are longest.
+std::string text_key(const std::map<std::string, std::size_t>& text) {
+  const std::string* best = nullptr;
+  std::size_t most = 0;
+  for (const auto& [key, bytes] : text)
+    if (bytes > most && is_name(key)) {
+      best = &key;
+      most = bytes;
+    }
+  return best == nullptr ? "text" : *best;
+}
+
+std::string jq(const std::string& texts) {
+  return fmt::format("jq -j '{}, \"{}\"'", texts, kRecordSeparator);
+}
+
+/// Whether the lines, those that are whole, are values of one shape.
+std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
+  std::set<std::string> first;
+  std::map<std::string, std::size_t> strings;
+  std::size_t lines = 0, alike = 0, arrays = 0;
+  while (!text.empty() && lines < kMostLines) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos && !whole) break;
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    const std::size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string_view::npos) continue;
+    ++lines;
+    if (line[begin] != '{' && line[begin] != '[') continue;
+    const Shape shape(line);
+    if (!shape.complete || shape.another) continue;
+    if (!shape.is_object) {
+      arrays += shape.elements > 0 ? 1 : 0;
+      continue;
+    }
+    if (first.empty()) first = shape.keys;
+    const bool common =
+        std::any_of(first.begin(), first.end(), [&](const auto& key) { return shape.keys.contains(key); });
+    alike += common ? 1 : 0;
+    for (const auto& [key, bytes] : shape.text) strings[key] += bytes;
+  }
+  if (lines < kFewestLines) return std::nullopt;
+  if (10 * alike >= 9 * lines) return StructuredText{"JSON Lines", jq(fmt::format(".{}", text_key(strings)))};
+  if (10 * arrays >= 9 * lines) return StructuredText{"JSON Lines", jq(".. | strings | .")};
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<StructuredText> structured_json(std::string_view head, bool whole) {
+  const std::string ascii = ascii_of(head);
+  const std::string_view text = ascii;
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos || text.find_first_of("{[") == std::string_view::npos)
+    return std::nullopt;
+  if (auto lines = json_lines(text, whole)) return lines;
+  if (text[begin] != '{' && text[begin] != '[') return std::nullopt;
+  const Shape shape(text);
+  const bool one = shape.complete && !shape.another, still = shape.cut_off && !whole;
+  if (shape.is_object) {
+    if (shape.keys.empty()) return std::nullopt;
+    // One long line, or values on several lines each: jq reads them all.
+    if (shape.another || still) return StructuredText{"JSON", jq(fmt::format(".{}", text_key(shape.text)))};
+    if (one) return StructuredText{"JSON", jq(".. | strings | .")};
+    return std::nullopt;
+  }
+  if (shape.elements == 0 || !(one || still || shape.another)) return std::nullopt;
+  return StructuredText{"JSON", jq(shape.of_strings ? std::string(".[] | strings | .")
+                                                    : fmt::format(".[] | .{}", text_key(shape.text)))};
+}
+
+}  // namespace aloft

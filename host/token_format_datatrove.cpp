@@ -1,0 +1,74 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "host/error.hpp"
+#include "host/number_stream.hpp"
+#include "host/token_format.hpp"
+
+// datatrove's X.ds: raw ids of 2 or 4 bytes. X.ds.index beside it: for each document the number of ids up to
+// its end, u64 (source: datatrove, pipeline/tokens/tokenizer.py). The last of them is the number of all ids,
+// which tells how many bytes an id has. Without an index it is a file of raw ids (corpus_format.cpp).
+
+namespace aloft {
+namespace {
+
+constexpr std::string_view kIndex = ".index";
+
+class Ends final : public DocumentEnds {
+ public:
+  explicit Ends(std::shared_ptr<InputFile> index) : index_(std::move(index)), ends_(*index_, 0) {}
+
+  std::uint64_t next() override {
+    const auto end = ends_.next();
+    if (end < before_)
+      throw InputError(fmt::format("{}: document {} ends at {}, before the one in front of it ({})",
+                                   index_->name(), documents_, end, before_));
+    ++documents_;
+    return before_ = end;
+  }
+
+ private:
+  std::shared_ptr<InputFile> index_;
+  NumberStream<std::uint64_t> ends_;
+  std::uint64_t before_ = 0, documents_ = 0;
+};
+
+TokenLayout datatrove_layout(InputFile& file) {
+  const std::string path = file.name() + std::string(kIndex);
+  if (!file.rewindable() || !std::filesystem::exists(path))
+    throw InputError(fmt::format(
+        "{}: there is no {} beside it, where datatrove keeps the documents' ends; without it give "
+        "--format u16 (or u32, for a vocabulary above 65536)",
+        file.name(), path));
+  const auto index = std::make_shared<InputFile>(path);
+  if (index->size() == 0 || index->size() % sizeof(std::uint64_t) != 0)
+    throw InputError(
+        fmt::format("{}: has {} bytes; an index of datatrove has 8 for each document", path, index->size()));
+  const std::uint64_t ids = NumberStream<std::uint64_t>(*index, index->size() - sizeof(std::uint64_t)).next();
+  const std::uint64_t item_bytes = ids == 0 ? 0 : file.size() / ids;
+  if ((item_bytes != 2 && item_bytes != 4) || item_bytes * ids != file.size())
+    throw InputError(fmt::format("{}: says that {} has {} ids, but that has {} bytes; ids have 2 or 4 each",
+                                 path, file.name(), ids, file.size()));
+  return {.kind = 'u',
+          .item_bytes = static_cast<std::size_t>(item_bytes),
+          .offset = 0,
+          .count = ids,
+          .documents = [index] { return std::make_unique<Ends>(index); }};
+}
+
+bool has_index(const std::string& path) {
+  std::error_code absent;
+  return path.ends_with(".ds") && std::filesystem::is_regular_file(path + std::string(kIndex), absent);
+}
+
+}  // namespace
+
+TokenFormat datatrove_format() {
+  return {.name = "datatrove",
+          .what = "has an index of datatrove beside it",
+          .described = has_index,
+          .layout = datatrove_layout};
+}
+
+}  // namespace aloft
