@@ -159,7 +159,8 @@ TEST(Corpus, FilesThatCannotBeRead) {
     }
   };
   check((folder.path / "missing.txt").string(), "No such file");
-  check(folder.path.string(), "is a folder");
+  const Folder nothing;
+  check(nothing.path.string(), "is a folder without a file");
   check(folder.file("empty.txt", ""), "is empty");
   if (::geteuid() != 0) {  // root may read everything
     const std::string path = folder.file("secret.txt", "a");

@@ -116,6 +116,30 @@ void add_encodings(Cases& out) {
     out.push_back(bad_corpus("neither text nor ids", name, "data", text, kWords));
 }
 
+void add_records(Cases& out) {
+  const std::string line = R"({"text": "the cat sat", "id": 7})";
+  const std::pair<const char*, std::string> records[] = {
+      {"a.jsonl", line + "\n" + line + "\n"},
+      {"a.txt", line + "\n" + line + "\n" + line},
+      {"list.json", "[" + line + "," + line + "]"},
+      {"one", line},
+      {"a.csv", "id,text\n1,the cat sat\n2,\"the cat, the mat\"\n"},
+      {"a.tsv", "1\tthe cat sat\n2\tthe mat\n"}};
+  for (const auto& [name, text] : records)
+    out.push_back(bad_corpus("records, not text", name, name, text, kWords));
+  const std::pair<const char*, std::string> called[] = {
+      {"gzip.txt", std::string("\x1f\x8b\x08\0\0\0\0\0\0\3", 10)},
+      {"zip.bin", std::string("PK\3\4\x14\0\0\0", 8)},
+      {"pdf.txt", "%PDF-1.7\n"},
+      {"arrow.bin", std::string("ARROW1\0\0", 8)},
+      {"index.bin", std::string("MMIDIDX\0\0\1\0\0\0\0\0\0\0\4", 18)},
+      {"text.bin", sample_text(60)},
+      {"wide.txt", std::string("t\0h\0e\0 \0c\0a\0t\0", 14)},
+      {"nul.txt", std::string("the cat\0sat", 11)}};
+  for (const auto& [name, text] : called)
+    out.push_back(bad_corpus("another kind inside", name, name, text, kWords));
+}
+
 Malformed vocabulary(const std::string& defect, const std::string& name, const std::string& json) {
   Malformed c = bad_corpus(defect, name, "t.txt", kSoundText, {"--vocabulary", "@vocab.json"});
   c.files.emplace_back("vocab.json", json);
@@ -190,6 +214,7 @@ Cases malformed_texts() {
   add_texts(out);
   add_utf8(out);
   add_encodings(out);
+  add_records(out);
   add_vocabularies(out);
   add_sentencepiece(out);
   return out;

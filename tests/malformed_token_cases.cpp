@@ -64,6 +64,16 @@ void add_sizes(Cases& out) {
   out.push_back(bad_corpus("another format", "u32 read as u16", "a.u16", kSoundIds32, kVocab));
   out.push_back(bad_corpus("another format", "u32 named u16", "a.bin", kSoundIds32, as("u16")));
   out.push_back(bad_corpus("another format", "u16 read as u32", "a.u32", kSoundIds16, kVocab));
+  const std::string wide = le<std::int64_t>({1, 2, 3, 1, 2, 4, 3, 2, 1, 1, 2, 3});
+  out.push_back(bad_corpus("another format", "int64 read as u32", "a.u32", wide, kVocab));
+  out.push_back(bad_corpus("another format", "int64 named u16", "a.bin", wide, as("u16")));
+  out.push_back(bad_corpus("another format", "int64 named npy", "a.npy", wide, kVocab));
+  out.push_back(bad_corpus("another format", "LitGPT's chunk named u16", "a.bin",
+                           "LITPKDS" + le<std::int64_t>({1}) + '\x08' + le<std::int64_t>({12}) + kSoundIds16,
+                           as("u16")));
+  out.push_back(bad_corpus("another format", "LitGPT's chunk cut off", "b.bin",
+                           "LITPKDS" + le<std::int64_t>({1}) + '\x08' + le<std::int64_t>({13}) + kSoundIds16,
+                           kVocab));
   out.push_back(bad_corpus("another format", "llm.c named u16", "a.bin", kSoundLlmc, as("u16")));
   out.push_back(bad_corpus("another format", "llm.c named u32", "a.bin", kSoundLlmc, as("u32")));
   out.push_back(bad_corpus("another format", ".npy named u16", "a.npy", npy_ids(), as("u16")));
