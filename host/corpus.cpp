@@ -65,16 +65,39 @@ InputFiles open_files(const CorpusSpec& spec, ProgressSink& progress) {
   return files;
 }
 
-/// The string that ends a document in many corpora.
-void note_separator(const InputFiles& files, ProgressSink& progress) {
-  constexpr const char* kUsual = "<|endoftext|>";
-  for (const auto& file : files)
-    if (file->head().find(kUsual) != std::string::npos)
-      return progress.note(
-          fmt::format("note: {}: holds {}, which is counted as text; where it ends a document give "
-                      "--doc-sep '{}'",
-                      file->name(), kUsual, kUsual));
-}
+/// Text without a separator, watched for the string that ends a document in many corpora.
+class WatchedText final : public Corpus {
+ public:
+  WatchedText(std::unique_ptr<Corpus> text, InputFiles files)
+      : text_(std::move(text)), files_(std::move(files)) {}
+
+  static constexpr const char* kUsual = "<|endoftext|>";
+  /// One line about the first of these files in which it was seen; "": in none.
+  static std::string note(const InputFiles& files) {
+    for (const auto& file : files)
+      if (file->seen())
+        return fmt::format(
+            "{}: holds {}, which is counted as text; where it ends a document give --doc-sep '{}'",
+            file->name(), kUsual, kUsual);
+    return "";
+  }
+
+  std::int64_t vocab_size() const override { return text_->vocab_size(); }
+  std::unique_ptr<TokenSource> open() override { return text_->open(); }
+  bool repeatable() const override { return text_->repeatable(); }
+  std::uint64_t expected_tokens() const override { return text_->expected_tokens(); }
+  std::string format_name() const override { return text_->format_name(); }
+  std::optional<std::string> vocabulary_json() const override { return text_->vocabulary_json(); }
+  std::optional<TokenId> unknown_id() const override { return text_->unknown_id(); }
+  std::string reading_note() const override {
+    const std::string of_text = text_->reading_note(), of_files = note(files_);
+    return of_text.empty() ? of_files : of_files.empty() ? of_text : of_files + "; " + of_text;
+  }
+
+ private:
+  std::unique_ptr<Corpus> text_;
+  InputFiles files_;
+};
 
 std::string common_format(const InputFiles& files, const CorpusSpec& spec) {
   if (spec.format != kDetectFormat) return spec.format;
@@ -87,6 +110,13 @@ std::string common_format(const InputFiles& files, const CorpusSpec& spec) {
           file->name(), format, files.front()->name(), first));
   }
   return first;
+}
+
+std::unique_ptr<Corpus> open_text(InputFiles files, const CorpusSpec& spec, ProgressSink& progress) {
+  if (spec.tokenizer == "words") return open_words(std::move(files), spec, progress);
+  if (!spec.vocabulary.empty()) throw UsageError("--vocabulary is for the words tokenizer only");
+  if (spec.tokenizer == "bytes") return open_bytes(std::move(files), spec);
+  return open_sentencepiece(std::move(files), spec);
 }
 
 }  // namespace
@@ -106,11 +136,17 @@ std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progre
   if (spec.doc_sep_id)
     throw UsageError(
         "--doc-sep-id is for files of token ids; in text --doc-sep names the string between documents");
-  if (spec.doc_sep.empty()) note_separator(files, progress);
-  if (spec.tokenizer == "words") return open_words(std::move(files), spec, progress);
-  if (!spec.vocabulary.empty()) throw UsageError("--vocabulary is for the words tokenizer only");
-  if (spec.tokenizer == "bytes") return open_bytes(std::move(files), spec);
-  return open_sentencepiece(std::move(files), spec);
+  if (!spec.doc_sep.empty()) return open_text(std::move(files), spec, progress);
+  for (const auto& file : files) {
+    file->watch_for(WatchedText::kUsual);
+    static_cast<void>(file->head());  // what begins with it is told at once
+  }
+  auto text = open_text(files, spec, progress);
+  if (const std::string note = WatchedText::note(files); !note.empty()) {
+    progress.note("note: " + note);  // before hours of counting
+    return text;
+  }
+  return std::make_unique<WatchedText>(std::move(text), std::move(files));
 }
 
 }  // namespace aloft

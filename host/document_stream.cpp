@@ -8,13 +8,13 @@
 namespace aloft {
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 18;
+constexpr std::size_t kSeparatedBytes = std::size_t{1} << 18;
 
 }  // namespace
 
 DocumentStream::DocumentStream(InputStream& stream, std::string separator)
     : stream_(stream), separator_(std::move(separator)) {
-  if (!separator_.empty()) buffer_.resize(kBufferBytes + separator_.size());
+  if (!separator_.empty()) buffer_.resize(kSeparatedBytes + separator_.size());
 }
 
 std::size_t DocumentStream::read(std::span<char> out) {

@@ -68,7 +68,7 @@ constexpr Magic kMagics[] = {
     {"TNTIDX\0\0"sv, "the index of ids in fairseq's or Megatron's old format",
      "give the .bin beside it with --format u16 or u32"}};
 
-bool at(std::string_view head, std::size_t offset, std::string_view bytes) {
+bool has_at(std::string_view head, std::size_t offset, std::string_view bytes) {
   return head.size() >= offset && head.substr(offset).starts_with(bytes);
 }
 
@@ -79,7 +79,7 @@ bool ends_with_any(std::string name, std::initializer_list<std::string_view> end
 }
 
 /// The name inside a zip's first entry tells what the zip is for.
-ForeignFormat zip(std::string_view head) {
+ForeignFormat zip_kind(std::string_view head) {
   constexpr std::size_t kNameLength = 26, kName = 30;
   std::string_view entry;
   if (head.size() > kName) entry = head.substr(kName, load_number<std::uint16_t>(head.data() + kNameLength));
@@ -126,13 +126,13 @@ bool is_gzip(std::string_view head) {  // deflate is the only method, five flags
 }
 
 bool is_arrow_stream(std::string_view head) {  // a message's length, then a flatbuffer whose root is at 16
-  return head.size() >= 16 && at(head, 0, "\xff\xff\xff\xff") &&
+  return head.size() >= 16 && has_at(head, 0, "\xff\xff\xff\xff") &&
          load_number<std::uint32_t>(head.data() + 4) < std::uint32_t{1} << 28 &&
          load_number<std::uint32_t>(head.data() + 8) == 16;
 }
 
 bool is_pickle(std::string_view head) {  // of protocol 4 or 5: a frame and its length
-  return head.size() >= 11 && (at(head, 0, "\x80\x04\x95") || at(head, 0, "\x80\x05\x95")) &&
+  return head.size() >= 11 && (has_at(head, 0, "\x80\x04\x95") || has_at(head, 0, "\x80\x05\x95")) &&
          load_number<std::uint64_t>(head.data() + 3) < std::uint64_t{1} << 40;
 }
 
@@ -146,20 +146,20 @@ std::optional<ForeignFormat> foreign_format(std::string_view head, const std::st
                            "unpack it into a folder (tar -xzf FILE -C FOLDER) and give that folder"};
     return ForeignFormat{"gzip data", "decompress it into the program: gzip -dc FILE | aloft ... --corpus -"};
   }
-  if (at(head, 0, "BZh") &&
-      (head.size() < 10 || at(head, 4, "1AY&SY") || at(head, 4, "\x17\x72\x45\x38\x50\x90")))
+  if (has_at(head, 0, "BZh") &&
+      (head.size() < 10 || has_at(head, 4, "1AY&SY") || has_at(head, 4, "\x17\x72\x45\x38\x50\x90")))
     return ForeignFormat{"bzip2 data",
                          "decompress it into the program: bzip2 -dc FILE | aloft ... --corpus -"};
   for (const std::string_view start : {"PK\3\4"sv, "PK\5\6"sv, "PK\7\10"sv})
-    if (at(head, 0, start)) return zip(head);
+    if (has_at(head, 0, start)) return zip_kind(head);
   for (const Magic& magic : kMagics)
-    if (at(head, magic.offset, magic.bytes))
+    if (has_at(head, magic.offset, magic.bytes))
       return ForeignFormat{std::string(magic.what), std::string(magic.advice)};
   if (head.size() == 4 || (head.size() > 4 && static_cast<unsigned char>(head[4]) < 0x20)) {
     // Letters alone could begin a text.
-    if (at(head, 0, "PAR1")) return ForeignFormat{"a Parquet file", std::string(kExportText)};
-    if (at(head, 0, "FEA1")) return ForeignFormat{"a Feather file", std::string(kExportText)};
-    if (at(head, 0, "GGUF")) return ForeignFormat{"a GGUF model", std::string(kNoCorpus)};
+    if (has_at(head, 0, "PAR1")) return ForeignFormat{"a Parquet file", std::string(kExportText)};
+    if (has_at(head, 0, "FEA1")) return ForeignFormat{"a Feather file", std::string(kExportText)};
+    if (has_at(head, 0, "GGUF")) return ForeignFormat{"a GGUF model", std::string(kNoCorpus)};
   }
   if (is_arrow_stream(head)) return ForeignFormat{"an Arrow stream", std::string(kExportText)};
   if (is_pickle(head))

@@ -48,6 +48,18 @@ void ContentCheck::expect_same(const std::string& name, const std::string& hash)
                      ": has changed since this run read it first; run again when nothing writes to it");
 }
 
+void ContentCheck::look(std::string_view bytes, std::string& tail) {
+  if (watched_.empty() || seen_) return;
+  const auto holds = [&](std::string_view text) {
+    return ::memmem(text.data(), text.size(), watched_.data(), watched_.size()) != nullptr;
+  };
+  const std::size_t keep = watched_.size() - 1;
+  tail.append(bytes.substr(0, keep));
+  if (holds(tail) || holds(bytes)) seen_ = true;
+  if (bytes.size() >= keep) tail = bytes.substr(bytes.size() - keep);
+  if (tail.size() > keep) tail.erase(0, tail.size() - keep);
+}
+
 InputStream::InputStream() : hash_(std::make_unique<Hash>()) {}
 InputStream::~InputStream() = default;
 
@@ -90,6 +102,7 @@ std::size_t InputStream::read(std::span<char> out) {
     throw InputError(fmt::format(
         "{}: had {} bytes when the run began, but ends at byte {} now; it must not change meanwhile", name_,
         size_, offset_));
+  check_->look({out.data(), done}, tail_);
   if (hash_ != nullptr) {
     hash_->update(out.data(), done);
     if (done < out.size() || (seekable_ && offset_ == size_)) {
@@ -132,7 +145,11 @@ InputFile::InputFile(const std::string& path) : path_(path), name_(path == "-" ?
 }
 
 std::string InputFile::head() {
-  if (!seekable_) return prefix_;
+  if (!seekable_) {
+    std::string tail;
+    check_->look(prefix_, tail);
+    return prefix_;
+  }
   std::string out(static_cast<std::size_t>(std::min<std::uint64_t>(kHeadBytes, size_)), '\0');
   out.resize(open()->read(out));
   return out;

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace aloft {
@@ -23,15 +25,22 @@ class Descriptor {
   int fd_;
 };
 
-/// What the whole passes over a file have read: all of them the same bytes.
+/// What the passes over a file have read: whole ones the same bytes, and perhaps a string that is watched
+/// for.
 class ContentCheck {
  public:
-  /// Throws InputError naming the file when this pass read other bytes than the first one.
+  /// Throws InputError naming the file when this whole pass read other bytes than the first one.
   void expect_same(const std::string& name, const std::string& hash);
+  void watch_for(std::string text) { watched_ = std::move(text); }  ///< before the first pass
+  [[nodiscard]] bool seen() const { return seen_; }
+  /// The next bytes of a pass; `tail` is that pass' own, empty at first.
+  void look(std::string_view bytes, std::string& tail);
 
  private:
   std::mutex mutex_;
   std::string hash_;
+  std::string watched_;
+  std::atomic<bool> seen_{false};
 };
 
 class Hash;
@@ -66,6 +75,7 @@ class InputStream {
   const std::atomic<bool>* cancelled_ = nullptr;
   std::unique_ptr<Hash> hash_;           // of the bytes read; null once compared, or when some were skipped
   std::shared_ptr<ContentCheck> check_;  // the file's
+  std::string tail_;                     // the last bytes read, as far as check_ needs them
 };
 
 /// A file, a pipe or stdin as an input: regular files (stdin redirected from one too) can be read any number
@@ -86,6 +96,9 @@ class InputFile {
   /// Makes a pipe rewindable: copies it to an unnamed temporary file in `folder` ("": the system's).
   /// ResourceError if that runs full.
   void spool(const std::string& folder);
+  /// From now on passes look for `text`; whether one has come by it.
+  void watch_for(std::string text) { check_->watch_for(std::move(text)); }
+  [[nodiscard]] bool seen() const { return check_->seen(); }
   /// A pass that begins at byte `from` (0 unless it is rewindable). Throws UsageError at the second pass over
   /// a pipe that was not spooled.
   [[nodiscard]] std::unique_ptr<InputStream> open(std::uint64_t from = 0);

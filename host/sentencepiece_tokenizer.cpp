@@ -162,8 +162,7 @@ std::unique_ptr<Corpus> open_sentencepiece(InputFiles files, const CorpusSpec& s
     throw UsageError(fmt::format("--vocab-size is {}, but {} has {} pieces: leave --vocab-size out",
                                  spec.vocab_size, spec.tokenizer, model->size()));
   for (const auto& file : files) refuse_utf16(*file);
-  return std::make_unique<SentencePieceCorpus>(std::move(files), std::move(model), spec, block_bytes,
-                                               window);
+  return std::make_unique<SentencePieceCorpus>(std::move(files), std::move(model), spec, block_bytes, window);
 }
 
 }  // namespace aloft

@@ -16,7 +16,7 @@ constexpr std::size_t kFewestLines = 2;
 
 /// Top-level shape of the first JSON value in a text: its keys, and how long their strings are. Nothing is
 /// kept of the values, and nesting costs no stack.
-class Shape final : public nlohmann::json_sax<nlohmann::json> {
+class JsonShape final : public nlohmann::json_sax<nlohmann::json> {
  public:
   bool complete = false;  ///< the value has ended
   bool cut_off = false;   ///< the text ended within it, so far valid
@@ -67,7 +67,7 @@ class Shape final : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
 
-  explicit Shape(std::string_view text_) : size_(text_.size()) {
+  explicit JsonShape(std::string_view text_) : size_(text_.size()) {
     (void)nlohmann::json::sax_parse(text_.begin(), text_.end(), this);
   }
 
@@ -109,7 +109,7 @@ std::string text_key(const std::map<std::string, std::size_t>& text) {
   return best == nullptr ? "text" : *best;
 }
 
-std::string jq(const std::string& texts) {
+std::string jq_command(const std::string& texts) {
   return fmt::format("jq -j '{}, \"{}\"'", texts, kRecordSeparator);
 }
 
@@ -127,7 +127,7 @@ std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
     if (begin == std::string_view::npos) continue;
     ++lines;
     if (line[begin] != '{' && line[begin] != '[') continue;
-    const Shape shape(line);
+    const JsonShape shape(line);
     if (!shape.complete || shape.another) continue;
     if (!shape.is_object) {
       arrays += shape.elements > 0 ? 1 : 0;
@@ -140,8 +140,9 @@ std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
     for (const auto& [key, bytes] : shape.text) strings[key] += bytes;
   }
   if (lines < kFewestLines) return std::nullopt;
-  if (10 * alike >= 9 * lines) return StructuredText{"JSON Lines", jq(fmt::format(".{}", text_key(strings)))};
-  if (10 * arrays >= 9 * lines) return StructuredText{"JSON Lines", jq(".. | strings | .")};
+  if (10 * alike >= 9 * lines)
+    return StructuredText{"JSON Lines", jq_command(fmt::format(".{}", text_key(strings)))};
+  if (10 * arrays >= 9 * lines) return StructuredText{"JSON Lines", jq_command(".. | strings | .")};
   return std::nullopt;
 }
 
@@ -155,17 +156,19 @@ std::optional<StructuredText> structured_json(std::string_view head, bool whole)
     return std::nullopt;
   if (auto lines = json_lines(text, whole)) return lines;
   if (text[begin] != '{' && text[begin] != '[') return std::nullopt;
-  const Shape shape(text);
+  const JsonShape shape(text);
   const bool one = shape.complete && !shape.another, still = shape.cut_off && !whole;
   if (shape.is_object) {
     if (shape.keys.empty()) return std::nullopt;
     // One long line, or values on several lines each: jq reads them all.
-    if (shape.another || still) return StructuredText{"JSON", jq(fmt::format(".{}", text_key(shape.text)))};
-    if (one) return StructuredText{"JSON", jq(".. | strings | .")};
+    if (shape.another || still)
+      return StructuredText{"JSON", jq_command(fmt::format(".{}", text_key(shape.text)))};
+    if (one) return StructuredText{"JSON", jq_command(".. | strings | .")};
     return std::nullopt;
   }
   if (shape.elements == 0 || !(one || still || shape.another)) return std::nullopt;
-  return StructuredText{"JSON", jq(shape.of_strings ? std::string(".[] | strings | .")
+  return StructuredText{"JSON",
+                        jq_command(shape.of_strings ? std::string(".[] | strings | .")
                                                     : fmt::format(".[] | .{}", text_key(shape.text)))};
 }
 

@@ -10,25 +10,25 @@
 namespace aloft {
 namespace {
 
-constexpr std::size_t kSample = std::size_t{1} << 16;
+constexpr std::size_t kTableSample = std::size_t{1} << 16;
 constexpr std::size_t kFewestNamed = 2;    // records of a file that is called .csv
 constexpr std::size_t kFewestUnnamed = 5;  // of one that is not
 constexpr std::size_t kLongestName = 40;   // of a column
 
-using Record = std::vector<std::string>;
+using TableRecord = std::vector<std::string>;
 
 struct Table {
-  std::vector<Record> records;  ///< blank lines left out
-  std::size_t quoted = 0;       ///< cells in quotation marks
-  std::size_t spaced = 0;       ///< separators outside of them that a blank follows
+  std::vector<TableRecord> records;  ///< blank lines left out
+  std::size_t quoted = 0;            ///< cells in quotation marks
+  std::size_t spaced = 0;            ///< separators outside of them that a blank follows
   std::size_t separators = 0;
 };
 
 /// RFC 4180: cells may stand in quotation marks, which are doubled inside, and hold separators and line
 /// breaks there. A quotation mark within a cell is a character like any other.
-class Parser {
+class TableParser {
  public:
-  Parser(std::string_view text, char separator) : text_(text), separator_(separator) {}
+  TableParser(std::string_view text, char separator) : text_(text), separator_(separator) {}
 
   Table parse(bool whole) {
     while (at_ < text_.size()) {
@@ -75,7 +75,7 @@ class Parser {
   std::size_t at_ = 0;
   bool quoted_ = false;
   std::string cell_;
-  Record record_;
+  TableRecord record_;
   Table table_;
 };
 
@@ -83,7 +83,7 @@ class Parser {
 bool same_columns(const Table& table) {
   const std::size_t columns = table.records.front().size();
   const auto same = static_cast<std::size_t>(std::count_if(
-      table.records.begin(), table.records.end(), [&](const Record& r) { return r.size() == columns; }));
+      table.records.begin(), table.records.end(), [&](const TableRecord& r) { return r.size() == columns; }));
   return columns > 1 && 20 * same >= 19 * table.records.size();
 }
 
@@ -97,7 +97,7 @@ bool is_column_name(const std::string& cell) {
 
 /// Whether these could be the names of columns: short, of letters, no two the same.
 bool has_header(const Table& table) {
-  const Record& first = table.records.front();
+  const TableRecord& first = table.records.front();
   return std::all_of(first.begin(), first.end(), is_column_name) &&
          std::set<std::string>(first.begin(), first.end()).size() == first.size();
 }
@@ -119,7 +119,7 @@ bool is_table(const Table& table, char separator, bool named) {
   if (named) return true;
   if (separator == '\t') {  // indented lines begin with tabs
     const auto indented = std::count_if(table.records.begin(), table.records.end(),
-                                        [](const Record& r) { return r.front().empty(); });
+                                        [](const TableRecord& r) { return r.front().empty(); });
     return 2 * static_cast<std::size_t>(indented) < table.records.size();
   }
   // A comma of prose or of source code is mostly followed by a blank.
@@ -131,11 +131,11 @@ bool is_table(const Table& table, char separator, bool named) {
 std::optional<StructuredText> structured_table(std::string_view head, bool whole,
                                                std::string_view extension) {
   const bool named = extension == ".csv" || extension == ".tsv" || extension == ".tab";
-  const std::string_view sample = head.substr(0, kSample);
+  const std::string_view sample = head.substr(0, kTableSample);
   whole = whole && sample.size() == head.size();
   for (const char separator : {'\t', ',', ';'}) {
     if (sample.find(separator) == std::string_view::npos && !(named && separator == ',')) continue;
-    const Table table = Parser(sample, separator).parse(whole);
+    const Table table = TableParser(sample, separator).parse(whole);
     if (!is_table(table, separator, named)) continue;
     const std::string options = separator == ','    ? ""
                                 : separator == '\t' ? ", delimiter='\\t'"
@@ -154,8 +154,8 @@ std::optional<StructuredText> structured_table(std::string_view head, bool whole
 }
 
 std::optional<StructuredText> structured_text(std::string_view head, bool whole, std::string_view extension) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  if (head.starts_with(kByteOrderMark)) head.remove_prefix(kByteOrderMark.size());
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (head.starts_with(kMark)) head.remove_prefix(kMark.size());
   if (auto json = structured_json(head, whole)) return json;
   return structured_table(head, whole, extension);
 }

@@ -7,8 +7,8 @@
 namespace aloft {
 namespace {
 
-constexpr std::size_t kSample = std::size_t{1} << 16;
-constexpr std::size_t kFewest = 4;  // units; fewer could be anything
+constexpr std::size_t kWideSample = std::size_t{1} << 16;
+constexpr std::size_t kFewestUnits = 4;  // units; fewer could be anything
 
 /// Whether units of `width` bytes, the lowest at `low`, the next higher one at `next`, are characters of
 /// text: no control character but white space, no half of a surrogate pair without the other. Token ids are
@@ -33,15 +33,17 @@ std::string wide_encoding(std::string_view head) {
   if (head.starts_with("\xFF\xFE\0\0"sv) || head.starts_with("\0\0\xFE\xFF"sv)) return "UTF-32";
   if (head.starts_with("\xFF\xFE") || head.starts_with("\xFE\xFF")) return "UTF-16";
 
-  const std::string_view sample = head.substr(0, kSample);
+  const std::string_view sample = head.substr(0, kWideSample);
   std::array<std::size_t, 4> nuls{};  // by place in four bytes
   for (std::size_t k = 0; k < sample.size(); ++k) nuls[k % 4] += sample[k] == '\0' ? 1 : 0;
   const std::size_t four = sample.size() / 4, two = sample.size() / 2;
-  if (four >= kFewest && nuls[2] >= four && nuls[3] >= four && text_units(sample, 4, 0, 1)) return "UTF-32LE";
-  if (four >= kFewest && nuls[0] >= four && nuls[1] >= four && text_units(sample, 4, 3, 2)) return "UTF-32BE";
+  if (four >= kFewestUnits && nuls[2] >= four && nuls[3] >= four && text_units(sample, 4, 0, 1))
+    return "UTF-32LE";
+  if (four >= kFewestUnits && nuls[0] >= four && nuls[1] >= four && text_units(sample, 4, 3, 2))
+    return "UTF-32BE";
   // Blanks, digits and line breaks are ASCII in text of any language; no character of text is U+0000.
   const std::size_t even = nuls[0] + nuls[2], odd = nuls[1] + nuls[3];
-  if (two < kFewest) return "";
+  if (two < kFewestUnits) return "";
   if (odd > two / 100 && even == 0 && text_units(sample, 2, 0, 1)) return "UTF-16LE";
   if (even > two / 100 && odd == 0 && text_units(sample, 2, 1, 0)) return "UTF-16BE";
   return "";

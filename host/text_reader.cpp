@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxCarry = 3;  // an unfinished character has at most three bytes
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
 
 /// Of the longest prefix that is whole valid characters, none of them NUL.
 std::size_t sound_prefix(std::string_view text) { return valid_utf8_prefix(text.substr(0, text.find('\0'))); }
@@ -81,7 +81,7 @@ std::string_view TextReader::clean(bool at_end) {
     if (policy_ == InvalidUtf8::refuse) refuse(all, at);
     if (!replaced) replaced_.assign(all.data(), at);
     replaced = true;
-    replaced_ += kReplacement;
+    replaced_ += kReplacementCharacter;
     ++at;
     const std::size_t valid = sound_prefix(all.substr(at));
     replaced_.append(all.data() + at, valid);

@@ -13,11 +13,11 @@
 namespace aloft {
 namespace {
 
-constexpr std::string_view kIndex = ".index";
+constexpr std::string_view kDatatroveIndex = ".index";
 
-class Ends final : public DocumentEnds {
+class DatatroveEnds final : public DocumentEnds {
  public:
-  explicit Ends(std::shared_ptr<InputFile> index) : index_(std::move(index)), ends_(*index_, 0) {}
+  explicit DatatroveEnds(std::shared_ptr<InputFile> index) : index_(std::move(index)), ends_(*index_, 0) {}
 
   std::uint64_t next() override {
     const auto end = ends_.next();
@@ -35,7 +35,7 @@ class Ends final : public DocumentEnds {
 };
 
 TokenLayout datatrove_layout(InputFile& file) {
-  const std::string path = file.name() + std::string(kIndex);
+  const std::string path = file.name() + std::string(kDatatroveIndex);
   if (!file.rewindable() || !std::filesystem::exists(path))
     throw InputError(fmt::format(
         "{}: there is no {} beside it, where datatrove keeps the documents' ends; without it give "
@@ -54,12 +54,13 @@ TokenLayout datatrove_layout(InputFile& file) {
           .item_bytes = static_cast<std::size_t>(item_bytes),
           .offset = 0,
           .count = ids,
-          .documents = [index] { return std::make_unique<Ends>(index); }};
+          .documents = [index] { return std::make_unique<DatatroveEnds>(index); }};
 }
 
-bool has_index(const std::string& path) {
+bool has_datatrove_index(const std::string& path) {
   std::error_code absent;
-  return path.ends_with(".ds") && std::filesystem::is_regular_file(path + std::string(kIndex), absent);
+  return path.ends_with(".ds") &&
+         std::filesystem::is_regular_file(path + std::string(kDatatroveIndex), absent);
 }
 
 }  // namespace
@@ -67,7 +68,7 @@ bool has_index(const std::string& path) {
 TokenFormat datatrove_format() {
   return {.name = "datatrove",
           .what = "has an index of datatrove beside it",
-          .described = has_index,
+          .described = has_datatrove_index,
           .layout = datatrove_layout};
 }
 

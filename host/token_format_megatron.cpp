@@ -16,22 +16,23 @@
 namespace aloft {
 namespace {
 
-constexpr std::string_view kMagic{"MMIDIDX\0\0", 9};
-constexpr std::size_t kVersionAt = 9, kTypeAt = 17, kSequencesAt = 18, kDocumentsAt = 26, kHeaderBytes = 34;
+constexpr std::string_view kMegatronMagic{"MMIDIDX\0\0", 9};
+constexpr std::size_t kMegatronVersionAt = 9, kMegatronTypeAt = 17, kSequencesAt = 18, kDocumentsAt = 26,
+                      kMegatronHeaderBytes = 34;
 
-struct Index {
+struct MegatronIndex {
   std::shared_ptr<InputFile> file;
   std::uint64_t sequences = 0, borders = 0;  // borders: documents + 1
 
-  [[nodiscard]] std::uint64_t lengths_at() const { return kHeaderBytes; }
+  [[nodiscard]] std::uint64_t lengths_at() const { return kMegatronHeaderBytes; }
   [[nodiscard]] std::uint64_t places_at() const { return lengths_at() + 4 * sequences; }
   [[nodiscard]] std::uint64_t borders_at() const { return places_at() + 8 * sequences; }
   [[nodiscard]] std::uint64_t end() const { return borders_at() + 8 * borders; }
 };
 
-class Ends final : public DocumentEnds {
+class MegatronEnds final : public DocumentEnds {
  public:
-  explicit Ends(Index index)
+  explicit MegatronEnds(MegatronIndex index)
       : index_(std::move(index)),
         lengths_(*index_.file, index_.lengths_at()),
         borders_(*index_.file, index_.borders_at()) {
@@ -55,7 +56,7 @@ class Ends final : public DocumentEnds {
   }
 
  private:
-  Index index_;
+  MegatronIndex index_;
   NumberStream<std::int32_t> lengths_;
   NumberStream<std::int64_t> borders_;
   std::uint64_t read_ = 1, sequence_ = 0, ids_ = 0;
@@ -66,7 +67,7 @@ std::string index_of(const std::string& path) {
 }
 
 /// The number of ids: where the last sequence ends.
-std::uint64_t ids_of(const Index& index, std::size_t item_bytes) {
+std::uint64_t ids_in(const MegatronIndex& index, std::size_t item_bytes) {
   if (index.sequences == 0) return 0;
   const std::int32_t length =
       NumberStream<std::int32_t>(*index.file, index.lengths_at() + 4 * (index.sequences - 1)).next();
@@ -84,12 +85,12 @@ TokenLayout megatron_layout(InputFile& file) {
         fmt::format("{}: there is no {} beside it, where Megatron keeps the ids' type; without it give "
                     "--format u16 or u32",
                     file.name(), path));
-  Index index{std::make_shared<InputFile>(path)};
+  MegatronIndex index{std::make_shared<InputFile>(path)};
   const std::string head = index.file->head();
-  if (!head.starts_with(kMagic) || head.size() < kHeaderBytes)
+  if (!head.starts_with(kMegatronMagic) || head.size() < kMegatronHeaderBytes)
     throw InputError(path + ": is no index of Megatron (MMIDIDX)");
-  const auto version = load_number<std::uint64_t>(head.data() + kVersionAt);
-  const auto code = static_cast<std::uint8_t>(head[kTypeAt]);
+  const auto version = load_number<std::uint64_t>(head.data() + kMegatronVersionAt);
+  const auto code = static_cast<std::uint8_t>(head[kMegatronTypeAt]);
   const auto type = token_dtype(code);
   index.sequences = load_number<std::uint64_t>(head.data() + kSequencesAt);
   index.borders = load_number<std::uint64_t>(head.data() + kDocumentsAt);
@@ -102,20 +103,20 @@ TokenLayout megatron_layout(InputFile& file) {
       (size != index.end() && size != index.end() + index.sequences))
     throw InputError(fmt::format("{}: has {} bytes, which is not what {} sequences and {} documents take",
                                  path, size, index.sequences, index.borders == 0 ? 0 : index.borders - 1));
-  const std::uint64_t ids = ids_of(index, type->item_bytes);
+  const std::uint64_t ids = ids_in(index, type->item_bytes);
   if (ids == 0 || ids > file.size() || ids * type->item_bytes != file.size())
     throw InputError(fmt::format("{}: says that {} has {} ids of {} bytes, but that has {} bytes", path,
                                  file.name(), ids, type->item_bytes, file.size()));
   return {
       .kind = type->kind, .item_bytes = type->item_bytes, .offset = 0, .count = ids, .documents = [index] {
-        return std::make_unique<Ends>(index);
+        return std::make_unique<MegatronEnds>(index);
       }};
 }
 
-bool has_index(const std::string& path) {
+bool has_megatron_index(const std::string& path) {
   std::error_code absent;
   if (!path.ends_with(".bin") || !std::filesystem::is_regular_file(index_of(path), absent)) return false;
-  return InputFile(index_of(path)).head().starts_with(kMagic);
+  return InputFile(index_of(path)).head().starts_with(kMegatronMagic);
 }
 
 }  // namespace
@@ -123,7 +124,7 @@ bool has_index(const std::string& path) {
 TokenFormat megatron_format() {
   return {.name = "megatron",
           .what = "has an index of Megatron beside it",
-          .described = has_index,
+          .described = has_megatron_index,
           .layout = megatron_layout};
 }
 

@@ -8,7 +8,7 @@
 // The corpus' flags and words end to end: commands that a refusal advises, coverage, documents in text,
 // folders.
 
-namespace aloft::cli_tests {
+namespace aloft::cli_tests::corpus {
 namespace {
 
 using nlohmann::json;
@@ -171,4 +171,4 @@ TEST_F(CorpusProgram, AFolderIsACorpus) {
 }
 
 }  // namespace
-}  // namespace aloft::cli_tests
+}  // namespace aloft::cli_tests::corpus

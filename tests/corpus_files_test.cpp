@@ -6,7 +6,7 @@
 
 // Which files a corpus is: folders, empty files, files that change while they are read.
 
-namespace aloft::corpus_tests {
+namespace aloft::corpus_tests::files {
 namespace {
 
 namespace fs = std::filesystem;
@@ -136,4 +136,4 @@ TEST(CorpusFiles, IdsThatChangeBetweenPassesAreRefusedToo) {
 }
 
 }  // namespace
-}  // namespace aloft::corpus_tests
+}  // namespace aloft::corpus_tests::files

@@ -9,7 +9,7 @@
 
 // What a file is taken for: JSON and tables, foreign files, wide encodings, ids without a header.
 
-namespace aloft::corpus_tests {
+namespace aloft::corpus_tests::kinds {
 namespace {
 
 using namespace std::string_literals;
@@ -128,7 +128,9 @@ TEST(CorpusKinds, ProseAndSourceCodeAreText) {
   for (const auto& [name, content] : texts) {
     std::unique_ptr<Corpus> corpus;
     EXPECT_NO_THROW(corpus = open(spec_of(folder.file(name, content)))) << name;
-    if (corpus) EXPECT_EQ(corpus->format_name(), "text (words)") << name;
+    if (corpus) {
+      EXPECT_EQ(corpus->format_name(), "text (words)") << name;
+    }
   }
 }
 
@@ -280,4 +282,4 @@ TEST(CorpusKinds, TextThatIsCalledIdsIsNotReadAsIds) {
 }
 
 }  // namespace
-}  // namespace aloft::corpus_tests
+}  // namespace aloft::corpus_tests::kinds

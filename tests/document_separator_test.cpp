@@ -8,7 +8,7 @@
 
 // --doc-sep: a string ends a document, whatever the tokenizer and wherever blocks end.
 
-namespace aloft::corpus_tests {
+namespace aloft::corpus_tests::separator {
 namespace {
 
 using Ids = std::vector<TokenId>;
@@ -135,6 +135,24 @@ TEST(DocumentSeparator, OneNoteAdvisesItWhereTheUsualOneStands) {
   EXPECT_EQ(notes.lines.size(), 1u);
 }
 
+TEST(DocumentSeparator, TheUsualOneIsSeenWhereverItStands) {
+  const Folder folder;
+  const std::string model = folder.file("sp.model", cli_tests::kSoundPieces + cli_tests::kSoundModelTail);
+  for (const std::size_t before : {(1u << 17) - 5, 300'000u, (1u << 20) - 3, (1u << 20) - 13})
+    for (const std::string& tokenizer : {std::string("words"), std::string("bytes"), model}) {
+      std::string text;
+      while (text.size() < before) text += "the a <|endof ";
+      text.resize(before);
+      const std::string path = folder.file("a.txt", text + "<|endoftext|>the a");
+      Notes notes;
+      const auto corpus = open_corpus(spec_of({path}, "", tokenizer), notes);
+      EXPECT_EQ(notes.lines.size(), tokenizer == "words" ? 1u : 0u);  // its first pass has seen it
+      (void)ids_of(*corpus);
+      const std::string late = corpus->reading_note();
+      EXPECT_EQ(late.find("--doc-sep") != std::string::npos, tokenizer != "words") << late;
+    }
+}
+
 TEST(DocumentSeparator, IsForTextAndIsUtf8) {
   const Folder folder;
   auto spec = spec_of({folder.file("a.u16", bytes_of(std::vector<std::uint16_t>{1, 2, 3}))}, "<s>");
@@ -144,4 +162,4 @@ TEST(DocumentSeparator, IsForTextAndIsUtf8) {
 }
 
 }  // namespace
-}  // namespace aloft::corpus_tests
+}  // namespace aloft::corpus_tests::separator

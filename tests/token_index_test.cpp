@@ -5,7 +5,7 @@
 // Token files of other programs: 64-bit ids, OLMo's, datatrove's with its index, Megatron's with its index,
 // LitGPT's chunks.
 
-namespace aloft::corpus_tests {
+namespace aloft::corpus_tests::token_index {
 namespace {
 
 using Ids = std::vector<TokenId>;
@@ -253,4 +253,4 @@ TEST(MegatronIds, AnIndexThatLiesIsRefused) {
 }
 
 }  // namespace
-}  // namespace aloft::corpus_tests
+}  // namespace aloft::corpus_tests::token_index
