@@ -38,8 +38,8 @@ TEST(Ids64, AreRecognisedAndReadAndNeverTakenForNarrowerOnes) {
   for (std::size_t k = 0; k < large.size(); ++k) large[k] = static_cast<TokenId>(k * 2654435761u % 151936);
   EXPECT_EQ(ids_of(*open(spec_of({folder.file("l.bin", as<std::int64_t>(large))}, 151936))), large);
   for (const char* format : {"u16", "u32"})
-    for (const Ids* ids : {&kIds, &large}) {
-      const std::string path = folder.file("b.bin", as<std::int64_t>(*ids));
+    for (const Ids& ids : {kIds, large}) {
+      const std::string path = folder.file("b.bin", as<std::int64_t>(ids));
       const std::string what = message_of<InputError>(spec_of({path}, 151936, format));
       EXPECT_NE(what.find("--format u64"), std::string::npos) << what;
       EXPECT_EQ(what.find("--format u32"), std::string::npos) << what;
@@ -131,7 +131,7 @@ TEST(LitgptChunks, TheirHeaderIsNoIds) {
 TEST(DatatroveIds, TheIndexSaysWhereDocumentsEndAndHowWideIdsAre) {
   const Folder folder;
   const auto index = [&](const std::string& name, const std::vector<std::uint64_t>& ends) {
-    folder.file(name + ".ds.index", bytes_of(ends));
+    (void)folder.file(name + ".ds.index", bytes_of(ends));
   };
   const Ids expected{5, kBreak, 1, 0, 9, 2, kBreak, kBreak, 2, 7, 300, 4, 6};
   for (const bool wide : {false, true}) {
@@ -164,7 +164,7 @@ TEST(DatatroveIds, TheIndexSaysWhereDocumentsEndAndHowWideIdsAre) {
                                                        {ends({20}), "has 20 ids"},  // one byte each
                                                        {ends({1, 10}) + "x", "17 bytes"},
                                                        {"", "0 bytes"}}) {
-    folder.file("a.ds.index", bytes);
+    (void)folder.file("a.ds.index", bytes);
     const std::string what = message_of<InputError>(spec_of({a}, 301));
     EXPECT_NE(what.find("a.ds.index: "), std::string::npos) << what;
     EXPECT_NE(what.find(reason), std::string::npos) << what;
@@ -194,7 +194,7 @@ TEST(MegatronIds, TheIndexSaysTypeAndDocuments) {
   const Folder folder;
   const Ids expected{5, kBreak, 1, 0, 9, 2, kBreak, kBreak, 2, 7, 300, 4, 6};
   const auto read = [&](const Megatron& index, const std::string& data) {
-    folder.file("a.idx", index.file());
+    (void)folder.file("a.idx", index.file());
     const auto corpus = open(spec_of({folder.file("a.bin", data)}, 301));
     EXPECT_EQ(corpus->format_name(), "megatron");
     EXPECT_EQ(corpus->expected_tokens(), 10u);
@@ -215,7 +215,7 @@ TEST(MegatronIds, TheIndexSaysTypeAndDocuments) {
   EXPECT_EQ(ids_of(*open(spec_of({folder.path / "a.bin"}, 301, "u32"))), kIds);
   EXPECT_NE(message_of<InputError>(spec_of({folder.path / "a.idx"}, 301)).find("give the .bin"),
             std::string::npos);
-  folder.file("a.idx", "an index of something else");
+  (void)folder.file("a.idx", "an index of something else");
   EXPECT_EQ(open(spec_of({folder.path / "a.bin"}, 301))->format_name(), "u32");
 }
 
@@ -223,7 +223,7 @@ TEST(MegatronIds, AnIndexThatLiesIsRefused) {
   const Folder folder;
   const std::string path = folder.file("a.bin", as<std::uint16_t>(kIds));
   const auto check = [&](const std::string& index, const std::string& reason) {
-    folder.file("a.idx", index);
+    (void)folder.file("a.idx", index);
     const std::string what = message_of<InputError>(spec_of({path}, 301));
     EXPECT_NE(what.find("a.idx: "), std::string::npos) << what;
     EXPECT_NE(what.find(reason), std::string::npos) << what;
