@@ -20,6 +20,7 @@ class JsonShape final : public nlohmann::json_sax<nlohmann::json> {
  public:
   bool complete = false;  ///< the value has ended
   bool cut_off = false;   ///< the text ended within it, so far valid
+  bool followed = false;  ///< behind it is more
   bool another = false;   ///< behind it begins another value
   bool is_object = false;
   std::size_t elements = 0;                 ///< of an array: the objects and strings in it
@@ -62,6 +63,7 @@ class JsonShape final : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return end(); }
   bool parse_error(std::size_t position, const std::string& last_token,
                    const nlohmann::detail::exception&) override {
+    followed = complete;
     cut_off = !complete && position >= size_;
     another = complete && (last_token == "{" || last_token == "[");
     return false;
@@ -128,7 +130,7 @@ std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
     ++lines;
     if (line[begin] != '{' && line[begin] != '[') continue;
     const JsonShape shape(line);
-    if (!shape.complete || shape.another) continue;
+    if (!shape.complete || shape.followed) continue;
     if (!shape.is_object) {
       arrays += shape.elements > 0 ? 1 : 0;
       continue;
@@ -157,7 +159,7 @@ std::optional<StructuredText> structured_json(std::string_view head, bool whole)
   if (auto lines = json_lines(text, whole)) return lines;
   if (text[begin] != '{' && text[begin] != '[') return std::nullopt;
   const JsonShape shape(text);
-  const bool one = shape.complete && !shape.another, still = shape.cut_off && !whole;
+  const bool one = shape.complete && !shape.followed, still = shape.cut_off && !whole;
   if (shape.is_object) {
     if (shape.keys.empty()) return std::nullopt;
     // One long line, or values on several lines each: jq reads them all.

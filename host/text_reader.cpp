@@ -94,13 +94,13 @@ void TextReader::refuse(std::string_view all, std::size_t at) const {
   const char* const end = all.data() + all.size();
   const std::string where = fmt::format("{}: byte {}", documents_.name(), base_ + at);
   if (all[at] == '\0') {
-    const std::string encoding = wide_encoding(all.substr(at - at % 4));
+    const std::string encoding = base_ == 0 ? wide_encoding(all) : "";
     throw InputError(
         where + " is NUL: " +
         (encoding.empty()
              ? "no text has it, so the file is another kind or damaged; to read it as U+FFFD give "
                "--utf8 replace"
-             : "from there on it looks like " + encoding + "; " + how_to_convert(encoding)));
+             : "the file looks like " + encoding + "; " + how_to_convert(encoding)));
   }
   throw InputError(
       fmt::format("{} (0x{:02x}) is not valid UTF-8{}; text in another encoding can be converted (iconv -f "

@@ -17,13 +17,17 @@ constexpr std::string_view kDatatroveIndex = ".index";
 
 class DatatroveEnds final : public DocumentEnds {
  public:
-  explicit DatatroveEnds(std::shared_ptr<InputFile> index) : index_(std::move(index)), ends_(*index_, 0) {}
+  DatatroveEnds(std::shared_ptr<InputFile> index, std::uint64_t ids)
+      : index_(std::move(index)), ends_(*index_, 0), ids_(ids) {}
 
   std::uint64_t next() override {
     const auto end = ends_.next();
     if (end < before_)
       throw InputError(fmt::format("{}: document {} ends at {}, before the one in front of it ({})",
                                    index_->name(), documents_, end, before_));
+    if (end > ids_)
+      throw InputError(
+          fmt::format("{}: document {} ends at {}, of {} ids", index_->name(), documents_, end, ids_));
     ++documents_;
     return before_ = end;
   }
@@ -31,7 +35,7 @@ class DatatroveEnds final : public DocumentEnds {
  private:
   std::shared_ptr<InputFile> index_;
   NumberStream<std::uint64_t> ends_;
-  std::uint64_t before_ = 0, documents_ = 0;
+  std::uint64_t ids_, before_ = 0, documents_ = 0;
 };
 
 TokenLayout datatrove_layout(InputFile& file) {
@@ -54,7 +58,7 @@ TokenLayout datatrove_layout(InputFile& file) {
           .item_bytes = static_cast<std::size_t>(item_bytes),
           .offset = 0,
           .count = ids,
-          .documents = [index] { return std::make_unique<DatatroveEnds>(index); }};
+          .documents = [index, ids] { return std::make_unique<DatatroveEnds>(index, ids); }};
 }
 
 bool has_datatrove_index(const std::string& path) {

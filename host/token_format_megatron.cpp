@@ -32,8 +32,9 @@ struct MegatronIndex {
 
 class MegatronEnds final : public DocumentEnds {
  public:
-  explicit MegatronEnds(MegatronIndex index)
+  MegatronEnds(MegatronIndex index, std::uint64_t ids)
       : index_(std::move(index)),
+        most_(ids),
         lengths_(*index_.file, index_.lengths_at()),
         borders_(*index_.file, index_.borders_at()) {
     (void)borders_.next();  // the first document begins with the first sequence
@@ -52,11 +53,15 @@ class MegatronEnds final : public DocumentEnds {
             fmt::format("{}: sequence {} has length {}", index_.file->name(), sequence_, length));
       ids_ += static_cast<std::uint64_t>(length);
     }
+    if (ids_ > most_)
+      throw InputError(
+          fmt::format("{}: document {} ends at id {}, of {}", index_.file->name(), read_ - 2, ids_, most_));
     return ids_;
   }
 
  private:
   MegatronIndex index_;
+  std::uint64_t most_;
   NumberStream<std::int32_t> lengths_;
   NumberStream<std::int64_t> borders_;
   std::uint64_t read_ = 1, sequence_ = 0, ids_ = 0;
@@ -108,8 +113,8 @@ TokenLayout megatron_layout(InputFile& file) {
     throw InputError(fmt::format("{}: says that {} has {} ids of {} bytes, but that has {} bytes", path,
                                  file.name(), ids, type->item_bytes, file.size()));
   return {
-      .kind = type->kind, .item_bytes = type->item_bytes, .offset = 0, .count = ids, .documents = [index] {
-        return std::make_unique<MegatronEnds>(index);
+      .kind = type->kind, .item_bytes = type->item_bytes, .offset = 0, .count = ids, .documents = [index, ids] {
+        return std::make_unique<MegatronEnds>(index, ids);
       }};
 }
 

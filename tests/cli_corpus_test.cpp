@@ -21,8 +21,9 @@ json report(const Outcome& o) {
 class CorpusProgram : public testing::Test {
  protected:
   [[nodiscard]] Words count(const Words& flags) const {
-    return Words{"count", "--json",  "--lags",   "1",          "--vocab-size",
-                 "50",    "--force", "--output", folder_ / "c"} +
+    return Words{"count",   "--json",       "--lags",
+                 "1",       "--vocab-size", "50",
+                 "--force", "--output",     folder_ / "c.safetensors"} +
            flags;
   }
   [[nodiscard]] Words init(const Words& flags, const std::string& output) const {
@@ -110,7 +111,7 @@ TEST_F(CorpusProgram, TheShareOfUnknownTokensIsToldAndWarnedOf) {
   EXPECT_FALSE(report(run(count({"--corpus", corpus, "--tokenizer", "bytes", "--vocab-size", "256"})))
                    .contains("unknown_share"));
 
-  const json summary = report(run({"inspect", "--json", folder_ / "c"}));
+  const json summary = report(run({"inspect", "--json", folder_ / "c.safetensors"}));
   EXPECT_FALSE(summary["counts"].contains("unknown_share"));
   const json text = report(run({"inspect", "--json", corpus, "--vocab-size", "3"}));
   EXPECT_DOUBLE_EQ(text["unknown_share"], 0.3);
@@ -149,9 +150,26 @@ TEST_F(CorpusProgram, TextsAreCutIntoDocumentsAndTheManifestKnowsWhere) {
     EXPECT_EQ(content(folder_ / name + "/init.safetensors"),
               content(folder_ / "repeated-" + name + "/init.safetensors"));
   }
-  const Outcome planned =
-      run({"plan", "--arch", "gpt2", "--layers", "1", "--d-model", "8", "--heads", "1", "--recipe", "spread",
-           "--json", "--corpus", corpus, "--vocab-size", "9", "--doc-sep", "<|endoftext|>"});
+  const Outcome planned = run({"plan",
+                               "--arch",
+                               "gpt2",
+                               "--layers",
+                               "1",
+                               "--d-model",
+                               "8",
+                               "--heads",
+                               "1",
+                               "--recipe",
+                               "spread",
+                               "--pr-target",
+                               "2",
+                               "--json",
+                               "--corpus",
+                               corpus,
+                               "--vocab-size",
+                               "9",
+                               "--doc-sep",
+                               "<|endoftext|>"});
   EXPECT_EQ(report(planned)["tokens"], 14);
   EXPECT_TRUE(refused(run(count(flags + Words{"--doc-sep", ""})), 2, {"--doc-sep"}));
   EXPECT_TRUE(refused(run(count(flags + Words{"--doc-sep", "\xff"})), 2, {"--doc-sep", "UTF-8"}));

@@ -198,6 +198,7 @@ TEST(CorpusKinds, ForeignFilesAreNamedWhateverTheyAreCalled) {
     }
     const std::string raw = message_of<InputError>(spec_of(folder.file("x.bin", kind.content), "u16"));
     EXPECT_NE(raw.find(kind.what), std::string::npos) << raw;  // no one means the ids of a zip
+    if (kind.name == "litdata") continue;  // known by its size, which a pipe does not tell
     const Stdin in(kind.content);
     EXPECT_NE(message_of<InputError>(spec_of("-")).find(kind.what), std::string::npos) << kind.name;
   }
@@ -257,10 +258,6 @@ TEST(CorpusKinds, ANulInTextIsRefusedWithItsByteOrReplaced) {
     spec.invalid_utf8 = InvalidUtf8::replace;
     EXPECT_EQ(ids_of(*open(spec)).size(), 3u);
   }
-  const std::string late =
-      std::string(200'000, 'a') + " " + wide(U"and then wide text, all along\n", 2, false);
-  const std::string what = message_of<InputError>(spec_of(folder.file("late.txt", late)));
-  EXPECT_NE(what.find("iconv -f UTF-16LE"), std::string::npos) << what;
 }
 
 TEST(CorpusKinds, InvalidUtf8NamesBothWaysOut) {
