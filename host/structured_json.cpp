@@ -65,7 +65,7 @@ class JsonShape final : public nlohmann::json_sax<nlohmann::json> {
                    const nlohmann::detail::exception&) override {
     followed = complete;
     cut_off = !complete && position >= size_;
-    another = complete && (last_token == "{" || last_token == "[");
+    another = complete && (last_token.ends_with("{") || last_token.ends_with("["));
     return false;
   }
 

@@ -81,7 +81,8 @@ TEST(CorpusKinds, RecordsAreRefusedWithTheWayOutAndCountedWhereSaidToBeText) {
     auto as_text = spec_of(path, "text");
     as_text.invalid_utf8 = InvalidUtf8::replace;
     EXPECT_GT(ids_of(*open(as_text)).size(), 5u) << kind.name;
-    if (kind.content.size() > 60'000) continue;  // what a pipe does not hold waits for a reader
+    // What a pipe does not hold waits for a reader; a pipe has no extension.
+    if (kind.content.size() > 60'000 || kind.name.ends_with(".csv") || kind.name.ends_with(".tsv")) continue;
     const Stdin in(kind.content);
     EXPECT_NE(message_of<InputError>(spec_of("-")).find(" is "), std::string::npos);
   }
