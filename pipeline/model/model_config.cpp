@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "host/json_text.hpp"
 #include "pipeline/model/config_fields.hpp"
 
 namespace aloft {
@@ -129,10 +130,10 @@ ModelConfig parse_model_config(const std::string& json_text, const std::string& 
         fmt::format("note: {}: its {} is read; the file that is written names the tensors of that "
                     "language model by itself",
                     origin, part));
-  const json defaults = known != nullptr ? json::parse(known->defaults) : json::object();
+  const json defaults = known != nullptr ? parse_json(known->defaults, "known defaults") : json::object();
   if (known != nullptr) {
     json read = defaults;
-    read.update(json::parse(known->only));
+    read.update(parse_json(known->only, "known fields"));
     drop_unread(object, read, head, notes);
   }
   ModelConfig c = read_config_fields(object, fields);
@@ -151,7 +152,7 @@ ModelConfig parse_model_config(const std::string& json_text, const std::string& 
       if (value.is_null()) missing.erase(key);
     JsonFields of_type(missing, "the defaults of " + type);
     fill_in_defaults(c, read_config_fields(missing, of_type));
-    check_only(c, object, json::parse(known->only));
+    check_only(c, object, parse_json(known->only, "known fields"));
   } else {
     for (const Peculiarity& p : peculiarities())
       if (const char* key = found(p, object)) c.peculiar.insert(key);
