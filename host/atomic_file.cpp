@@ -235,11 +235,12 @@ void write_file(const std::string& path, std::string_view text) {
 void expect_can_be_written(const std::string& path) { const AtomicFile probe(path); }
 
 void remove_leftovers(const std::string& folder, const std::vector<std::string>& names) {
-  std::error_code failed;
   std::vector<std::string> found;
-  for (auto entry = fs::directory_iterator(folder, failed); !failed && entry != fs::directory_iterator();
-       entry.increment(failed))
-    if (is_temporary(entry->path().filename().string(), names)) found.push_back(entry->path().string());
+  try {  // (the iterator that reports by error_code ends the program when memory runs out)
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (is_temporary(entry.path().filename().string(), names)) found.push_back(entry.path().string());
+  } catch (const fs::filesystem_error&) {  // what cannot be listed stays
+  }
   for (const std::string& path : found) {
     const Descriptor file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     struct stat st {};

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <new>
 #include <string_view>
 
 #include "host/error.hpp"
@@ -105,14 +106,16 @@ std::atomic<bool> at_work = false;
   ::_exit(static_cast<int>(ExitCode::resources));
 }
 
+std::atomic<bool> memory_ran_out = false;
+
+[[noreturn]] void on_no_memory() {
+  memory_ran_out = true;
+  throw std::bad_alloc();
+}
+
 /// Where memory runs out in what may not fail: a library's noexcept function, a destructor.
 [[noreturn]] void on_terminate() {
-  try {
-    if (std::current_exception() != nullptr) throw;
-  } catch (const std::bad_alloc&) {
-    end_without_memory();
-  } catch (...) {
-  }
+  if (memory_ran_out) end_without_memory();
   std::abort();
 }
 
@@ -127,6 +130,7 @@ class AtWork {
   AtWork() {
     static const int registered = std::atexit(on_exit);
     (void)registered;
+    std::set_new_handler(on_no_memory);
     std::set_terminate(on_terminate);
     at_work = true;
   }
