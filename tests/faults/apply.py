@@ -12,10 +12,11 @@ def digest(model):
     return hashlib.sha256(b"".join(name.encode() + model[name].tobytes() for name in sorted(model))).hexdigest()
 
 
-with open(sys.argv[1], encoding="utf8") as file:
-    model = {name: np.full(shape, 0.25, np.float32) for name, shape in json.load(file).items()}
-before = digest(model)
+model, before = {}, digest({})
 try:
+    with open(sys.argv[1], encoding="utf8") as file:
+        model = {name: np.full(shape, 0.25, np.float32) for name, shape in json.load(file).items()}
+    before = digest(model)
     apply_init(model, sys.argv[2])
 except (AloftError, OSError, MemoryError) as error:
     assert digest(model) == before, "a failure changed the model"

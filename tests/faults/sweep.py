@@ -11,7 +11,7 @@ and then once more without. What must hold:
 - with exit code 0 every file is as after the undisturbed run, byte for byte (but seconds and `resumed` in a manifest);
 - otherwise every file is as before or as after, whole; a run folder holds the whole old run or the whole new one,
   which may wait in .aloft-new to be moved; a failure that was no kill leaves no lock and nothing half-written, unless
-  memory ran out or removing was what failed;
+  memory ran out, or removing or locking was what failed;
 - the same command, repeated, brings the folder to what it is after the undisturbed run: nothing else stays there.
 """
 
@@ -261,7 +261,7 @@ def _wrong_leftovers(scenario: Scenario, before: Files, after: Files, now: Files
             wrong.append(f"{name} is neither the old one nor the new one")
         if not known and not TRANSIENT.search(name):
             wrong.append(f"{name} was left")
-        if not killed and HALF.search(name) and name not in before and not fault.startswith(("unlink", "alloc")):
+        if not killed and HALF.search(name) and name not in before and not fault.startswith(("unlink", "alloc", "flock")):
             wrong.append(f"{name} was left by a failure that could have removed it")
     old = {n for n in before if n not in now or now[n] != before[n]} - {n for n in before if TRANSIENT.search(n)}
     if scenario.former and old:
