@@ -26,6 +26,12 @@ class CpuDevice final : public Device {
   std::string_view name() const noexcept override { return "cpu"; }
   bool shares_host_memory() const noexcept override { return true; }
   void* allocate(std::size_t bytes) override {
+    const std::lock_guard lock(mutex_);
+    if (limit_ > 0 && (bytes > limit_ || used_ > limit_ - bytes))
+      throw ResourceError(fmt::format(
+          "out of memory: {} bytes are in use, {} more were asked for, {} are allowed beside the program: "
+          "raise --memory",
+          used_, bytes, limit_));
     const bool huge = bytes >= kHugeFrom;
     const std::size_t alignment = huge ? kHugePage : kAlignment;
     const std::size_t rounded = bytes == 0 ? alignment : (bytes + alignment - 1) / alignment * alignment;
@@ -37,7 +43,6 @@ class CpuDevice final : public Device {
       throw ResourceError(fmt::format("out of memory: {} were asked for", readable_bytes(bytes)));
     if (huge)
       (void)madvise(p.get(), rounded, MADV_HUGEPAGE);  // a wish: without it everything works, more slowly
-    const std::lock_guard lock(mutex_);
     sizes_[p.get()] = bytes;
     used_ += bytes;
     peak_ = std::max(peak_, used_);
@@ -53,6 +58,7 @@ class CpuDevice final : public Device {
     }
     std::free(p);
   }
+  void limit_memory(std::uint64_t bytes) override { limit_ = bytes; }
   std::uint64_t peak_bytes() const override {
     const std::lock_guard lock(mutex_);
     return peak_;
@@ -80,7 +86,7 @@ class CpuDevice final : public Device {
 
  private:
   mutable std::mutex mutex_;  // readers ahead of the work have staging of their own
-  std::uint64_t used_ = 0, peak_ = 0;
+  std::uint64_t used_ = 0, peak_ = 0, limit_ = 0;
   std::unordered_map<void*, std::uint64_t> sizes_;  // of what is out
 };
 

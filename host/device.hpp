@@ -63,9 +63,8 @@ class Device {
 
   /// What could be allocated now, and what the device has.
   [[nodiscard]] virtual DeviceMemory memory() const { return {}; }
-  /// From now on allocate() throws ResourceError before more than `bytes` are out at once; 0: no limit. A
-  /// device that shares the host's memory has none to limit.
-  virtual void limit_memory(std::uint64_t /*bytes*/) {}
+  /// From now on allocate() throws ResourceError before more than `bytes` are out at once; 0: no limit.
+  virtual void limit_memory(std::uint64_t bytes) = 0;
   /// The most bytes that allocate() had out at once since reset_peak().
   [[nodiscard]] virtual std::uint64_t peak_bytes() const = 0;
   virtual void reset_peak() = 0;  ///< to what is out now

@@ -28,12 +28,4 @@ struct NpyHeader {
 [[nodiscard]] NpyHeader parse_npy_header(std::string_view head, const std::string& name,
                                          std::uint64_t file_bytes);
 
-/// A 2-D float matrix.
-struct NpyMatrix {
-  std::int64_t rows = 0, cols = 0;
-  std::vector<double> values;  ///< [rows, cols] row-major, whatever the order in the file
-};
-/// Reads little-endian float32 or float64, C or Fortran order. Throws InputError for anything else.
-[[nodiscard]] NpyMatrix read_npy_matrix(const std::string& path);
-
 }  // namespace aloft

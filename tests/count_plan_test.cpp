@@ -70,8 +70,8 @@ TEST(CountPlan, SortsWhereStripesWouldBeMany) {
   p.memory_bytes = 30 * 1024 * kMiB;
   p.max_lag = 2;  // 32 GiB of counters
   EXPECT_EQ(plan(p).strategy, CountStrategy::striped);
-  p.memory_bytes = 16 * 1024 * kMiB;
-  p.max_lag = 4;  // 64 GiB of counters, results of 10 GiB
+  p.memory_bytes = 15'520 * kMiB;
+  p.max_lag = 4;  // 64 GiB of counters, results of 9.4 GiB
   const CountPlan many = plan(p);
   EXPECT_EQ(many.strategy, CountStrategy::striped) << "sorting needs more";
   EXPECT_GT(many.stripes, p.max_lag);
@@ -114,6 +114,27 @@ TEST(CountPlan, RefusesWhatCannotFit) {
   for (const auto s : {CountStrategy::automatic, CountStrategy::striped, CountStrategy::sparse}) {
     p.strategy = s;
     EXPECT_THROW((void)plan(p), ResourceError) << strategy_name(s);
+  }
+}
+
+TEST(CountPlan, EveryBudgetAboveTheLeastIsAccepted) {
+  CountParams p;
+  p.vocab = 4000;
+  p.expected_tokens = 400'000;
+  p.program_bytes = 40 * kMiB;
+  for (const auto strategy : {CountStrategy::striped, CountStrategy::automatic}) {
+    p.strategy = strategy;
+    bool accepted = false;
+    for (std::uint64_t mib = 41; mib < 700; mib += 7) {
+      p.memory_bytes = mib * kMiB;
+      try {
+        EXPECT_LE(plan(p).total_bytes() + p.program_bytes, p.memory_bytes);
+        accepted = true;
+      } catch (const ResourceError& e) {
+        EXPECT_FALSE(accepted) << mib << " MiB: " << e.what();
+      }
+    }
+    EXPECT_TRUE(accepted);
   }
 }
 

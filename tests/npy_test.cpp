@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "host/npy_rows.hpp"
 #include "tests/corpus_helpers.hpp"
 
 namespace aloft {
@@ -101,14 +102,23 @@ TEST(Npy, DefectiveHeadersAreRefused) {
         << n;
 }
 
+std::vector<double> all_of(const NpyRows& matrix) {
+  std::vector<double> out(static_cast<std::size_t>(matrix.rows() * matrix.cols()));
+  matrix.read(0, out);
+  return out;
+}
+
 TEST(Npy, MatricesInEitherOrderAndWidth) {
   const Folder folder;
   const std::vector<double> expected{1, 2, 3, 4, 5, 6};
   const auto check = [&](const std::string& content) {
-    const NpyMatrix matrix = read_npy_matrix(folder.file("m.npy", content));
-    EXPECT_EQ(matrix.rows, 2);
-    EXPECT_EQ(matrix.cols, 3);
-    EXPECT_EQ(matrix.values, expected);
+    const NpyRows matrix(folder.file("m.npy", content));
+    EXPECT_EQ(matrix.rows(), 2);
+    EXPECT_EQ(matrix.cols(), 3);
+    EXPECT_EQ(all_of(matrix), expected);
+    std::vector<double> second(3);
+    matrix.read(1, second);
+    EXPECT_EQ(second, std::vector<double>({4, 5, 6}));
   };
   check(numpy_file());
   check(with_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3)}", bytes_of(expected)));
@@ -123,7 +133,7 @@ TEST(Npy, AMatrixOfSeveralBlocks) {
   const std::string path = folder.file(
       "m.npy",
       with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 333)}", bytes_of(values)));
-  EXPECT_EQ(read_npy_matrix(path).values, std::vector<double>(values.begin(), values.end()));
+  EXPECT_EQ(all_of(NpyRows(path)), std::vector<double>(values.begin(), values.end()));
 }
 
 TEST(Npy, WhatIsNoFloatMatrixIsRefused) {
@@ -137,13 +147,13 @@ TEST(Npy, WhatIsNoFloatMatrixIsRefused) {
         std::string("text")}) {
     const std::string path = folder.file("m.npy", content);
     try {
-      (void)read_npy_matrix(path);
+      const NpyRows refused(path);
       ADD_FAILURE() << content;
     } catch (const InputError& error) {
       EXPECT_NE(std::string(error.what()).find(path), std::string::npos) << error.what();
     }
   }
-  EXPECT_THROW((void)read_npy_matrix((folder.path / "missing.npy").string()), InputError);
+  EXPECT_THROW(NpyRows((folder.path / "missing.npy").string()), InputError);
 }
 
 }  // namespace

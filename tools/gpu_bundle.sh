@@ -60,7 +60,7 @@ fi
 commit=$(git describe --always --dirty --abbrev=12)
 cat >$staged/bundle.json <<END
 {"commit": "$commit", "architecture": "$architecture", "nvcc": "$(nvcc --version | grep -o 'V[0-9.]*' | tail -n 1)",
- "cuda_libraries": [$(ldd $staged/bin/* | awk '{print $1}' | grep -E "$cuda" | sort -u | sed 's/.*/"&"/' | paste -sd,)]}
+ "cuda_libraries": [$(strings $staged/bin/aloft | grep -E "$cuda" | sort -u | sed 's/.*/"&"/' | paste -sd,)]}
 END
 
 mkdir -p "$folder"

@@ -5,8 +5,8 @@
 # "N passed, N failed".
 #   tools/test.sh              everything
 #   tools/test.sh --quick      release C++ tests only
-#   tools/test.sh --thorough   everything, the kernels under many more schedules, the readers under the fuzzer for longer, Python
-#                              with the current transformers too, 3000 faults and 500 kills
+#   tools/test.sh --thorough   everything, the kernels under many more schedules, plans against measured memory, the readers under
+#                              the fuzzer for longer, Python with the current transformers too, 3000 faults and 500 kills
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -177,6 +177,11 @@ if [ "$mode" != --quick ]; then
   if [ "$mode" = --thorough ]; then
     SIMT_SEED=2 SIMT_SEEDS=8 run_gtest "CUDA kernels, further schedules" build/release/tests/simt/aloft_simt_tests \
       "--gtest_filter=$kernel_suites"
+    step "plan against measured memory"
+    for program in "build/release/aloft" "build/release/tests/simt/aloft_simt --device"; do
+      # shellcheck disable=SC2086
+      if tests/plan_against_measured.py $program; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    done
   fi
 
   step "build, ASan and UBSan"

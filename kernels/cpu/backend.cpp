@@ -6,11 +6,13 @@
 
 #include <string_view>
 
+#include "host/address_space.hpp"
 #include "host/cpu_device.hpp"
 
 namespace aloft::cpu {
 
 Backend make_backend(int threads) {
+  expect_address_space(threads);
   omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
   openblas_set_num_threads(1);
   Backend backend;

@@ -6,8 +6,8 @@ namespace {
 
 /// A plan for one transform; its destructor leaves what the stream still runs alone.
 struct Plan {
-  Plan() { check(cufftCreate(&handle)); }
-  ~Plan() { (void)cufftDestroy(handle); }
+  Plan() { check(ALOFT_VENDOR(fft, cufftCreate)(&handle)); }
+  ~Plan() { (void)ALOFT_VENDOR(fft, cufftDestroy)(handle); }
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
   cufftHandle handle = 0;
@@ -22,13 +22,15 @@ void Vendor::fft2(double* z, std::int64_t n, bool inverse) {
   Plan plan;
   std::size_t bytes = 0;
   long long sides[2] = {n, n};
-  check(cufftSetAutoAllocation(plan.handle, 0));
-  check(cufftMakePlanMany64(plan.handle, 2, sides, nullptr, 1, 0, nullptr, 1, 0, CUFFT_Z2Z, 1, &bytes));
+  check(ALOFT_VENDOR(fft, cufftSetAutoAllocation)(plan.handle, 0));
+  check(ALOFT_VENDOR(fft, cufftMakePlanMany64)(plan.handle, 2, sides, nullptr, 1, 0, nullptr, 1, 0, CUFFT_Z2Z,
+                                               1, &bytes));
   Buffer<unsigned char> work(device_, bytes);
-  check(cufftSetWorkArea(plan.handle, work.data()));
-  check(cufftSetStream(plan.handle, handles_->stream));
+  check(ALOFT_VENDOR(fft, cufftSetWorkArea)(plan.handle, work.data()));
+  check(ALOFT_VENDOR(fft, cufftSetStream)(plan.handle, handles_->stream));
   auto* complex = reinterpret_cast<cufftDoubleComplex*>(z);
-  check(cufftExecZ2Z(plan.handle, complex, complex, inverse ? CUFFT_INVERSE : CUFFT_FORWARD));
+  check(ALOFT_VENDOR(fft, cufftExecZ2Z)(plan.handle, complex, complex,
+                                        inverse ? CUFFT_INVERSE : CUFFT_FORWARD));
   queued("cufftExecZ2Z", handles_->stream);
   device_.synchronize();  // the plan holds tables that the transform reads
 }

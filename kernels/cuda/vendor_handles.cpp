@@ -60,14 +60,15 @@ std::string_view name_of(cufftResult status) {
 void check(cublasStatus_t status, const char* file, int line) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   fail(status == CUBLAS_STATUS_ALLOC_FAILED ? Kind::memory : Kind::other, "cuBLAS",
-       cublasGetStatusString(status), file, line);
+       ALOFT_VENDOR(blas, cublasGetStatusString)(status), file, line);
 }
 
 void check(cusparseStatus_t status, const char* file, int line) {
   if (status == CUSPARSE_STATUS_SUCCESS) return;
   const bool memory =
       status == CUSPARSE_STATUS_ALLOC_FAILED || status == CUSPARSE_STATUS_INSUFFICIENT_RESOURCES;
-  fail(memory ? Kind::memory : Kind::other, "cuSPARSE", cusparseGetErrorString(status), file, line);
+  fail(memory ? Kind::memory : Kind::other, "cuSPARSE", ALOFT_VENDOR(sparse, cusparseGetErrorString)(status),
+       file, line);
 }
 
 void check(cusolverStatus_t status, const char* file, int line) {
@@ -84,46 +85,48 @@ void check(cufftResult status, const char* file, int line) {
 
 namespace cuda {
 
-Vendor::Vendor(CudaDevice& device) : device_(device), handles_(std::make_unique<Handles>(device.stream())) {}
+Vendor::Vendor(CudaDevice& device) : device_(device), handles_(std::make_unique<Handles>(device.stream())) {
+  open_vendor_libraries();  // what is missing should be known before hours of counting
+}
 Vendor::~Vendor() = default;
 
 Vendor::Handles::~Handles() {
-  if (solver_params_ != nullptr) (void)cusolverDnDestroyParams(solver_params_);
-  if (solver_ != nullptr) (void)cusolverDnDestroy(solver_);
-  if (sparse_ != nullptr) (void)cusparseDestroy(sparse_);
-  if (blas_ != nullptr) (void)cublasDestroy(blas_);
+  if (solver_params_ != nullptr) (void)ALOFT_VENDOR(solver, cusolverDnDestroyParams)(solver_params_);
+  if (solver_ != nullptr) (void)ALOFT_VENDOR(solver, cusolverDnDestroy)(solver_);
+  if (sparse_ != nullptr) (void)ALOFT_VENDOR(sparse, cusparseDestroy)(sparse_);
+  if (blas_ != nullptr) (void)ALOFT_VENDOR(blas, cublasDestroy)(blas_);
 }
 
 cublasHandle_t Vendor::Handles::blas() {
   if (blas_ == nullptr) {
-    check(cublasCreate(&blas_));
-    check(cublasSetStream(blas_, stream));
+    check(ALOFT_VENDOR(blas, cublasCreate)(&blas_));
+    check(ALOFT_VENDOR(blas, cublasSetStream)(blas_, stream));
     // Plain double precision, and sums in a fixed order.
-    check(cublasSetMathMode(blas_, CUBLAS_DEFAULT_MATH));
-    check(cublasSetAtomicsMode(blas_, CUBLAS_ATOMICS_NOT_ALLOWED));
+    check(ALOFT_VENDOR(blas, cublasSetMathMode)(blas_, CUBLAS_DEFAULT_MATH));
+    check(ALOFT_VENDOR(blas, cublasSetAtomicsMode)(blas_, CUBLAS_ATOMICS_NOT_ALLOWED));
   }
   return blas_;
 }
 
 cusparseHandle_t Vendor::Handles::sparse() {
   if (sparse_ == nullptr) {
-    check(cusparseCreate(&sparse_));
-    check(cusparseSetStream(sparse_, stream));
+    check(ALOFT_VENDOR(sparse, cusparseCreate)(&sparse_));
+    check(ALOFT_VENDOR(sparse, cusparseSetStream)(sparse_, stream));
   }
   return sparse_;
 }
 
 cusolverDnHandle_t Vendor::Handles::solver() {
   if (solver_ == nullptr) {
-    check(cusolverDnCreate(&solver_));
-    check(cusolverDnSetStream(solver_, stream));
-    check(cusolverDnSetDeterministicMode(solver_, CUSOLVER_DETERMINISTIC_RESULTS));
+    check(ALOFT_VENDOR(solver, cusolverDnCreate)(&solver_));
+    check(ALOFT_VENDOR(solver, cusolverDnSetStream)(solver_, stream));
+    check(ALOFT_VENDOR(solver, cusolverDnSetDeterministicMode)(solver_, CUSOLVER_DETERMINISTIC_RESULTS));
   }
   return solver_;
 }
 
 cusolverDnParams_t Vendor::Handles::solver_params() {
-  if (solver_params_ == nullptr) check(cusolverDnCreateParams(&solver_params_));
+  if (solver_params_ == nullptr) check(ALOFT_VENDOR(solver, cusolverDnCreateParams)(&solver_params_));
   return solver_params_;
 }
 

@@ -7,6 +7,7 @@
 
 #include "host/cuda_check.hpp"
 #include "kernels/cuda/vendor.hpp"
+#include "kernels/cuda/vendor_library.hpp"
 
 // For the real bodies of Vendor (vendor_*.{cpp,cu}) only: library handles, and statuses turned into errors.
 

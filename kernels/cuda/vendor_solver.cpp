@@ -57,22 +57,23 @@ void eigh_of(CudaDevice& device, cusolverDnHandle_t solver, cusolverDnParams_t p
     Buffer<int> info(device, static_cast<std::size_t>(count));
     std::size_t device_bytes = 0, host_bytes = 0;
     if (count == 1) {
-      check(cusolverDnXsyevd_bufferSize(solver, params, problem.mode, uplo, n, problem.type, matrices, n,
-                                        CUDA_R_64F, at, problem.type, &device_bytes, &host_bytes));
+      check(ALOFT_VENDOR(solver, cusolverDnXsyevd_bufferSize)(solver, params, problem.mode, uplo, n,
+                                                              problem.type, matrices, n, CUDA_R_64F, at,
+                                                              problem.type, &device_bytes, &host_bytes));
       Workspace work(device, device_bytes, host_bytes);
-      check(cusolverDnXsyevd(solver, params, problem.mode, uplo, n, problem.type, matrices, n, CUDA_R_64F, at,
-                             problem.type, work.device.data(), device_bytes, work.host.data(), host_bytes,
-                             info.data()));
+      check(ALOFT_VENDOR(solver, cusolverDnXsyevd)(
+          solver, params, problem.mode, uplo, n, problem.type, matrices, n, CUDA_R_64F, at, problem.type,
+          work.device.data(), device_bytes, work.host.data(), host_bytes, info.data()));
       queued("cusolverDnXsyevd", device.stream());
       require_success("eigh (Xsyevd)", info, item);
     } else {
-      check(cusolverDnXsyevBatched_bufferSize(solver, params, problem.mode, uplo, n, problem.type, matrices,
-                                              n, CUDA_R_64F, at, problem.type, &device_bytes, &host_bytes,
-                                              count));
+      check(ALOFT_VENDOR(solver, cusolverDnXsyevBatched_bufferSize)(
+          solver, params, problem.mode, uplo, n, problem.type, matrices, n, CUDA_R_64F, at, problem.type,
+          &device_bytes, &host_bytes, count));
       Workspace work(device, device_bytes, host_bytes);
-      check(cusolverDnXsyevBatched(solver, params, problem.mode, uplo, n, problem.type, matrices, n,
-                                   CUDA_R_64F, at, problem.type, work.device.data(), device_bytes,
-                                   work.host.data(), host_bytes, info.data(), count));
+      check(ALOFT_VENDOR(solver, cusolverDnXsyevBatched)(
+          solver, params, problem.mode, uplo, n, problem.type, matrices, n, CUDA_R_64F, at, problem.type,
+          work.device.data(), device_bytes, work.host.data(), host_bytes, info.data(), count));
       queued("cusolverDnXsyevBatched", device.stream());
       require_success("eigh (XsyevBatched)", info, item);
     }
@@ -99,13 +100,13 @@ Footprint Vendor::eigh_scratch(std::int64_t n, std::int64_t batch, bool complex)
   const auto solver = handles_->solver();
   const auto params = handles_->solver_params();
   if (count == 1)
-    check(cusolverDnXsyevd_bufferSize(solver, params, problem.mode, CUBLAS_FILL_MODE_UPPER, n, problem.type,
-                                      nullptr, n, CUDA_R_64F, nullptr, problem.type, &device_bytes,
-                                      &host_bytes));
+    check(ALOFT_VENDOR(solver, cusolverDnXsyevd_bufferSize)(
+        solver, params, problem.mode, CUBLAS_FILL_MODE_UPPER, n, problem.type, nullptr, n, CUDA_R_64F,
+        nullptr, problem.type, &device_bytes, &host_bytes));
   else
-    check(cusolverDnXsyevBatched_bufferSize(solver, params, problem.mode, CUBLAS_FILL_MODE_UPPER, n,
-                                            problem.type, nullptr, n, CUDA_R_64F, nullptr, problem.type,
-                                            &device_bytes, &host_bytes, count));
+    check(ALOFT_VENDOR(solver, cusolverDnXsyevBatched_bufferSize)(
+        solver, params, problem.mode, CUBLAS_FILL_MODE_UPPER, n, problem.type, nullptr, n, CUDA_R_64F,
+        nullptr, problem.type, &device_bytes, &host_bytes, count));
   return {device_bytes, host_bytes};
 }
 
@@ -113,9 +114,9 @@ Footprint Vendor::svd_scratch(std::int64_t m, std::int64_t n) const {
   Footprint most;
   for (const signed char job : {'N', 'S'}) {  // with vectors and without
     std::size_t device_bytes = 0, host_bytes = 0;
-    check(cusolverDnXgesvd_bufferSize(handles_->solver(), handles_->solver_params(), job, job, n, m,
-                                      CUDA_R_64F, nullptr, n, CUDA_R_64F, nullptr, CUDA_R_64F, nullptr, n,
-                                      CUDA_R_64F, nullptr, m, CUDA_R_64F, &device_bytes, &host_bytes));
+    check(ALOFT_VENDOR(solver, cusolverDnXgesvd_bufferSize)(
+        handles_->solver(), handles_->solver_params(), job, job, n, m, CUDA_R_64F, nullptr, n, CUDA_R_64F,
+        nullptr, CUDA_R_64F, nullptr, n, CUDA_R_64F, nullptr, m, CUDA_R_64F, &device_bytes, &host_bytes));
     most.device = std::max<std::uint64_t>(most.device, device_bytes);
     most.host = std::max<std::uint64_t>(most.host, host_bytes);
   }
@@ -125,9 +126,10 @@ Footprint Vendor::svd_scratch(std::int64_t m, std::int64_t n) const {
 Footprint Vendor::qr_scratch(std::int64_t m, std::int64_t k) const {
   const int rows = static_cast<int>(m), cols = static_cast<int>(k);
   int factor_size = 0, form_size = 0;  // in doubles
-  check(cusolverDnDgeqrf_bufferSize(handles_->solver(), rows, cols, nullptr, rows, &factor_size));
-  check(
-      cusolverDnDorgqr_bufferSize(handles_->solver(), rows, cols, cols, nullptr, rows, nullptr, &form_size));
+  check(ALOFT_VENDOR(solver, cusolverDnDgeqrf_bufferSize)(handles_->solver(), rows, cols, nullptr, rows,
+                                                          &factor_size));
+  check(ALOFT_VENDOR(solver, cusolverDnDorgqr_bufferSize)(handles_->solver(), rows, cols, cols, nullptr, rows,
+                                                          nullptr, &form_size));
   return on_device(static_cast<std::uint64_t>(std::max(factor_size, form_size) + cols) * sizeof(double));
 }
 
@@ -143,19 +145,19 @@ void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, 
   const signed char job = u != nullptr ? 'S' : 'N';
   // aᵀ [n, m], column-major, = v·diag(sigma)·uᵀ: its left vectors are vt row-major, its right ones u.
   std::size_t device_bytes = 0, host_bytes = 0;
-  check(cusolverDnXgesvd_bufferSize(solver, params, job, job, n, m, CUDA_R_64F, a, n, CUDA_R_64F, sigma,
-                                    CUDA_R_64F, vt, n, CUDA_R_64F, u, m, CUDA_R_64F, &device_bytes,
-                                    &host_bytes));
+  check(ALOFT_VENDOR(solver, cusolverDnXgesvd_bufferSize)(solver, params, job, job, n, m, CUDA_R_64F, a, n,
+                                                          CUDA_R_64F, sigma, CUDA_R_64F, vt, n, CUDA_R_64F, u,
+                                                          m, CUDA_R_64F, &device_bytes, &host_bytes));
   Workspace work(device_, device_bytes, host_bytes);
   Buffer<int> info(device_, static_cast<std::size_t>(batch));
   for (std::int64_t item = 0; item < batch; ++item) {
     double* left = vt == nullptr ? nullptr : vt + item * m * n;
     double* right = u == nullptr ? nullptr : u + item * m * m;
     if (item > 0 && host_bytes != 0) device_.synchronize();  // the host's part is still being read
-    check(cusolverDnXgesvd(solver, params, job, job, n, m, CUDA_R_64F, a + item * m * n, n, CUDA_R_64F,
-                           sigma + item * m, CUDA_R_64F, left, n, CUDA_R_64F, right, m, CUDA_R_64F,
-                           work.device.data(), device_bytes, work.host.data(), host_bytes,
-                           info.data() + item));
+    check(ALOFT_VENDOR(solver, cusolverDnXgesvd)(
+        solver, params, job, job, n, m, CUDA_R_64F, a + item * m * n, n, CUDA_R_64F, sigma + item * m,
+        CUDA_R_64F, left, n, CUDA_R_64F, right, m, CUDA_R_64F, work.device.data(), device_bytes,
+        work.host.data(), host_bytes, info.data() + item));
     queued("cusolverDnXgesvd", handles_->stream);
   }
   require_success("svd (Xgesvd)", info, 0);
@@ -169,19 +171,22 @@ void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, d
   const int rows = static_cast<int>(m), cols = static_cast<int>(k);
   Buffer<double> tau(device_, static_cast<std::size_t>(k));
   int factor_size = 0, form_size = 0;  // in doubles
-  check(cusolverDnDgeqrf_bufferSize(solver, rows, cols, y, rows, &factor_size));
-  check(cusolverDnDorgqr_bufferSize(solver, rows, cols, cols, y, rows, tau.data(), &form_size));
+  check(ALOFT_VENDOR(solver, cusolverDnDgeqrf_bufferSize)(solver, rows, cols, y, rows, &factor_size));
+  check(ALOFT_VENDOR(solver, cusolverDnDorgqr_bufferSize)(solver, rows, cols, cols, y, rows, tau.data(),
+                                                          &form_size));
   const int size = std::max(factor_size, form_size);
   Buffer<double> work(device_, static_cast<std::size_t>(size));
   Buffer<int> info(device_, 1);  // only tells of wrong arguments: not read
   constexpr std::size_t bytes = sizeof(double);
   for (std::int64_t item = 0; item < batch; ++item) {
     double* at = y + item * m * k;
-    check(cusolverDnDgeqrf(solver, rows, cols, at, rows, tau.data(), work.data(), size, info.data()));
+    check(ALOFT_VENDOR(solver, cusolverDnDgeqrf)(solver, rows, cols, at, rows, tau.data(), work.data(), size,
+                                                 info.data()));
     queued("cusolverDnDgeqrf", handles_->stream);
     check(cudaMemcpy2DAsync(diagonal_r + item * k, bytes, at, static_cast<std::size_t>(m + 1) * bytes, bytes,
                             static_cast<std::size_t>(k), cudaMemcpyDeviceToDevice, handles_->stream));
-    check(cusolverDnDorgqr(solver, rows, cols, cols, at, rows, tau.data(), work.data(), size, info.data()));
+    check(ALOFT_VENDOR(solver, cusolverDnDorgqr)(solver, rows, cols, cols, at, rows, tau.data(), work.data(),
+                                                 size, info.data()));
     queued("cusolverDnDorgqr", handles_->stream);
   }
 }

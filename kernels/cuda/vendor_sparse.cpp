@@ -10,8 +10,12 @@ namespace {
 
 // Descriptors only name memory; they may go as soon as the call that used them is queued.
 struct Forget {
-  void operator()(cusparseConstSpMatDescr_t d) const noexcept { (void)cusparseDestroySpMat(d); }
-  void operator()(cusparseConstDnMatDescr_t d) const noexcept { (void)cusparseDestroyDnMat(d); }
+  void operator()(cusparseConstSpMatDescr_t d) const noexcept {
+    (void)ALOFT_VENDOR(sparse, cusparseDestroySpMat)(d);
+  }
+  void operator()(cusparseConstDnMatDescr_t d) const noexcept {
+    (void)ALOFT_VENDOR(sparse, cusparseDestroyDnMat)(d);
+  }
 };
 template <class Descriptor>
 using Owned = std::unique_ptr<std::remove_pointer_t<Descriptor>, Forget>;
@@ -19,12 +23,14 @@ using Owned = std::unique_ptr<std::remove_pointer_t<Descriptor>, Forget>;
 Owned<cusparseConstDnMatDescr_t> row_major(std::int64_t rows, std::int64_t cols, std::int64_t ld,
                                            const double* data) {
   cusparseConstDnMatDescr_t out = nullptr;
-  check(cusparseCreateConstDnMat(&out, rows, cols, ld, data, CUDA_R_64F, CUSPARSE_ORDER_ROW));
+  check(ALOFT_VENDOR(sparse, cusparseCreateConstDnMat)(&out, rows, cols, ld, data, CUDA_R_64F,
+                                                       CUSPARSE_ORDER_ROW));
   return Owned<cusparseConstDnMatDescr_t>(out);
 }
 Owned<cusparseDnMatDescr_t> row_major(std::int64_t rows, std::int64_t cols, std::int64_t ld, double* data) {
   cusparseDnMatDescr_t out = nullptr;
-  check(cusparseCreateDnMat(&out, rows, cols, ld, data, CUDA_R_64F, CUSPARSE_ORDER_ROW));
+  check(
+      ALOFT_VENDOR(sparse, cusparseCreateDnMat)(&out, rows, cols, ld, data, CUDA_R_64F, CUSPARSE_ORDER_ROW));
   return Owned<cusparseDnMatDescr_t>(out);
 }
 
@@ -37,8 +43,9 @@ void Vendor::spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const 
                   const std::uint32_t* columns, const double* values, const double* x, std::int64_t ld_x,
                   std::int64_t k, double* y, std::int64_t ld_y) {
   cusparseConstSpMatDescr_t sparse = nullptr;
-  check(cusparseCreateConstCsr(&sparse, rows, cols, nnz, offsets, columns, values, CUSPARSE_INDEX_32I,
-                               CUSPARSE_INDEX_32I, CUSPARSE_INDEX_BASE_ZERO, CUDA_R_64F));
+  check(ALOFT_VENDOR(sparse, cusparseCreateConstCsr)(&sparse, rows, cols, nnz, offsets, columns, values,
+                                                     CUSPARSE_INDEX_32I, CUSPARSE_INDEX_32I,
+                                                     CUSPARSE_INDEX_BASE_ZERO, CUDA_R_64F));
   const Owned<cusparseConstSpMatDescr_t> a(sparse);
   const auto from = row_major(cols, k, ld_x, x);
   const auto to = row_major(rows, k, ld_y, y);
@@ -46,11 +53,11 @@ void Vendor::spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const 
   const cusparseHandle_t handle = handles_->sparse();
   constexpr cusparseOperation_t as_it_is = CUSPARSE_OPERATION_NON_TRANSPOSE;
   std::size_t bytes = 0;
-  check(cusparseSpMM_bufferSize(handle, as_it_is, as_it_is, &one, a.get(), from.get(), &zero, to.get(),
-                                CUDA_R_64F, kAlgorithm, &bytes));
+  check(ALOFT_VENDOR(sparse, cusparseSpMM_bufferSize)(handle, as_it_is, as_it_is, &one, a.get(), from.get(),
+                                                      &zero, to.get(), CUDA_R_64F, kAlgorithm, &bytes));
   Buffer<std::byte> workspace(device_, bytes);
-  check(cusparseSpMM(handle, as_it_is, as_it_is, &one, a.get(), from.get(), &zero, to.get(), CUDA_R_64F,
-                     kAlgorithm, workspace.data()));
+  check(ALOFT_VENDOR(sparse, cusparseSpMM)(handle, as_it_is, as_it_is, &one, a.get(), from.get(), &zero,
+                                           to.get(), CUDA_R_64F, kAlgorithm, workspace.data()));
   queued("cusparseSpMM", handles_->stream);
 }
 

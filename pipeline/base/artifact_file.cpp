@@ -81,7 +81,7 @@ ArtifactFile::ArtifactFile(std::string_view kind, const std::string& key) {
 }
 
 void ArtifactFile::add(const std::string& name, const Matrix& m) {
-  add<double>(name, DType::f64, {m.batch, m.rows, m.cols}, to_host(m.data));
+  add<double>(name, DType::f64, {m.batch, m.rows, m.cols}, m.data);
 }
 
 void ArtifactFile::write(const std::string& path, AtomicFile* with) const {

@@ -43,6 +43,15 @@ class ArtifactFile {
     data_.push_back(std::as_bytes(std::span<const T>(*kept)));
     infos_.push_back({name, dtype, std::move(shape)});
   }
+  /// A buffer, downloaded; where its device shares the host's memory it is not copied and must live until
+  /// write().
+  template <class T>
+  void add(const std::string& name, DType dtype, std::vector<std::int64_t> shape, const Buffer<T>& values) {
+    if (values.size() == 0 || !values.device().shares_host_memory())
+      return add(name, dtype, std::move(shape), to_host(values));
+    data_.push_back(std::as_bytes(std::span<const T>(values.data(), values.size())));
+    infos_.push_back({name, dtype, std::move(shape)});
+  }
   /// `with`: another file, which appears together with this one.
   void write(const std::string& path, AtomicFile* with = nullptr) const;
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
+#include <thread>
 
 namespace aloft {
 
@@ -17,15 +17,13 @@ std::uint64_t device_budget(const Device& device, std::uint64_t asked) {
   return std::max<std::uint64_t>(memory.free - std::min(memory.free, reserve), 1);
 }
 
-std::uint64_t available_memory() {
-  std::ifstream in("/proc/meminfo");
-  std::string key, unit;
-  std::uint64_t kib = 0;
-  while (in >> key >> kib) {
-    std::getline(in, unit);
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
+std::string device_memory_note(const Device& device, std::uint64_t asked) {
+  if (asked == 0 || !device.shares_host_memory()) return "";
+  return "note: --device-memory is for a GPU's own memory and is not used: this runs on the CPU (--memory)";
+}
+
+std::uint64_t left_of(std::uint64_t budget, std::uint64_t taken) {
+  return budget == 0 ? 0 : std::max<std::uint64_t>(budget - std::min(budget, taken), 1);
 }
 
 std::uint64_t free_disk(const std::string& path) {
@@ -45,6 +43,14 @@ std::uint64_t resident_memory() {
     (void)std::fclose(in);
   }
   return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t program_memory(int threads) {
+  // Small allocations, files' buffers; a stack, malloc's spare pages, and what a product of matrices packs.
+  constexpr std::uint64_t of_program = std::uint64_t{8} << 20, of_worker = std::uint64_t{8} << 20;
+  const auto workers =
+      static_cast<std::uint64_t>(threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency()));
+  return resident_memory() + of_program + of_worker * workers;
 }
 
 }  // namespace aloft

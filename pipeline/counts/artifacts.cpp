@@ -86,9 +86,9 @@ void save(const std::string& path, const Counts& counts, const std::string& key,
     const CountCsr& lag = counts.lags[n];
     const auto number = static_cast<std::int64_t>(n) + 1;
     file.say(fmt::format("pairs_lag{}", number), std::to_string(counts.pairs[n]));
-    file.add(tensor(number, "row_offsets"), DType::u64, {counts.vocab + 1}, to_host(lag.row_offsets));
-    file.add(tensor(number, "columns"), DType::u32, {lag.nnz()}, to_host(lag.columns));
-    file.add(tensor(number, "counts"), DType::u64, {lag.nnz()}, to_host(lag.values));
+    file.add(tensor(number, "row_offsets"), DType::u64, {counts.vocab + 1}, lag.row_offsets);
+    file.add(tensor(number, "columns"), DType::u32, {lag.nnz()}, lag.columns);
+    file.add(tensor(number, "counts"), DType::u64, {lag.nnz()}, lag.values);
   }
   if (!counts.holdout.blocks.empty()) {
     std::vector<std::int64_t> blocks;

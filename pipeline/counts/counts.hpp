@@ -74,13 +74,15 @@ struct CountParams {
   std::int64_t vocab = 0;
   std::int32_t max_lag = 8;
   CountStrategy strategy = CountStrategy::automatic;
-  std::int64_t chunk_tokens = 0;       ///< 0: chosen from the plan
-  std::int64_t stripe_rows = 0;        ///< striped: source ids counted in a pass; 0: as many as fit
-  std::uint64_t memory_bytes = 0;      ///< host memory for all of it; 0: no limit
-  std::uint64_t device_bytes = 0;      ///< a device's own memory for all of it; 0: it shares the host's
-  bool repeatable = true;              ///< the corpus can be streamed more than once
-  std::uint64_t expected_tokens = 0;   ///< for the plan and for `automatic`; 0: unknown
-  std::uint64_t expected_entries = 0;  ///< pairs stored at all lags together, for the plan; 0: estimated
+  std::int64_t chunk_tokens = 0;      ///< 0: chosen from the plan
+  std::int64_t stripe_rows = 0;       ///< striped: source ids counted in a pass; 0: as many as fit
+  std::uint64_t memory_bytes = 0;     ///< host memory for all of it; 0: no limit
+  std::uint64_t program_bytes = 0;    ///< of which the program takes so much whatever it counts
+  std::uint64_t device_bytes = 0;     ///< a device's own memory for all of it; 0: it shares the host's
+  bool repeatable = true;             ///< the corpus can be streamed more than once
+  std::uint64_t expected_tokens = 0;  ///< for the plan and for `automatic`; 0: unknown
+  std::vector<std::int64_t> expected_entries = {};  ///< [lags] pairs stored, for the plan; empty: estimated
+  double expected_growth = 1;  ///< with the text's length, to this power (expected_entries.hpp)
   std::uint64_t flush_after =
       0xFFFF'FFFFu;  ///< positions a u32 table may take in before it is emptied into u64
 };

@@ -8,6 +8,8 @@
 #include "host/byte_size.hpp"
 #include "host/chunk_feed.hpp"
 #include "host/error.hpp"
+#include "pipeline/base/machine_memory.hpp"
+#include "pipeline/counts/parts.hpp"
 
 namespace aloft {
 namespace {
@@ -27,6 +29,9 @@ std::uint64_t product(std::uint64_t a, std::uint64_t b) {
   return __builtin_mul_overflow(a, b, &out) ? kBeyondAll : std::min(out, kBeyondAll);
 }
 
+constexpr double kUsualGrowth = 0.83;  // of the number of different pairs with the text's length (Heaps' law)
+constexpr double kUnknownTokens = 64;  // a pipe is taken for a text with so many tokens for each id
+
 class Planner {
  public:
   Planner(const CountParams& p, const CountOps& ops)
@@ -35,7 +40,8 @@ class Planner {
         v_(static_cast<std::uint64_t>(p.vocab)),
         lags_(static_cast<std::uint64_t>(p.max_lag)) {
     base_.on_device = p.device_bytes > 0;
-    base_.budget_bytes = base_.on_device ? p.device_bytes : p.memory_bytes;
+    host_budget_ = left_of(p.memory_bytes, p.program_bytes);  // the program's share comes first
+    base_.budget_bytes = base_.on_device ? p.device_bytes : host_budget_;
     base_.result_bytes = result_bytes();
     row_bytes_ = lags_ * v_ * sizeof(std::uint32_t);
   }
@@ -87,11 +93,11 @@ class Planner {
           p_.vocab, p_.max_lag, strategy_name(plan.strategy), readable_bytes(need), kind,
           readable_bytes(allowed), flag));
     };
-    if (!fits(plan))
-      refuse(plan.total_bytes(), plan.budget_bytes, plan.on_device ? " of device memory" : "",
-             plan.on_device ? "--device-memory" : "--memory");
-    if (p_.memory_bytes > 0 && plan.staging_bytes > p_.memory_bytes)
-      refuse(plan.staging_bytes, p_.memory_bytes, "", "--memory");
+    if (!fits(plan) && plan.on_device)
+      refuse(plan.total_bytes(), plan.budget_bytes, " of device memory", "--device-memory");
+    const std::uint64_t on_host = plan.on_device ? plan.staging_bytes : plan.total_bytes();
+    if (host_budget_ > 0 && on_host > host_budget_)
+      refuse(p_.program_bytes + on_host, p_.memory_bytes, "", "--memory");
     return plan;
   }
 
@@ -165,14 +171,21 @@ class Planner {
       while (plan.chunk_tokens > kLeastChunk && work(plan.chunk_tokens) > plan.budget_bytes / 3)
         plan.chunk_tokens = std::max(plan.chunk_tokens / 2, kLeastChunk);
     add_chunks(plan, 0);
-    // A chunk's results are part of its work: those of the only chunk are the whole result.
-    const std::uint64_t counting = work(plan.chunk_tokens);
-    const bool only_chunk =
-        p_.expected_tokens > 0 && static_cast<std::uint64_t>(plan.chunk_tokens) >= p_.expected_tokens;
-    if (only_chunk)
-      plan.workspace_bytes += counting - std::min(counting, plan.result_bytes);
-    else  // the parts, and either one more or what adding them up takes
-      plan.workspace_bytes += plan.result_bytes + std::max(counting, adding_bytes());
+    // A chunk's results are part of its work, there with every pair distinct.
+    const auto tokens = static_cast<std::uint64_t>(plan.chunk_tokens);
+    PartsShape parts;
+    parts.largest = lags_ * tokens * kCsrEntry;
+    parts.offsets = lags_ * (v_ + 1) * sizeof(std::uint64_t);
+    parts.counting =
+        work(plan.chunk_tokens) - std::min(work(plan.chunk_tokens), parts.largest + parts.offsets);
+    parts.result = plan.result_bytes - std::min(plan.result_bytes, parts.offsets);
+    parts.growth = p_.expected_entries.empty() ? kUsualGrowth : p_.expected_growth;
+    const double all = p_.expected_tokens == 0 ? static_cast<double>(v_) * kUnknownTokens
+                                               : static_cast<double>(p_.expected_tokens);
+    parts.chunks = std::max(1.0, all / static_cast<double>(tokens));
+    parts.lags = p_.max_lag;
+    const std::uint64_t most = most_bytes_of_parts(parts);
+    plan.workspace_bytes += most - std::min(most, plan.result_bytes);
     return plan;
   }
 
@@ -183,18 +196,19 @@ class Planner {
   // English text of 10^6 to 3·10^6 tokens shows at lag 8, the fullest; never more than all cells or all
   // tokens.
   [[nodiscard]] std::uint64_t result_bytes() const {
-    if (p_.expected_entries > 0)
-      return p_.expected_entries * kCsrEntry + lags_ * (v_ + 1) * sizeof(std::uint64_t);
+    if (!p_.expected_entries.empty()) return CountsShape{p_.vocab, p_.expected_entries}.bytes();
     const auto v = static_cast<double>(p_.vocab);
-    const double tokens = p_.expected_tokens == 0 ? v * 64 : static_cast<double>(p_.expected_tokens);
-    const double pairs = std::min({v * v, tokens, 4 * std::pow(tokens, 0.83)});
+    const double tokens =
+        p_.expected_tokens == 0 ? v * kUnknownTokens : static_cast<double>(p_.expected_tokens);
+    const double pairs = std::min({v * v, tokens, 4 * std::pow(tokens, kUsualGrowth)});
     return lags_ * (static_cast<std::uint64_t>(pairs) * kCsrEntry + (v_ + 1) * sizeof(std::uint64_t));
   }
 
   const CountParams& p_;
   const CountOps& ops_;
   const std::uint64_t v_, lags_;
-  std::uint64_t row_bytes_ = 0;  ///< counters of one source id, all lags
+  std::uint64_t row_bytes_ = 0;    ///< counters of one source id, all lags
+  std::uint64_t host_budget_ = 0;  ///< for counting alone; 0: no limit
   CountPlan base_;
 };
 

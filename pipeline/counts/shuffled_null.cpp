@@ -66,6 +66,7 @@ Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tok
                            const CountParams& limits) {
   CountParams p;
   p.memory_bytes = limits.memory_bytes;
+  p.program_bytes = limits.program_bytes;
   p.device_bytes = limits.device_bytes;
   p.vocab = counts.vocab;
   p.max_lag = counts.max_lag;

@@ -5,6 +5,7 @@
 
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/machine_memory.hpp"
 #include "pipeline/counts/plan.hpp"
 #include "pipeline/recipes/embedding_rows.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
@@ -64,11 +65,6 @@ PlannedWeights planned_weights(const DesignRequest& r) {
           .rows_downloaded = longest_stripe(r.corpus_vocab)};
 }
 
-/// What of `budget` is left for counting a null when so much is taken; 0: no limit.
-std::uint64_t left_of(std::uint64_t budget, std::uint64_t taken) {
-  return budget == 0 ? 0 : std::max<std::uint64_t>(budget - std::min(budget, taken), 1);
-}
-
 void plan_report(const PlanRequest& r, Footprint held) {
   const LinearOps& ops = *r.backend.linear;
   const std::int64_t d = r.design.shape.d_model, lags = r.design.lags;
@@ -80,9 +76,10 @@ void plan_report(const PlanRequest& r, Footprint held) {
     CountParams& null = r.null = r.counting;
     null.strategy = CountStrategy::automatic;
     null.repeatable = true;
+    null.expected_entries.clear();  // shuffled text has more different pairs
     null.expected_tokens =
         std::min(r.design.params.null_tokens, std::max<std::uint64_t>(r.counting.expected_tokens, 1));
-    null.memory_bytes = left_of(r.counting.memory_bytes, r.rows.program() + held.host + held.device);
+    null.memory_bytes = left_of(r.counting.memory_bytes, held.host + held.device);
     null.device_bytes = left_of(r.counting.device_bytes, held.device);
     const CountPlan counting = plan_count(null, *r.backend.count);
     const Footprint counts = on_device(counting.result_bytes), projections = squares(lags);

@@ -27,6 +27,8 @@ struct RunConfig : DesignParams {
   std::string gpu;  ///< as make_backend() takes it
   int threads = 0;
   std::uint64_t memory_bytes = 0;  ///< 0: no limit
+  std::string memory_limit;        ///< what these come from: one clause for messages
+  std::string memory_warning;      ///< a line for the user; "": none
   std::uint64_t device_bytes = 0;  ///< of a GPU's memory; 0: what it has free, less a reserve
   std::string output;
   bool force = false;

@@ -86,13 +86,11 @@ CountedNow count_corpus(const CountingRun& run) {
   spec.spool_folder = run.folder.output();
   spec.several_passes = c.strategy == CountStrategy::striped;
   const auto corpus = open_corpus(spec, run.progress);
-  const CorpusFacts facts{corpus->vocab_size(), corpus->expected_tokens(), corpus->repeatable()};
+  const CorpusFacts facts = look_at(*corpus, c.lags);
   const RunPlan plan = run.settle(facts);
   run.note("counting: " + strategy_name(plan.count.strategy) + ", " + plan.count.reason);
-  Counts counts = run.stages.run(kCount, [&] {
-    return count_transitions(run.ctx, count_params(c, facts, plan.device_budget),
-                             [&] { return corpus->open(); });
-  });
+  Counts counts = run.stages.run(
+      kCount, [&] { return count_transitions(run.ctx, plan.counting, [&] { return corpus->open(); }); });
   if (const std::string note = corpus->reading_note(); !note.empty()) run.note("note: " + note);
   counts.unknown_id = corpus->unknown_id();
   return {std::move(counts), corpus->format_name(), corpus->vocabulary_json().value_or("")};

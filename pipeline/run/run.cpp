@@ -54,7 +54,9 @@ RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const Mode
   Stages stages(ctx, folder.path());
   RunOutcome out;
   out.resumed = folder.resuming();
-  if (!backend.note.empty()) note(backend.note);
+  for (const std::string& line :
+       {backend.note, config.memory_warning, device_memory_note(*backend.device, config.device_bytes)})
+    if (!line.empty()) note(line);
   note_limits(arch, note);
 
   // What is wrong with the request should be known before hours of counting.
@@ -64,7 +66,7 @@ RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const Mode
     shape = resolve_shape(flags, model_config, arch, corpus.vocab);
     RunPlan plan = plan_run(config, arch, shape, corpus, backend);
     check_plan(plan, config);
-    backend.device->limit_memory(plan.device_budget);
+    backend.device->limit_memory(device_limit(plan, config));
     if (recipe.check != nullptr) recipe.check(ctx, {recipe, params, arch, shape, config.lags, corpus.vocab});
     folder.begin();
     design_run.memory_bytes = plan.device_budget > 0 ? plan.device_budget : config.memory_bytes;

@@ -3,10 +3,7 @@
 
 #include "host/cpu_device.hpp"
 #include "host/error.hpp"
-#include "host/npy.hpp"
-#if __has_include("host/npy_rows.hpp")
 #include "host/npy_rows.hpp"
-#endif
 #include "host/safetensors.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "tests/fuzz/target.hpp"
@@ -42,16 +39,11 @@ void read_safetensors_header(std::string_view data) {
 }
 
 void read_npy(std::string_view data) {
-#if __has_include("host/npy_rows.hpp")
   const NpyRows m(file_with(data));
   const std::int64_t rows = std::min<std::int64_t>(m.rows(), 5);
   if (m.cols() == 0 || rows == 0 || m.cols() > 1 << 20) return;
   std::vector<double> values(static_cast<std::size_t>(rows * m.cols()));
   m.read(m.rows() - rows, values);
-#else
-  const NpyMatrix m = read_npy_matrix(file_with(data));
-  require(m.values.size() == static_cast<std::size_t>(m.rows * m.cols), "a matrix of another size");
-#endif
 }
 
 void read_counts(std::string_view data) {

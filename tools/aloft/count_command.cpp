@@ -48,20 +48,25 @@ class CountCommand final : public Command {
     const bool keeps_vocabulary = check_outputs();
     TerminalProgress progress(output_.quiet);
     Backend backend = make_backend(count_.backend, count_.threads, count_.gpu);
-    if (!backend.note.empty()) progress.note(backend.note);
+    const MemoryBudget memory = memory_budget(count_.memory, count_.threads);
+    const std::uint64_t device_memory = device_memory_asked(count_.device_memory);
+    for (const std::string& line :
+         {backend.note, memory.warning, device_memory_note(*backend.device, device_memory)})
+      if (!line.empty()) progress.note(line);
     Context ctx(backend, progress);
-    CountParams p;
-    p.memory_bytes = memory_budget(count_.memory);
-    p.device_bytes = device_budget(*backend.device, device_memory_asked(count_.device_memory));
-    backend.device->limit_memory(p.device_bytes);
     corpus_.several_passes = count_.strategy == CountStrategy::striped;
     const auto corpus = open_corpus(corpus_, progress);
     const auto vocabulary = vocabulary_to_write(*corpus, keeps_vocabulary, progress);
-    p.vocab = corpus->vocab_size();
-    p.max_lag = count_.lags;
-    p.strategy = count_.strategy;
-    p.expected_tokens = corpus->expected_tokens();
-    p.repeatable = corpus->repeatable();
+    RunConfig config;
+    config.lags = count_.lags;
+    config.strategy = count_.strategy;
+    config.threads = count_.threads;
+    config.memory_bytes = memory.bytes;
+    config.memory_limit = memory.limit;
+    const CountParams p =
+        count_params(config, look_at(*corpus, count_.lags), device_budget(*backend.device, device_memory));
+    backend.device->limit_memory(p.device_bytes > 0 ? p.device_bytes
+                                                    : left_of(p.memory_bytes, p.program_bytes));
     const CountPlan plan = plan_count(p, ctx.count());
     progress.note("counting: " + strategy_name(plan.strategy) + ", " + plan.reason);
     if (const std::uint64_t free = free_disk(output_path_); plan.result_bytes > free)
@@ -78,7 +83,8 @@ class CountCommand final : public Command {
     if (const auto covered = coverage(counts)) progress.note(coverage_note(*covered));
     write(counts, vocabulary);
     interrupts_are_over();
-    print(counts, corpus->format_name(), ctx.times().back().seconds, strategy_name(plan.strategy));
+    print(counts, corpus->format_name(), ctx.times().back().seconds, plan,
+          p.program_bytes + (plan.on_device ? plan.staging_bytes : plan.total_bytes()));
   }
 
  private:
@@ -130,12 +136,16 @@ class CountCommand final : public Command {
     file.write(*vocabulary);
     save(output_path_, counts, "", &file);
   }
-  void print(const Counts& counts, const std::string& format, double seconds,
-             const std::string& strategy) const {
+  void print(const Counts& counts, const std::string& format, double seconds, const CountPlan& plan,
+             std::uint64_t planned) const {
     if (output_.json) {
-      nlohmann::ordered_json out{{"output", output_path_},  {"format", format},
-                                 {"strategy", strategy},    {"vocab", counts.vocab},
-                                 {"tokens", counts.tokens}, {"corpus_hash", counts.corpus_hash},
+      nlohmann::ordered_json out{{"output", output_path_},
+                                 {"format", format},
+                                 {"strategy", strategy_name(plan.strategy)},
+                                 {"memory_bytes", planned},
+                                 {"vocab", counts.vocab},
+                                 {"tokens", counts.tokens},
+                                 {"corpus_hash", counts.corpus_hash},
                                  {"seconds", seconds}};
       if (const auto covered = coverage(counts)) {
         out["unknown_tokens"] = covered->unknown;

@@ -246,7 +246,10 @@ void settle(const CLI::App& command, RunConfig& c, const CountOptions& count, co
   c.backend = count.backend;
   c.gpu = count.gpu;
   c.threads = count.threads;
-  c.memory_bytes = memory_budget(count.memory);
+  const MemoryBudget memory = memory_budget(count.memory, count.threads);
+  c.memory_bytes = memory.bytes;
+  c.memory_limit = memory.limit;
+  c.memory_warning = memory.warning;
   c.device_bytes = device_memory_asked(count.device_memory);
   c.expand.directions = o.directions == "haar" ? Directions::haar : Directions::keep;
   const std::string sign = !o.sign.empty() ? o.sign : c.compose.recipe == "asymmetry" ? "paper" : "causal";

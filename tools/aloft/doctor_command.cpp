@@ -6,8 +6,10 @@
 #include <optional>
 #include <vector>
 
+#include "host/error.hpp"
 #include "host/json_build.hpp"
 #include "kernels/ops.hpp"
+#include "pipeline/base/memory_limit.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/build_info.hpp"
 #include "tools/aloft/builtin_architectures.hpp"
@@ -34,8 +36,9 @@ class DoctorCommand final : public Command {
                                {"compiler", b.compiler},  {"build_type", b.build_type},
                                {"cuda_toolkit", b.cuda},  {"cuda_architectures", b.cuda_architectures},
                                {"libraries", b.libraries}};
-    const std::vector<BackendInfo> all = backends();
+    std::vector<BackendInfo> all = backends();
     const std::vector<Gpu> gpus = look_at_gpus(all.back());
+    if (!gpus.empty()) expect_it_starts(all.back());
     for (const BackendInfo& backend : all)
       object_in(out, "backends")[backend.name] = {
           {"compiled", backend.compiled}, {"usable", backend.usable}, {"detail", backend.detail}};
@@ -43,7 +46,9 @@ class DoctorCommand final : public Command {
     out["gpus"] = nlohmann::ordered_json::array();
     for (const Gpu& gpu : gpus) array_in(out, "gpus").push_back(json_of(gpu));
     for (const auto& a : builtin_architectures()) array_in(out, "model_architectures").push_back(a.name);
-    out["memory_available_bytes"] = available_memory();
+    const MemoryLimit memory = memory_limit(0);
+    out["memory_available_bytes"] = memory.bytes;
+    out["memory_limit"] = memory.holder;
     out["disk_free_bytes"] = free_disk(".");
     if (output_.json) {
       print_json(out);
@@ -62,11 +67,21 @@ class DoctorCommand final : public Command {
     line("backend auto", std::string(automatic.name) + (automatic.note.empty() ? "" : ": " + automatic.note));
     for (const Gpu& gpu : gpus)
       line(fmt::format("GPU {}{}", gpu.info.index, gpu.chosen ? " (used)" : ""), text_of(gpu));
-    line("memory available", fmt::format("{:.1f} GiB", static_cast<double>(available_memory()) / (1u << 30)));
+    line("memory available", fmt::format("{:.1f} GiB, limited by {}",
+                                         static_cast<double>(memory.bytes) / (1u << 30), memory.holder));
     line("disk free here", fmt::format("{:.1f} GiB", static_cast<double>(free_disk(".")) / (1u << 30)));
   }
 
  private:
+  /// A GPU is not all that a backend needs: its libraries are opened when it is made.
+  void expect_it_starts(BackendInfo& cuda) const {
+    try {
+      (void)make_backend("cuda", 0, gpu_);
+    } catch (const Error& e) {
+      cuda.usable = false;
+      cuda.detail = e.what();
+    }
+  }
   struct Gpu {
     GpuInfo info;
     std::optional<std::uint64_t> free;  ///< bytes; nothing where the GPU could not be started

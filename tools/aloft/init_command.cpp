@@ -47,6 +47,9 @@ ordered_json json_of(const RunOutcome& r, const std::string& output) {
                     {"scale", r.composition[l].scale},
                     {"truncation_residual", r.composition[l].truncation_residual}});
   }
+  std::uint64_t most = 0;
+  for (const StageTime& t : r.times) most = std::max(most, t.peak_bytes);
+  out["peak_device_bytes"] = most;  // of all buffers at once
   for (const StageTime& t : r.times)
     array_in(out, "stages").push_back({{"name", t.name}, {"seconds", t.seconds}, {"resumed", t.resumed}});
   return out;

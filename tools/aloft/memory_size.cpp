@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <map>
 
 #include "host/error.hpp"
-#include "pipeline/run/plan.hpp"
+#include "pipeline/base/memory_limit.hpp"
 
 namespace aloft {
 
@@ -18,19 +17,29 @@ std::uint64_t parse_bytes(const std::string& text) {
   } catch (const std::exception&) {
     used = 0;
   }
-  static const std::map<std::string, int> kShift{{"", 0},   {"B", 0},    {"K", 10}, {"KiB", 10},
-                                                 {"M", 20}, {"MiB", 20}, {"G", 30}, {"GiB", 30},
-                                                 {"T", 40}, {"TiB", 40}};
-  const auto unit = kShift.find(text.substr(used));
-  if (used == 0 || unit == kShift.end() || !(value > 0) || value > 1e18)
-    throw UsageError(fmt::format("'{}' is no size: write bytes, or a number with K, M, G or T", text));
-  return static_cast<std::uint64_t>(std::ldexp(value, unit->second));
+  static const std::map<std::string, double> kUnit{
+      {"", 1},         {"B", 1},      {"K", 0x1p10},   {"KiB", 0x1p10}, {"M", 0x1p20},
+      {"MiB", 0x1p20}, {"G", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40},   {"TiB", 0x1p40},
+      {"KB", 1e3},     {"kB", 1e3},   {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12}};
+  const auto unit = used == 0 ? kUnit.end() : kUnit.find(text.substr(used));
+  if (unit == kUnit.end() || !(value * unit->second >= 1) || value * unit->second > 1e18)
+    throw UsageError(
+        fmt::format("'{}' is no size: write bytes, or a number with K, M, G or T (powers of 1024) or KB, MB, "
+                    "GB, TB (of 1000)",
+                    text));
+  return static_cast<std::uint64_t>(value * unit->second);
 }
 
 std::uint64_t device_memory_asked(const std::string& text) { return text.empty() ? 0 : parse_bytes(text); }
 
-std::uint64_t memory_budget(const std::string& text) {
-  return text.empty() ? available_memory() / 10 * 9 : parse_bytes(text);
+MemoryBudget memory_budget(const std::string& text, int threads) {
+  const MemoryLimit limit = memory_limit(threads);
+  if (text.empty()) return {limit.bytes / 10 * 9, "90% of what is left by " + limit.holder, ""};
+  MemoryBudget out{parse_bytes(text), "--memory", ""};
+  if (limit.bytes > 0 && out.bytes > limit.bytes)
+    out.warning = fmt::format("note: --memory {} is more than {} leaves, {} MiB", text, limit.holder,
+                              limit.bytes >> 20);
+  return out;
 }
 
 }  // namespace aloft

@@ -74,7 +74,8 @@ void add_count_options(CLI::App& command, CountOptions& o) {
       ->check(CLI::Range(0, 4096))
       ->group(group);
   command
-      .add_option("--memory", o.memory, "Refuse what needs more, e.g. 8G (default: 90% of what is available)")
+      .add_option("--memory", o.memory,
+                  "Refuse what needs more, e.g. 8G (default: 90% of what machine, cgroup and ulimit leave)")
       ->type_name("SIZE")
       ->check(not_empty())
       ->group(group);

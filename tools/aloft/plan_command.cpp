@@ -47,7 +47,9 @@ class PlanCommand final : public Command {
     const Model model = load_model(model_);
     for (const std::string& note : model.notes) TerminalProgress(output_.quiet).note(note);
     const Backend backend = make_backend(config_.backend, config_.threads, config_.gpu);
-    if (!backend.note.empty()) TerminalProgress(output_.quiet).note(backend.note);
+    for (const std::string& line :
+         {backend.note, config_.memory_warning, device_memory_note(*backend.device, config_.device_bytes)})
+      if (!line.empty()) TerminalProgress(output_.quiet).note(line);
     CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
     if (!find_recipe(config_.compose.recipe).reads_corpus()) {
       corpus = no_corpus();
@@ -58,8 +60,8 @@ class PlanCommand final : public Command {
       TerminalProgress progress(output_.quiet);
       const auto opened = open_corpus(config_.corpus, progress);
       // A pipe is kept in a file when stripes are asked for.
-      corpus = {opened->vocab_size(), opened->expected_tokens(),
-                opened->repeatable() || config_.strategy == CountStrategy::striped};
+      corpus = look_at(*opened, config_.lags);
+      corpus.repeatable |= config_.strategy == CountStrategy::striped;
     } else if (corpus.vocab == 0) {
       throw UsageError("--tokens needs --vocab-size");
     }
@@ -97,10 +99,13 @@ class PlanCommand final : public Command {
     printed_ = true;
     const std::uint64_t free = free_disk(config_.output);
     if (output_.json) {
-      nlohmann::ordered_json out{
-          {"tokens", corpus.expected_tokens},   {"vocab", corpus.vocab},
-          {"memory_bytes", plan.peak_memory()}, {"memory_allowed_bytes", config_.memory_bytes},
-          {"disk_bytes", plan.disk()},          {"disk_free_bytes", free}};
+      nlohmann::ordered_json out{{"tokens", corpus.expected_tokens},
+                                 {"vocab", corpus.vocab},
+                                 {"memory_bytes", plan.peak_memory()},
+                                 {"memory_allowed_bytes", config_.memory_bytes},
+                                 {"memory_limit", config_.memory_limit},
+                                 {"disk_bytes", plan.disk()},
+                                 {"disk_free_bytes", free}};
       if (plan.device_budget > 0) {
         out["device_memory_bytes"] = plan.peak_device_memory();
         out["device_memory_allowed_bytes"] = plan.device_budget;
@@ -137,10 +142,11 @@ class PlanCommand final : public Command {
                      .c_str(),
                  stdout);
     if (!plan.count.reason.empty()) print_count(plan.count);
-    std::fputs(fmt::format("\npeak memory {} of {} allowed; disk {} of {} free\n", mib(plan.peak_memory()),
-                           mib(config_.memory_bytes), mib(plan.disk()), mib(free))
-                   .c_str(),
-               stdout);
+    std::fputs(
+        fmt::format("\npeak memory {} of {} allowed ({}); disk {} of {} free\n", mib(plan.peak_memory()),
+                    mib(config_.memory_bytes), config_.memory_limit, mib(plan.disk()), mib(free))
+            .c_str(),
+        stdout);
     if (plan.device_budget > 0)
       std::fputs(fmt::format("peak device memory {} of {} allowed\n", mib(plan.peak_device_memory()),
                              mib(plan.device_budget))

@@ -12,6 +12,8 @@ endif()
 # CMake 3.25 does not know nvcc's C++20, so the flag is spelled out.
 target_compile_options(aloft_options INTERFACE
   "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;${cuda_werror}>")
-# The runtime is linked in; the mathematical libraries (half a gigabyte) are shared, found where the toolkit is.
-target_link_libraries(aloft_backends PUBLIC CUDA::cudart_static CUDA::nvtx3
-  CUDA::cublas CUDA::cusolver CUDA::cusparse CUDA::cufft)
+# The runtime is linked in. The mathematical libraries (half a gigabyte) are opened by the first run that uses them
+# (kernels/cuda/vendor_library.hpp): where the loader finds them, or else in this toolkit.
+target_link_libraries(aloft_backends PUBLIC CUDA::cudart_static CUDA::nvtx3 ${CMAKE_DL_LIBS})
+set_source_files_properties(kernels/cuda/vendor_library.cpp PROPERTIES COMPILE_DEFINITIONS
+  "ALOFT_CUDA_LIBRARIES=\"${CUDAToolkit_LIBRARY_DIR}\"")

@@ -4,9 +4,6 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/aloft)
 
-if(ALOFT_CUDA)  # its libraries are where the toolkit is, not where the system looks
-  set_property(TARGET aloft APPEND PROPERTY INSTALL_RPATH ${CUDAToolkit_LIBRARY_DIR})
-endif()
 install(TARGETS aloft RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime)
@@ -45,8 +42,7 @@ cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY "\${prefix}" OU
 list(JOIN pkgconfig_modules " " pc_modules)
 set(pc_cuda_libraries "")
 if(ALOFT_CUDA)
-  set(pc_cuda_libraries "-L${CUDAToolkit_LIBRARY_DIR} -Wl,-rpath,${CUDAToolkit_LIBRARY_DIR} ")
-  string(APPEND pc_cuda_libraries "-lcudart_static -lcublas -lcusolver -lcusparse -lcufft -lrt ")
+  set(pc_cuda_libraries "-L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lrt ")
 endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/aloft.pc.in ${PROJECT_BINARY_DIR}/generated/aloft.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/generated/aloft.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
