@@ -142,7 +142,7 @@ TEST(Limits, NoLimitOfTheAddressSpaceHangs) {
   const Folder folder;
   const std::string corpus = folder.file("corpus.txt", sample_text(20'000, 3, 500));
   bool refused = false, done = false;
-  for (const char* kib : {"60000", "120000", "200000", "300000", "400000", "500000", "700000", "1500000"})
+  for (const char* kib : {"80000", "120000", "200000", "300000", "400000", "500000", "700000", "1500000"})
     for (const Words& words : {count_words(corpus, folder / "c") + Words{"--vocab-size", "500"},
                                Words{"init", "--recipe", "orthogonal", "--output", folder / kib} + kModel}) {
       const Outcome got = run_after("ulimit -v " + std::string(kib) + "; ", words, folder);
