@@ -272,7 +272,7 @@ TEST_F(Program, TellsAboutItself) {
   ASSERT_EQ(doctor.code, 0) << doctor;
   const json out = json::parse(doctor.out);
   EXPECT_EQ(out["backends"]["cpu"]["usable"], true);
-  EXPECT_EQ(out["model_architectures"], json({"gpt2", "llama", "nanogpt-rope", "nanogpt", "neox"}));
+  EXPECT_EQ(out["model_architectures"], json({"arcee", "gpt2", "llama", "mixtral", "nanogpt-rope", "nanogpt", "neox", "olmo", "phi3", "starcoder2"}));
   EXPECT_EQ(run({"doctor"}).code, 0);
   const Outcome version = run({"--version"});
   EXPECT_EQ(version.code, 0);
@@ -311,7 +311,7 @@ TEST_F(Program, UsageErrorsExitWithTwo) {
       {Words{"init", "--memory", "5Q"} + good + out, "5Q"},
       {Words{"init", "--memory", ""} + good + out, "--memory: an empty value"},
       {Words{"init", "--device", ""} + good + out, "--device: an empty value"},
-      {Words{"count", "--output", corpus_, "--force"} + from_corpus(), "is the corpus"},
+      {Words{"count", "--output", corpus_, "--force"} + from_corpus(), "is read by this run"},
       {Words{"count", "--output", folder_ / "a", "--vocab-output", folder_ / "a"} + from_corpus(),
        "the same file"},
       {Words{"count", "--output", folder_.path.string(), "--force"} + from_corpus(), "is a folder"},
