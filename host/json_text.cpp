@@ -88,4 +88,8 @@ void read_json_events(std::string_view text, const std::string& origin,
   nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
 }
 
+void look_for_json(std::string_view text, nlohmann::json_sax<nlohmann::json>& handler) {
+  nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
+}
+
 }  // namespace aloft

@@ -34,4 +34,8 @@ template <class Json = nlohmann::json>
 void read_json_events(std::string_view text, const std::string& origin,
                       nlohmann::json_sax<nlohmann::json>& handler, std::uint64_t most_bytes);
 
+/// The events of a text that may be JSON, or begin like it, up to where it is none: `handler` learns of that
+/// by parse_error. Nothing is built and no level takes stack, so there are no bounds; throws nothing itself.
+void look_for_json(std::string_view text, nlohmann::json_sax<nlohmann::json>& handler);
+
 }  // namespace aloft

@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "host/json_text.hpp"
 #include "host/structured_text.hpp"
 
 namespace aloft {
@@ -69,9 +70,7 @@ class JsonShape final : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
 
-  explicit JsonShape(std::string_view text_) : size_(text_.size()) {
-    (void)nlohmann::json::sax_parse(text_.begin(), text_.end(), this);
-  }
+  explicit JsonShape(std::string_view text_) : size_(text_.size()) { look_for_json(text_, *this); }
 
  private:
   /// How deep the fields are.
