@@ -112,10 +112,11 @@ TokenLayout megatron_layout(InputFile& file) {
   if (ids == 0 || ids > file.size() || ids * type->item_bytes != file.size())
     throw InputError(fmt::format("{}: says that {} has {} ids of {} bytes, but that has {} bytes", path,
                                  file.name(), ids, type->item_bytes, file.size()));
-  return {
-      .kind = type->kind, .item_bytes = type->item_bytes, .offset = 0, .count = ids, .documents = [index, ids] {
-        return std::make_unique<MegatronEnds>(index, ids);
-      }};
+  return {.kind = type->kind,
+          .item_bytes = type->item_bytes,
+          .offset = 0,
+          .count = ids,
+          .documents = [index, ids] { return std::make_unique<MegatronEnds>(index, ids); }};
 }
 
 bool has_megatron_index(const std::string& path) {
