@@ -16,7 +16,7 @@ namespace {
 
 using Bytes = std::optional<std::uint64_t>;
 
-Bytes number(const std::string& text) {
+Bytes number_from(const std::string& text) {
   std::uint64_t value = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
   return failed == std::errc{} && end == text.data() + text.size() ? Bytes(value) : std::nullopt;
@@ -26,7 +26,7 @@ Bytes number(const std::string& text) {
 Bytes number_in(const std::string& path) {
   std::ifstream in(path);
   std::string word;
-  return in >> word ? number(word) : std::nullopt;
+  return in >> word ? number_from(word) : std::nullopt;
 }
 
 /// The number after `key`, which a line begins with.
@@ -36,7 +36,7 @@ Bytes number_after(const std::string& path, const std::string& key) {
   while (std::getline(in, line))
     if (line.rfind(key, 0) == 0) {
       std::istringstream rest(line.substr(key.size()));
-      return rest >> word ? number(word) : std::nullopt;
+      return rest >> word ? number_from(word) : std::nullopt;
     }
   return std::nullopt;
 }
