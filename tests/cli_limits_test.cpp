@@ -75,9 +75,8 @@ Words count_words(const std::string& corpus, const std::string& output) {
   return {"count",    "--json", "--quiet", "--backend", "cpu",      "--threads", "1",
           "--corpus", corpus,   "--lags",  "8",         "--output", output,      "--force"};
 }
-const Words kSmallModel{"--backend", "cpu",       "--threads", "1",         "--quiet",
-                        "--arch",    "llama",     "--layers",  "4",         "--heads",
-                        "4",         "--context", "32",        "--d-model", "256"};
+const Words kHeldModel{"--backend", "cpu", "--threads", "1",  "--quiet",   "--arch", "llama", "--layers", "4",
+                       "--heads",   "4",   "--context", "32", "--d-model", "256"};
 
 TEST(Limits, AControlGroupOfThePlannedSizeIsEnough) {
   if (under_sanitizers()) GTEST_SKIP() << "sanitizers keep memory of their own";
@@ -102,7 +101,7 @@ TEST(Limits, AControlGroupOfThePlannedSizeIsEnough) {
         << strategy;
   }
   for (const std::string recipe : {"unigram", "mimetic", "asymmetry"}) {
-    Words words = kSmallModel + Words{"--recipe", recipe};
+    Words words = kHeldModel + Words{"--recipe", recipe};
     if (recipe != "mimetic") words = words + Words{"--corpus", corpus, "--vocab-size", "1500", "--lags", "2"};
     if (recipe == "asymmetry") words = words + Words{"--null-tokens", "0"};
     const Outcome plan = run(Words{"plan", "--json"} + words);
@@ -146,7 +145,7 @@ TEST(Limits, NoLimitOfTheAddressSpaceHangs) {
   for (const char* kib : {"80000", "120000", "200000", "300000", "400000", "500000", "700000", "1500000"})
     for (const Words& words :
          {count_words(corpus, folder / "c") + Words{"--vocab-size", "500"},
-          Words{"init", "--recipe", "orthogonal", "--output", folder / kib} + kSmallModel}) {
+          Words{"init", "--recipe", "orthogonal", "--output", folder / kib} + kHeldModel}) {
       const Outcome got = run_after("ulimit -v " + std::string(kib) + "; ", words, folder);
       EXPECT_TRUE(got.code == 0 || got.code == 4) << kib << " " << words[0] << ": " << got;
       EXPECT_EQ(lines_of(got.err), got.code == 0 ? 0u : 1u) << kib << " " << words[0] << ": " << got.err;

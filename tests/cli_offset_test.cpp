@@ -12,9 +12,9 @@ namespace {
 
 using nlohmann::json;
 
-const Words kModel{"--layers", "2", "--d-model", "64", "--heads", "4", "--context", "32"};
+const Words kOffsetModel{"--layers", "2", "--d-model", "64", "--heads", "4", "--context", "32"};
 
-json header_of(const std::string& path) {
+json header_in(const std::string& path) {
   const std::string file = content(path);
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), sizeof length);
@@ -28,7 +28,7 @@ class OffsetProgram : public testing::Test {
   [[nodiscard]] Words from_corpus() const { return {"--corpus", corpus_, "--vocab-size", "200"}; }
   [[nodiscard]] Words init(const std::string& output, const std::string& recipe = "offset",
                            const std::string& arch = "llama") const {
-    return Words{"init", "--recipe", recipe, "--arch", arch, "--output", folder_ / output} + kModel;
+    return Words{"init", "--recipe", recipe, "--arch", arch, "--output", folder_ / output} + kOffsetModel;
   }
   [[nodiscard]] Words names(const std::string& run) const {
     Words out;
@@ -66,7 +66,7 @@ TEST_F(OffsetProgram, EveryMemberOfTheFamilyForEveryArchitecture) {
                    "manifest.json",      "offset.json",         "vocab.json"};
       if (recipe == std::string("unigram")) std::erase(wanted, "factors.safetensors");
       EXPECT_EQ(names(run_name), wanted);
-      json header = header_of(folder_ / (run_name + "/init.safetensors"));
+      json header = header_in(folder_ / (run_name + "/init.safetensors"));
       const json metadata = header["__metadata__"];
       EXPECT_EQ(metadata["recipe"], recipe);
       EXPECT_EQ(metadata["orientation"], arch == "gpt2" ? "in_out" : "out_in");
@@ -139,14 +139,14 @@ TEST_F(OffsetProgram, EstimatorsControlsAndScalarsChangeWhatIsDesigned) {
 
 TEST_F(OffsetProgram, SilentBeginningsZeroTheMlp) {
   ASSERT_EQ(run(init("g", "offset", "gpt2") + from_corpus() + Words{"--zero-outputs", "--quiet"}).code, 0);
-  EXPECT_EQ(header_of(folder_ / "g/init.safetensors")["transformer.h.1.mlp.c_proj.weight"]["shape"],
+  EXPECT_EQ(header_in(folder_ / "g/init.safetensors")["transformer.h.1.mlp.c_proj.weight"]["shape"],
             json({256, 64}));
   const Outcome unknown = run(init("l") + from_corpus() + Words{"--zero-outputs"});
   EXPECT_EQ(unknown.code, 0);
   EXPECT_TRUE(holds(unknown.err, "MLP's output projection is left to the model: give --mlp-width"))
       << unknown;
   ASSERT_EQ(run(init("w") + from_corpus() + Words{"--zero-outputs", "--mlp-width", "40", "--quiet"}).code, 0);
-  EXPECT_EQ(header_of(folder_ / "w/init.safetensors")["model.layers.0.mlp.down_proj.weight"]["shape"],
+  EXPECT_EQ(header_in(folder_ / "w/init.safetensors")["model.layers.0.mlp.down_proj.weight"]["shape"],
             json({64, 40}));
 
   // wide weights: what the MLPs would add is bounded, where their width is known
@@ -157,15 +157,15 @@ TEST_F(OffsetProgram, SilentBeginningsZeroTheMlp) {
   ASSERT_EQ(
       run(init("bounded") + from_corpus() + Words{"--init-std", "0.2", "--mlp-width", "170", "--quiet"}).code,
       0);
-  EXPECT_EQ(header_of(folder_ / "bounded/init.safetensors")["model.layers.1.mlp.down_proj.weight"]["shape"],
+  EXPECT_EQ(header_in(folder_ / "bounded/init.safetensors")["model.layers.1.mlp.down_proj.weight"]["shape"],
             json({64, 170}));
   ASSERT_EQ(run(init("usual") + from_corpus() + Words{"--mlp-width", "170"}).code, 0);
-  EXPECT_FALSE(header_of(folder_ / "usual/init.safetensors").contains("model.layers.1.mlp.down_proj.weight"));
+  EXPECT_FALSE(header_in(folder_ / "usual/init.safetensors").contains("model.layers.1.mlp.down_proj.weight"));
 
   const Outcome zero = run(init("z", "zero-proj", "gpt2") + Words{"--quiet"});  // reads no corpus
   ASSERT_EQ(zero.code, 0) << zero;
   EXPECT_EQ(names("z"), (Words{"init.safetensors", "manifest.json"}));
-  const json header = header_of(folder_ / "z/init.safetensors");
+  const json header = header_in(folder_ / "z/init.safetensors");
   const std::string file = content(folder_ / "z/init.safetensors");
   std::uint64_t length = 0;
   std::memcpy(&length, file.data(), sizeof length);
@@ -289,18 +289,20 @@ TEST_F(OffsetProgram, ResumesAfterCountsAndAfterFactors) {
 TEST_F(OffsetProgram, PlansItsStagesWithoutWork) {
   const Outcome o = run(Words{"plan", "--json", "--recipe", "offset", "--arch", "llama", "--tokens",
                               "1000000000", "--vocab-size", "50000", "--memory", "64G"} +
-                        kModel);
+                        kOffsetModel);
   ASSERT_EQ(o.code, 0) << o;
   Words stages;
   const json plan = json::parse(o.out);
   for (const auto& s : plan["stages"]) stages.push_back(s["name"]);
   EXPECT_EQ(stages, (Words{"count", "factors", "compose", "emit", "report"}));
   EXPECT_EQ(
-      run(Words{"plan", "--quiet", "--recipe", "offset", "--arch", "gpt2"} + kModel + from_corpus()).code, 0);
+      run(Words{"plan", "--quiet", "--recipe", "offset", "--arch", "gpt2"} + kOffsetModel + from_corpus())
+          .code,
+      0);
 
   // the file with every tensor the recipe may write, MLP outputs among them
   const Outcome disk = run(Words{"plan", "--json", "--quiet", "--recipe", "offset", "--arch", "gpt2"} +
-                           kModel + from_corpus());
+                           kOffsetModel + from_corpus());
   ASSERT_EQ(disk.code, 0) << disk;
   ASSERT_EQ(run(init("g", "offset", "gpt2") + from_corpus() + Words{"--zero-outputs", "--quiet"}).code, 0);
   const double written = static_cast<double>(fs::file_size(folder_ / "g/init.safetensors"));
@@ -336,7 +338,7 @@ TEST_F(OffsetProgram, WhatCannotBeHostedIsRefusedBeforeCounting) {
   for (const auto& [flags, mentions] : errors) {
     SCOPED_TRACE(fmt::format("{}", fmt::join(flags, " ")));
     const Words model = std::find(flags.begin(), flags.end(), "--heads") == flags.end()
-                            ? kModel
+                            ? kOffsetModel
                             : Words{"--layers", "2", "--d-model", "64", "--context", "32"};
     EXPECT_TRUE(refused(run(Words{"init", "--quiet", "--recipe", "offset", "--output", folder_ / "run"} +
                             from_corpus() + flags + model),
