@@ -1,10 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "host/atomic_file.hpp"
@@ -179,28 +177,6 @@ TEST_F(RunFolderTest, OneProcessAtATime) {
   RunFolder run(path(), "a", false);
   EXPECT_THROW(RunFolder(path(), "a", false), UsageError);
   EXPECT_TRUE(fs::exists(folder_ / ".aloft-lock"));
-}
-
-// The second waits in flock's place for a file that the first has removed by then: it must not take that for
-// a lock.
-TEST_F(RunFolderTest, ALockWhoseFileIsGoneLocksNothing) {
-  fs::create_directories(folder_);
-  std::atomic<int> inside{0}, entered{0};
-  std::atomic<bool> together{false};
-  const auto worker = [&] {
-    for (int k = 0; k < 300; ++k) try {
-        const FolderLock lock(path());
-        ++entered;
-        if (++inside > 1) together = true;
-        --inside;
-      } catch (const UsageError&) {
-      }
-  };
-  std::thread first(worker), second(worker);
-  first.join();
-  second.join();
-  EXPECT_FALSE(together);
-  EXPECT_GT(entered, 0);
 }
 
 TEST_F(RunFolderTest, ALockThatIsALinkIsNotFollowed) {

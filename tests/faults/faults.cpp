@@ -5,7 +5,8 @@
 //   read, write,
 //                     fsync, rename, unlink, mkdir, flock, stat, list, close; `file` counts all of them but
 //                     alloc. WHAT: an errno's name; the same with + (that call and all after it); short (one
-//                     byte is read or written); kill (SIGKILL before the call). Without it calls are only
+//                     byte is read or written); kill (SIGKILL before the call); gone (flock alone: the file
+//                     is removed just before). Without it calls are only
 //                     counted.
 //   ALOFT_FAULT_ROOT  calls on files are those on paths below this folder; others go by
 //   ALOFT_FAULT_LOG   a file that gets, at exit, a line `OPERATION CALLS` for each, and `hit` if the
@@ -56,7 +57,7 @@ enum Operation {
 constexpr const char* kNames[] = {"alloc", "open",  "read", "write", "fsync", "rename", "unlink",
                                   "mkdir", "flock", "stat", "list",  "close", "file"};
 constexpr int kOperations = sizeof kNames / sizeof *kNames;
-enum What { kNothing, kError, kShort, kKill };
+enum What { kNothing, kError, kShort, kKill, kGone };
 
 struct Errno {
   const char* name;
@@ -149,6 +150,7 @@ void configure() {
   if (fault_sticks) what[length - 1] = 0;
   if (strcmp(what, "short") == 0) fault_what = kShort;
   if (strcmp(what, "kill") == 0) fault_what = kKill;
+  if (strcmp(what, "gone") == 0) fault_what = kGone;
   for (const Errno& e : kErrors)
     if (strcmp(what, e.name) == 0) fault_what = kError, fault_errno = e.value;
   if (!known || fault_what == kNothing) abort();
@@ -313,7 +315,20 @@ ON_DESCRIPTOR(fsync, kFsync)
 ON_DESCRIPTOR(fdatasync, kFsync)
 
 int flock(int fd, int operation) {
-  if (is_watched(fd) && fails(kFlock)) return -1;
+  const What what = is_watched(fd) ? next(kFlock) : kNothing;
+  if (what == kError) {
+    errno = fault_errno;
+    return -1;
+  }
+  if (what == kGone) {  // as when who had it locked has just removed it
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length > 0) {
+      path[length] = 0;
+      syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+    }
+  }
   return static_cast<int>(syscall(SYS_flock, fd, operation));
 }
 int ftruncate(int fd, off_t bytes) {

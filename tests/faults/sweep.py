@@ -34,7 +34,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 ERRORS = {"open": ["EMFILE", "EACCES", "EIO"], "read": ["EIO", "short", "EINTR"],
           "write": ["ENOSPC", "ENOSPC+", "EIO", "EFBIG", "short", "EINTR"], "fsync": ["EIO", "ENOSPC"],
           "rename": ["EIO", "EACCES"], "unlink": ["EACCES", "EIO"], "mkdir": ["ENOSPC", "EACCES"],
-          "flock": ["EIO", "ENOLCK", "EINTR"], "stat": ["EIO"], "list": ["EMFILE"]}
+          "flock": ["EIO", "ENOLCK", "EINTR", "gone"], "stat": ["EIO"], "list": ["EMFILE"]}
 TRANSIENT = re.compile(r"(^|/)(\.aloft-lock|\.aloft-state\.json|\..+\.aloft-partial-[0-9a-f]{16}(/.*)?)$|^[^/]+/\.aloft-new(/|$)")
 HALF = re.compile(r"(^|/)(\.aloft-lock|\..+\.aloft-partial-[0-9a-f]{16})$")
 SWEEPING = ("unlink", "open", "flock", "stat", "list")  # where they fail, what should be removed may stay until the next run
@@ -149,7 +149,7 @@ class Bench:
     def run(self, folder: Path, words: list[str], fault: str = "", count: bool = False) -> subprocess.CompletedProcess[str]:
         """Exit code None of a hang is an exception: subprocess.TimeoutExpired."""
         environment = dict(os.environ, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive", PYTHONPATH=str(SOURCE / "tools/python"),
-                           PYTHONDONTWRITEBYTECODE="1")
+                           PYTHONDONTWRITEBYTECODE="1", PYTHONSAFEPATH="1")  # it looks for modules elsewhere than in the folder
         if fault or count:
             environment.update(LD_PRELOAD=str(self.library), ALOFT_FAULT_ROOT=str(folder),
                                ALOFT_FAULT_LOG=str(self.place / "calls"))

@@ -1,6 +1,7 @@
 """A sample of tests/faults/sweep.py: calls of the program fail, or it is killed there. `tools/test.sh --thorough` does 3000."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,21 @@ def test_what_a_fault_leaves(scenario):
     trials = sweep.sweep(Path(PROGRAM).parent, faults, kills, seed, only=scenario)
     assert sum(t.hit for t in trials) > (faults + kills) / 2
     assert not [(t.fault, t.wrong) for t in trials if t.wrong], f"seed {seed}"
+
+
+# Between open() and flock() who had the file locked may have removed it: then a third process can lock the one that is there next.
+@pytest.mark.parametrize("name", ["init spread", "count"])  # the folder's lock, and that of a file that is being written
+def test_a_lock_whose_file_is_gone_is_none(tmp_path, name):
+    scenario = next(s for s in sweep.SCENARIOS if s.name == name)
+    bench = sweep.Bench(Path(PROGRAM).parent, tmp_path)
+    calls = bench.prepared(scenario)[2]["flock"]
+    trial = bench.attempt(scenario, "flock:1:gone")
+    assert trial.code == 0 and not trial.wrong
+    shutil.rmtree(tmp_path / "trial")
+    shutil.copytree(tmp_path / ("before " + name), tmp_path / "trial")
+    bench.run(tmp_path / "trial", scenario.command, "flock:1:gone")
+    locked = dict(line.split() for line in (tmp_path / "calls").read_text().splitlines())
+    assert locked["hit"] == "1" and int(locked["flock"]) == calls + 1, "it took another lock"
 
 
 # A sweep that finds nothing shows something only if it finds what is planted.
