@@ -175,10 +175,11 @@ INSTANTIATE_TEST_SUITE_P(Others, SentencePieceDocuments,
 
 // Of an unused piece only the parts are left, as it last came about: "abc" as ab·c here, as a·bc there.
 TEST(SentencePieceDocuments, AModelWhosePartsDependOnTheWholeIsNotCut) {
-  const std::string model = piece("<unk>", 0, unknown) + piece("a", -9, normal) + piece("b", -9, normal) +
-                            piece("c", -9, normal) + piece("d", -9, normal) + piece("ab", -2, normal) +
-                            piece("bc", -1, normal) + piece("abc", -3, unused) + piece("dab", -0.5F, normal) +
-                            message(2, integer(3, 2)) + message(3, integer(3, 0) + integer(4, 0));
+  const std::string model =
+      piece("<unk>", 0, unknown) + piece("a", -9, normal_piece) + piece("b", -9, normal_piece) +
+      piece("c", -9, normal_piece) + piece("d", -9, normal_piece) + piece("ab", -2, normal_piece) +
+      piece("bc", -1, normal_piece) + piece("abc", -3, unused) + piece("dab", -0.5F, normal_piece) +
+      message(2, integer(3, 2)) + message(3, integer(3, 0) + integer(4, 0));
   sentencepiece::SentencePieceProcessor library;
   ASSERT_TRUE(library.LoadFromSerializedProto(model).ok());
   const Folder folder;

@@ -42,8 +42,8 @@ class DamagedSentencePiece : public testing::Test {
 };
 
 std::string small_model() {
-  return piece("<unk>", 0, unknown) + piece("<s>", 0, control) + piece("▁The", -1, normal) +
-         piece("▁", -2, normal) + piece("a", -3, normal) + piece("<sep>", 0, user_defined) +
+  return piece("<unk>", 0, unknown) + piece("<s>", 0, control) + piece("▁The", -1, normal_piece) +
+         piece("▁", -2, normal_piece) + piece("a", -3, normal_piece) + piece("<sep>", 0, user_defined) +
          piece("<se", 0, user_defined) + message(2, integer(3, 1)) +
          message(3, message(1, "identity") + integer(3, 1));
 }
@@ -55,13 +55,13 @@ TEST_F(DamagedSentencePiece, SaysWhatIsWrong) {
       {"", "no pieces"},
       {"not a model at all", "no protobuf at byte 0"},
       {sound.substr(0, 20), "no protobuf at byte"},
-      {sound + piece("", 0, normal), "piece 7 is empty"},
-      {sound + piece("a", 0, normal), "piece 7 is there twice"},
+      {sound + piece("", 0, normal_piece), "piece 7 is empty"},
+      {sound + piece("a", 0, normal_piece), "piece 7 is there twice"},
       {sound + piece("<unknown>", 0, unknown), "2 unknown tokens"},
       {sound + piece("<0x0A>", 0, byte), "no byte fallback"},
       {sound + message(2, integer(35, 1)) + piece("<0x0A>", 0, byte), "only 1 of the 256 bytes"},
       {sound + message(2, integer(35, 1)) + piece("<0xZZ>", 0, byte), "not called"},
-      {sound + piece(std::string("b\0c", 3), 0, normal), "NUL"},
+      {sound + piece(std::string("b\0c", 3), 0, normal_piece), "NUL"},
       {sound + piece("\xE2\x96", 0, user_defined), "not UTF-8"},
       {message(1, message(1, "<unk>") + integer(3, 2)), "no piece of it can occur"},
       {sound + message(3, message(2, "rules")), "rules of normalisation"},

@@ -28,7 +28,7 @@ inline std::string integer(int field, std::uint64_t value) {
 inline std::string message(int field, const std::string& content) {
   return varint((static_cast<std::uint64_t>(field) << 3) | 2) + varint(content.size()) + content;
 }
-enum PieceType { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
+enum PieceType { normal_piece = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 inline std::string piece(const std::string& text, float score, PieceType type) {
   std::string number(4, '\0');
   std::memcpy(number.data(), &score, 4);

@@ -17,8 +17,9 @@ enum class Newline { none, piece, byte };
 // ids: 0 <unk>, 1 <s>, 2 </s>, 3 ▁the, 4 ▁, 5 a, 6 b, 7 c, then "\n" or the 256 bytes
 std::string model_file(Newline newline) {
   std::string out = piece("<unk>", 0, unknown) + piece("<s>", 0, control) + piece("</s>", 0, control) +
-                    piece("▁the", -1, normal) + piece("▁", -2, normal) + piece("a", -3, normal) +
-                    piece("b", -3, normal) + piece("c", -3, normal);
+                    piece("▁the", -1, normal_piece) + piece("▁", -2, normal_piece) +
+                    piece("a", -3, normal_piece) + piece("b", -3, normal_piece) +
+                    piece("c", -3, normal_piece);
   if (newline == Newline::piece) out += piece("\n", 0, user_defined);
   if (newline == Newline::byte) out += byte_pieces();
   std::string trainer = integer(3, 1);  // unigram
@@ -77,8 +78,9 @@ TEST(SentencePiece, UnknownTokensInARowAreOneWhereverItIsCut) {
 
 TEST(SentencePiece, WhereNoCutIsSafeTheUserIsTold) {
   const Folder folder;
-  const std::string model = piece("<unk>", 0, unknown) + piece("▁", -2, normal) + piece("a", -3, normal) +
-                            piece("aaa", -4, normal) + message(2, integer(3, 1)) + message(3, integer(4, 0));
+  const std::string model = piece("<unk>", 0, unknown) + piece("▁", -2, normal_piece) +
+                            piece("a", -3, normal_piece) + piece("aaa", -4, normal_piece) +
+                            message(2, integer(3, 1)) + message(3, integer(4, 0));
   CorpusSpec spec;
   spec.tokenizer = folder.file("m.model", model);
   spec.paths = {folder.file("t.txt", std::string(1000, 'a'))};
