@@ -98,8 +98,10 @@ bool is_name(std::string_view key) {
   }) && (key[0] < '0' || key[0] > '9');
 }
 
-/// The key whose strings are longest.
-std::string text_key(const std::map<std::string, std::size_t>& text) {
+/// jq's way to the texts of an object: `text`, or the key whose strings are longest, where it is there and no
+/// null; without one, all strings.
+std::string texts_in_object(const std::map<std::string, std::size_t>& text) {
+  if (text.contains("text")) return ".text // empty";
   const std::string* best = nullptr;
   std::size_t most = 0;
   for (const auto& [key, bytes] : text)
@@ -107,7 +109,7 @@ std::string text_key(const std::map<std::string, std::size_t>& text) {
       best = &key;
       most = bytes;
     }
-  return best == nullptr ? "text" : *best;
+  return best == nullptr ? ".. | strings | ." : fmt::format(".{} // empty", *best);
 }
 
 std::string jq_command(const std::string& texts) {
@@ -141,8 +143,7 @@ std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
     for (const auto& [key, bytes] : shape.text) strings[key] += bytes;
   }
   if (lines < kFewestLines) return std::nullopt;
-  if (10 * alike >= 9 * lines)
-    return StructuredText{"JSON Lines", jq_command(fmt::format(".{}", text_key(strings)))};
+  if (10 * alike >= 9 * lines) return StructuredText{"JSON Lines", jq_command(texts_in_object(strings))};
   if (10 * arrays >= 9 * lines) return StructuredText{"JSON Lines", jq_command(".. | strings | .")};
   return std::nullopt;
 }
@@ -162,15 +163,13 @@ std::optional<StructuredText> structured_json(std::string_view head, bool whole)
   if (shape.is_object) {
     if (shape.keys.empty()) return std::nullopt;
     // One long line, or values on several lines each: jq reads them all.
-    if (shape.another || still)
-      return StructuredText{"JSON", jq_command(fmt::format(".{}", text_key(shape.text)))};
+    if (shape.another || still) return StructuredText{"JSON", jq_command(texts_in_object(shape.text))};
     if (one) return StructuredText{"JSON", jq_command(".. | strings | .")};
     return std::nullopt;
   }
   if (shape.elements == 0 || !(one || still || shape.another)) return std::nullopt;
-  return StructuredText{"JSON",
-                        jq_command(shape.of_strings ? std::string(".[] | strings | .")
-                                                    : fmt::format(".[] | .{}", text_key(shape.text)))};
+  return StructuredText{"JSON", jq_command(shape.of_strings ? std::string(".[] | strings | .")
+                                                            : ".[] | " + texts_in_object(shape.text))};
 }
 
 }  // namespace aloft

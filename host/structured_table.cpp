@@ -146,7 +146,7 @@ std::optional<StructuredText> structured_table(std::string_view head, bool whole
         separator == '\t' ? "tab-separated values" : "CSV",
         fmt::format(
             "python3 -c \"import csv, sys; csv.field_size_limit(1 << 30); [print(r[{}], end='{}') for r in "
-            "csv.{}(sys.stdin{})]\"",
+            "csv.{}(open(0, encoding='utf-8-sig', newline=''){})]\"",
             header ? "'" + table.records.front()[column] + "'" : std::to_string(column), kRecordSeparator,
             header ? "DictReader" : "reader", options)};
   }

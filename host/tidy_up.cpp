@@ -19,6 +19,7 @@ constexpr std::chrono::milliseconds kGrace{500};  // for work to come to its nex
 constexpr std::size_t kThreadStack = std::size_t{256} << 10;
 
 int bell[2] = {-1, -1};  // a pipe: a signal handler may not do more than write to it
+pid_t watched = 0;       // the process whose thread listens; a fork of it has none
 
 }  // namespace
 
@@ -77,7 +78,10 @@ void* watch(void*) {
 
 /// Without it (no thread to be had), signals are answered at the next check.
 void start_tidy_up_thread() {
-  if (bell[0] >= 0 || ::pipe2(bell, O_CLOEXEC | O_NONBLOCK) != 0) return;
+  if (bell[0] >= 0 && watched == ::getpid()) return;
+  if (::pipe2(bell, O_CLOEXEC | O_NONBLOCK) != 0) return;
+  watched = ::getpid();
+  TidyUps::all().over = false;
   ::fcntl(bell[0], F_SETFL, 0);  // the thread waits, the handler never does
   sigset_t ours, former;
   sigemptyset(&ours);

@@ -138,8 +138,12 @@ class TokenFilePass final : public FilePass {
                                    : "its halves are, so the file may be u32: give --format u32";
     else if (format_.name == "u64" && parts_fit(item, 4))
       hint = "its quarters are, so the file may be u16: give --format u16";
-    const std::string text =
-        with_item_type(layout_, [&](auto type) { return std::to_string(load_number<decltype(type)>(item)); });
+    const std::string text = with_item_type(layout_, [&](auto type) {
+      const auto id = load_number<decltype(type)>(item);
+      if constexpr (sizeof id == 8)
+        return std::to_string(static_cast<std::int64_t>(id));  // they are np.int64
+      return std::to_string(id);
+    });
     throw InputError(fmt::format(
         "{}: token {} (at byte {}) is {}, outside the vocabulary of {}; {}", stream_->name(),
         position_ + index, layout_.offset + (position_ + index) * layout_.item_bytes, text, vocab_, hint));

@@ -45,15 +45,21 @@ TokenLayout raw_layout(InputFile& file, std::size_t item_bytes) {
   return {.kind = 'u', .item_bytes = item_bytes, .offset = 0, .count = file.size() / item_bytes};
 }
 
-/// Whether the upper halves of items of 2 · `half` bytes are all zero while the lower ones differ.
+/// Whether the upper halves of items of 2 · `half` bytes are all zero while the lower ones differ. Of few
+/// items they may be all ones: a negative number, as labels have for what is left out.
 bool upper_halves_zero(std::string_view head, std::size_t half) {
   constexpr std::size_t kFewestItems = 4, kFewestDistinct = 3;  // fewer could be ids that alternate with id 0
   const std::size_t items = head.size() / (2 * half);
   if (items < kFewestItems || head.size() % (2 * half) != 0) return false;
   std::set<std::string_view> distinct;
+  std::size_t negative = 0;
   for (std::size_t k = 0; k < items; ++k) {
     const std::string_view item = head.substr(2 * half * k, 2 * half);
-    if (item.find_first_not_of('\0', half) != std::string_view::npos) return false;
+    if (item.find_first_not_of('\0', half) != std::string_view::npos) {
+      if (item.find_first_not_of('\xff', half) != std::string_view::npos || ++negative > items / 2)
+        return false;
+      continue;
+    }
     if (distinct.size() < kFewestDistinct) distinct.insert(item.substr(0, half));
   }
   return distinct.size() == kFewestDistinct;

@@ -203,6 +203,17 @@ TEST(InspectFiles, PipesFoldersAndDefaults) {
   const Outcome ids = run({"inspect", folder.file("nanogpt.bin", le<std::uint16_t>({1, 2, 3, 700}))});
   EXPECT_NE(ids.out.find("tokens: 4\n"), std::string::npos) << ids;  // u16, as a corpus has it
 
+  const std::string counts = folder / "counts",
+                    vocabulary = folder / "words";  // this program's own, by any name
+  ASSERT_EQ(
+      run({"count", "--corpus", text, "--vocab-size", "8", "--output", counts, "--vocab-output", vocabulary})
+          .code,
+      0);
+  EXPECT_NE(run({"inspect", counts}).out.find("kind: aloft counts"), std::string::npos)
+      << run({"inspect", counts});
+  EXPECT_NE(run({"inspect", vocabulary}).out.find("kind: vocabulary"), std::string::npos)
+      << run({"inspect", vocabulary});
+
   ASSERT_EQ(run(design(folder, {"--corpus", text, "--vocab-size", "8"})).code, 0);
   const Outcome whole = run({"inspect", folder / "run", "--json"});
   ASSERT_EQ(whole.code, 0) << whole;

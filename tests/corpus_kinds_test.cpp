@@ -93,12 +93,12 @@ TEST(CorpusKinds, TheCommandNamesTheFieldOfText) {
     return structured_text(text, true, "").value().command;
   };
   EXPECT_EQ(command("{\"id\": \"1\", \"body\": \"The cat sat.\"}\n{\"id\": \"2\", \"body\": \"It left.\"}\n"),
-            "jq -j '.body, \"<|endoftext|>\"'");
+            "jq -j '.body // empty, \"<|endoftext|>\"'");
   // A key that a shell or a terminal would take for something else is not repeated.
   EXPECT_EQ(command("{\"a'; rm x; '\\u001b\": \"The cat sat.\"}\n{\"a'; rm x; '\\u001b\": \"It\"}\n"),
-            "jq -j '.text, \"<|endoftext|>\"'");
+            "jq -j '.. | strings | ., \"<|endoftext|>\"'");
   EXPECT_EQ(command("[{\"body\": \"The cat\"}, {\"body\": \"sat\"}]"),
-            "jq -j '.[] | .body, \"<|endoftext|>\"'");
+            "jq -j '.[] | .body // empty, \"<|endoftext|>\"'");
   EXPECT_NE(command("id,body\n" + repeated("1,The cat sat\n", 9)).find("r['body']"), std::string::npos);
   EXPECT_NE(command(repeated("1\tThe cat sat\n", 9)).find("r[1]"), std::string::npos);
 }

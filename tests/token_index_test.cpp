@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "tests/corpus_helpers.hpp"
 
 // Token files of other programs: 64-bit ids, OLMo's, datatrove's with its index, Megatron's with its index,
@@ -66,6 +68,17 @@ TEST(Ids64, OfAnotherWidthSayWhich) {
   EXPECT_NE(reason(as<std::uint16_t>({5, 1, 3, 9})).find("--format u16"), std::string::npos);
   EXPECT_NE(reason(as<std::int64_t>(kIds) + "x").find("not a multiple of the 8"), std::string::npos);
   EXPECT_NE(reason(as<std::int64_t>({1, 400, 2})).find("token 1 (at byte 8) is 400"), std::string::npos);
+}
+
+TEST(Ids64, ANegativeOneIsNamedAndDoesNotMakeThemNarrower) {
+  const Folder folder;
+  std::string ids = as<std::int64_t>(kIds);
+  const std::int64_t ignored = -100;  // what labels have where nothing is learned
+  std::memcpy(ids.data() + 8, &ignored, sizeof ignored);
+  const std::string path = folder.file("labels.bin", ids);
+  EXPECT_NE(message_of<InputError>(spec_of({path}, 65536)).find("token 1 (at byte 8) is -100"),
+            std::string::npos);
+  EXPECT_NE(message_of<InputError>(spec_of({path}, 65536, "u16")).find("--format u64"), std::string::npos);
 }
 
 TEST(Ids32, OfALargeVocabularyAreNoU16) {

@@ -205,8 +205,10 @@ std::string architecture_of(const ModelConfig& config, const std::vector<A>& bui
   if (const Misfit* known = misfit_of(config.model_type)) {
     std::vector<std::string> what;
     for (const Trait& t : known->traits) what.emplace_back(t.what);
-    throw UsageError(fmt::format("{}: {} has {}, and no built-in architecture is such a model", config.origin,
-                                 config.shown_type, list(what)));
+    throw UsageError(fmt::format(
+        "{}: {} has {}, and no built-in architecture is such a model; one of your own (--arch FILE.json) can "
+        "be, if tools/architectures/README.md has fields for that",
+        config.origin, config.shown_type, list(what)));
   }
   std::vector<std::string> types;
   for (const A& a : built_in)

@@ -55,7 +55,8 @@ ModelShape resolve_shape(const ModelFlags& flags, const ModelConfig& config, con
   check_shape(arch, shape);
   if (shape.vocab < corpus_vocab)
     throw UsageError(
-        fmt::format("--model-vocab-size {} is below the corpus vocabulary of {}", shape.vocab, corpus_vocab));
+        fmt::format("the model's vocabulary of {} ({}) is below the corpus vocabulary of {}", shape.vocab,
+                    flags.vocab ? "--model-vocab-size" : "vocab_size of --model-config", corpus_vocab));
   shape.rotary_dim = rotary_dim(arch, shape);
   return shape;
 }

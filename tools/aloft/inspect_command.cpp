@@ -96,12 +96,24 @@ class InspectCommand final : public Command {
   }
 
  private:
+  static constexpr char kSafetensors = '\1';
+  /// The file's first character; kSafetensors where a length and a header stand there.
+  [[nodiscard]] char first_character() const {
+    std::error_code unknown;
+    if (!std::filesystem::is_regular_file(path_, unknown)) return '\0';
+    InputFile file(path_);
+    const std::string head = file.head();
+    return head.size() > 8 && head[8] == '{' && head.substr(4, 4) == std::string(4, '\0') ? kSafetensors
+                                                                                          : head[0];
+  }
   ordered_json summary(ProgressSink& progress) {
     if (std::filesystem::is_directory(path_))
       if (ordered_json run = run_folder_summary(path_); !run.is_null()) return run;
     const std::string extension = std::filesystem::path(path_).extension().string();
-    if (extension == ".safetensors") return safetensors_summary(path_);
-    if (extension == ".json") return json_summary(path_);
+    const char first =
+        extension.empty() ? first_character() : '\0';  // what this program wrote under any name
+    if (extension == ".safetensors" || first == kSafetensors) return safetensors_summary(path_);
+    if (extension == ".json" || first == '{') return json_summary(path_);
     if (extension == ".npy") {
       InputFile file(path_);
       const std::string head = file.head();

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import live
-from .config import refuse_another_attention
+from .config import refuse_another_attention, refuse_learned_positions
 from .errors import InitError
 from .live import Place, Tensor
 from .names import COPIES, PLAIN_ADAPTER, Fit, fitting, init_file, plain, refuse_derived, refuse_further_layers
@@ -87,6 +87,7 @@ def _plan(model: Any, path: FilePath, tensors: dict[str, Stored], metadata: dict
         refuse_further_layers(path, "the model", placed, identities)
     refuse_derived(path, "the model", placed, [place.name for place in places])
     refuse_another_attention(path, "the model", metadata, live.config_of(model))
+    refuse_learned_positions(path, "the model", metadata, there)
     _refuse_trained_adapters(places)
     steps, report = _steps(model, tensors, metadata, placed, there)
     _refuse_conflicts(steps)

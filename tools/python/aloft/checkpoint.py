@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import read_config, refuse_another_attention, tied_head
+from .config import read_config, refuse_another_attention, refuse_learned_positions, tied_head
 from .errors import InitError, OutputExistsError, UsageError
 from .names import Fit, fitting, init_file, plain, refuse_derived, refuse_further_layers
 from .tensors import WEIGHTS, FilePath, Stored, fits_dtype, narrowed, read_tensors, widened, write_tensors
@@ -44,6 +44,7 @@ def complete_checkpoint(base: FilePath, init: FilePath, output: FilePath, *, par
         refuse_further_layers(init, str(base), placed, identities)
     refuse_derived(init, str(base), placed, [name for _, name, _ in places.values()])
     refuse_another_attention(init, str(base), metadata, config)
+    refuse_learned_positions(init, str(base), metadata, places)
     _refuse_another_head(base, init, metadata, placed, fit.find(_tables(metadata)[1], places), tied_head(config), config is None)
     new = _new_tensors(base, init, designed, placed, places)
     if tied_head(config):

@@ -1,7 +1,7 @@
 """What a model's configuration says about the head and the attention that a file was designed for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,15 @@ from .errors import InitError
 # Hugging Face ties the head to the embedding where a configuration says nothing, but for these types.
 UNTIED = frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "gpt_neox", "phi", "phi3", "olmo", "olmo2", "olmo3", "gptj", "persimmon",
                     "stablelm", "arcee", "helium", "nanochat", "granite", "seed_oss", "qwen2_moe", "qwen3_moe", "deepseek_v3", "codegen", "glm"})
+LEARNED_POSITIONS = (["wpe", "weight"], ["embed_positions", "weight"], ["position_embeddings", "weight"])
+# Types that no built-in architecture describes: the list of pipeline/model/model_types.cpp (a test compares them).
+NO_BUILT_IN = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "olmo2", "olmo3", "olmoe", "olmo_hybrid", "cohere",
+                         "cohere2", "qwen3", "qwen3_moe", "qwen3_next", "helium", "nanochat", "stablelm", "glm", "glm4", "nemotron", "persimmon",
+                         "phi", "phimoe", "exaone4", "apertus", "hunyuan_v1_dense", "hunyuan_v1_moe", "ernie4_5", "gpt_oss", "bitnet", "diffllama",
+                         "llama4", "llama4_text", "lfm2", "jamba", "bamba", "falcon_h1", "zamba", "zamba2", "mamba", "mamba2", "minimax", "rwkv",
+                         "recurrent_gemma", "falcon", "bloom", "mpt", "opt", "gpt_neo", "gpt_bigcode", "gptj", "codegen", "deepseek_v2",
+                         "deepseek_v3", "dbrx"})
+BUILT_IN = frozenset({"arcee", "gpt2", "llama", "mixtral", "nanogpt", "nanogpt-rope", "neox", "olmo", "phi3", "starcoder2"})
 HEADS = ("num_attention_heads", "n_head")
 
 
@@ -37,13 +46,25 @@ def tied_head(config: Mapping[str, Any] | None) -> bool:
 
 def refuse_another_attention(path: object, owner: str, metadata: Mapping[str, str], config: object) -> None:
     """Projections of 8 heads fit a model of 4 by their shape, and mean something else there; so does another RoPE base. Older
-    files do not say theirs. config: an object, a mapping or None."""
+    files do not say theirs. So does attention of another kind, with QK-norm for example. config: an object, a mapping or None."""
+    kind, architecture = _first(config, ("model_type",)), metadata.get("architecture")
+    if kind in NO_BUILT_IN and architecture in BUILT_IN:
+        raise InitError(f"{path}: it was designed for {architecture}, and {owner} is a {kind}, whose attention computes something else: "
+                        "`aloft init --model-config` says what differs")
     pairs = {"heads": _first(config, HEADS), "kv_heads": _first(config, ("num_key_value_heads",)), "rope_base": _rope_base(config)}
     for key, found in pairs.items():
         said = metadata.get(key)
         if said is not None and isinstance(found, (int, float)) and abs(float(said) - found) > 1e-6 * abs(found):
             raise InitError(f"{path}: it was designed for {key.replace('_', ' ')} {said}, {owner} has {found:g}: "
                             "design with --model-config of this model")
+
+
+def refuse_learned_positions(path: object, owner: str, metadata: Mapping[str, str], names: Iterable[str]) -> None:
+    """A design for rotary positions fits a model with a table of positions by its shapes, and finds no rotations there."""
+    table = next((name for name in names if name.rsplit(".", 2)[-2:] in LEARNED_POSITIONS), None)
+    if "rope_base" in metadata and table is not None:
+        raise InitError(f"{path}: it was designed for rotary positions ({metadata.get('architecture', 'unknown')}), {owner} has a table of positions, "
+                        f"{table}: design with the --arch of this model")
 
 
 def _first(config: object, keys: tuple[str, ...]) -> Any:
