@@ -22,7 +22,8 @@ class Group {
   explicit Group(std::uint64_t bytes) {
     for (const auto& [folder, limit] :
          {std::pair{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"}}) {
-      const fs::path path = fs::path(folder) / ("aloft-test-" + std::to_string(::getpid()));
+      static int groups = 0;
+      const fs::path path = fs::path(folder) / fmt::format("aloft-test-{}-{}", ::getpid(), ++groups);
       std::error_code failed;
       if (!fs::create_directory(path, failed)) continue;
       if (fs::exists(path / limit)) {
@@ -47,6 +48,7 @@ class Group {
   Group& operator=(const Group&) = delete;
   [[nodiscard]] bool made() const { return !path_.empty(); }
   [[nodiscard]] std::string enter() const {
+    EXPECT_TRUE(made());  // a machine that lets a test have one lets it have two
     return "echo \\$\\$ > " + (path_ / "cgroup.procs").string() + " && ";
   }
 
