@@ -1,4 +1,5 @@
 #pragma once
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
@@ -34,6 +35,10 @@ namespace aloft::cli_tests {
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 using Clock = std::chrono::steady_clock;
+
+/// Is the product, which the tests may not be compiled like, under AddressSanitizer? Such a program takes
+/// memory of its own, and reserves terabytes of addresses.
+inline bool under_sanitizers() { return ::dlsym(RTLD_DEFAULT, "__asan_init") != nullptr; }
 
 /// A folder that goes away with everything in it.
 struct Folder {

@@ -1,5 +1,3 @@
-#include <dlfcn.h>
-
 #include <nlohmann/json.hpp>
 
 #include "tests/cli_helpers.hpp"
@@ -12,9 +10,6 @@ namespace {
 
 constexpr std::uint64_t kOneMiB = std::uint64_t{1} << 20;
 constexpr int kKilled = 137;
-
-/// Is the product under AddressSanitizer? (Such a program reserves terabytes of addresses.)
-bool under_sanitizers() { return ::dlsym(RTLD_DEFAULT, "__asan_init") != nullptr; }
 
 /// A control group of this size, of version 1 or 2, where the machine lets a test have one.
 class Group {

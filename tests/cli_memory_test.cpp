@@ -1,5 +1,3 @@
-#include <dlfcn.h>
-
 #include <nlohmann/json.hpp>
 
 #include "tests/cli_helpers.hpp"
@@ -10,9 +8,6 @@
 
 namespace aloft::cli_tests {
 namespace {
-
-/// Is the product, which this file may not be compiled like, under AddressSanitizer?
-bool sanitized() { return ::dlsym(RTLD_DEFAULT, "__asan_init") != nullptr; }
 
 std::uint64_t resident_peak(const Words& arguments) {
   Words words = arguments;
@@ -51,7 +46,7 @@ class ProgramMemory : public testing::Test {
 };
 
 TEST_F(ProgramMemory, APlanIsWhatTheProgramTakes) {
-  if (sanitized()) GTEST_SKIP() << "sanitizers keep memory of their own";
+  if (under_sanitizers()) GTEST_SKIP() << "sanitizers keep memory of their own";
   const Folder folder;
   const std::string corpus = folder.file("corpus.txt", sample_text(40'000, 3, 5000));
   const Words common{"--quiet", "--backend", "cpu",   "--threads", "1", "--corpus",
@@ -89,7 +84,7 @@ TEST_F(ProgramMemory, APlanIsWhatTheProgramTakes) {
 // 64 MiB were once added after counting was planned for all that is allowed: budgets were refused although
 // more stripes would have fitted.
 TEST_F(ProgramMemory, EveryBudgetAboveTheLeastWillDoAndIsKept) {
-  if (sanitized()) GTEST_SKIP() << "sanitizers keep memory of their own";
+  if (under_sanitizers()) GTEST_SKIP() << "sanitizers keep memory of their own";
   const Folder folder;
   const std::string corpus = folder.file("corpus.txt", sample_text(30'000, 3, 3000));
   const auto words = [&](std::uint64_t mib) {

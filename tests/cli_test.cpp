@@ -272,7 +272,8 @@ TEST_F(Program, TellsAboutItself) {
   ASSERT_EQ(doctor.code, 0) << doctor;
   const json out = json::parse(doctor.out);
   EXPECT_EQ(out["backends"]["cpu"]["usable"], true);
-  EXPECT_EQ(out["model_architectures"], json({"arcee", "gpt2", "llama", "mixtral", "nanogpt-rope", "nanogpt", "neox", "olmo", "phi3", "starcoder2"}));
+  EXPECT_EQ(out["model_architectures"], json({"arcee", "gpt2", "llama", "mixtral", "nanogpt-rope", "nanogpt",
+                                              "neox", "olmo", "phi3", "starcoder2"}));
   EXPECT_EQ(run({"doctor"}).code, 0);
   const Outcome version = run({"--version"});
   EXPECT_EQ(version.code, 0);
