@@ -59,7 +59,7 @@ def test_a_tied_head_that_is_stored_too_becomes_the_embedding(tmp_path):
     assert all(np.array_equal(out[n], kept[n]) for n in ("lm_head.weight", "transformer.wte.weight"))
 
 
-@pytest.mark.parametrize("model_type, tied", [("gpt2", True), ("llama", False), ("qwen2", False), ("gpt_neox", False), ("gemma", True)])
+@pytest.mark.parametrize("model_type, tied", [("gpt2", True), ("llama", False), ("qwen2", False), ("gpt_neox", False), ("starcoder2", True)])
 def test_a_config_that_says_nothing_ties_as_its_type_does(tmp_path, model_type, tied):
     model = gpt2(tie_word_embeddings=False)
     base = configured(base_of(model, tmp_path / "base"), tie_word_embeddings=None, model_type=model_type)
