@@ -48,6 +48,8 @@ TEST(ModelTypes, WhatBuiltInsFitIsTakenForThem) {
                                                         {"granite", "llama"},
                                                         {"smollm3", "llama"},
                                                         {"mixtral", "mixtral"},
+                                                        {"qwen2_moe", "mixtral"},
+                                                        {"granitemoe", "mixtral"},
                                                         {"arcee", "arcee"},
                                                         {"olmo", "olmo"},
                                                         {"starcoder2", "starcoder2"},
@@ -80,6 +82,52 @@ TEST(ModelTypes, WhatFitsNoneIsRefusedByNameWithAndWithoutAnArchitecture) {
   EXPECT_SAYS(refusal(of_type("falcon"), "neox"), "tensors of other names or layouts, which --arch neox");
 }
 
+// With or without the field that says so, and whatever is named like a decoder's sizes.
+TEST(ModelTypes, EncodersAreRefusedByName) {
+  for (const char* type : {"bert", "roberta", "xlm-roberta", "electra", "albert", "deberta-v2", "distilbert",
+                           "modernbert", "t5", "mt5", "bart", "marian", "whisper", "xlnet"})
+    for (const char* arch : {"", "llama", "neox", "gpt2", "nanogpt-rope"})
+      EXPECT_SAYS(refusal(of_type(type), arch), std::string("c.json: model_type '") + type + "' has ");
+  EXPECT_EQ(
+      refusal(of_type("bert"), "llama"),
+      "c.json: model_type 'bert' has attention to both sides (it is an encoder), which --arch llama has "
+      "not: its design would not fit that model");
+  EXPECT_SAYS(refusal(of_type("t5"), ""), "has an encoder, and no architecture can say that");
+  EXPECT_SAYS(refusal(of_type("helium"), ""), "one of your own (--arch FILE.json) can be");
+}
+
+TEST(ModelTypes, DecodersThatFitNoneAreRefusedThoughTheirFieldsSayNothing) {
+  for (const auto& [type, what] :
+       std::vector<std::pair<std::string, std::string>>{{"dots1", "QK-norm"},
+                                                        {"qwen3_vl_text", "QK-norm"},
+                                                        {"flex_olmo", "no norm before attention"},
+                                                        {"falcon_mamba", "layers that are no attention"},
+                                                        {"nemotron_h", "layers that are no attention"},
+                                                        {"ernie4_5_moe", "rotary pairs of neighbouring rows"},
+                                                        {"granitemoe_swa", "attention sinks"},
+                                                        {"jetmoe", "heads that a router chooses"},
+                                                        {"biogpt", "learned positions"},
+                                                        {"openai-gpt", "no norm before attention"},
+                                                        {"xglm", "positions from fixed sines"}}) {
+    EXPECT_SAYS(refusal(of_type(type), "llama"), what);
+  }
+}
+
+// The type is the reason to hear, not a size that no design would use.
+TEST(ModelTypes, OfATypeThatFitsNoneAFieldThatCannotBeReadComesSecond) {
+  const std::string sizes = R"("hidden_size":512,"num_attention_heads":6)";
+  EXPECT_SAYS(refusal(of_type("mt5", sizes), "llama"), "model_type 'mt5' has an encoder");
+  EXPECT_SAYS(refusal(of_type("gemma3n", R"("intermediate_size":[1,2])"), ""), "model_type 'gemma3n' has ");
+  Architecture own = architecture("llama");
+  own.pairing = Architecture::Pairing::interleaved;
+  try {
+    (void)check_model_type(of_type("helium", sizes), {own, "mine.json", false}, built_ins());
+    FAIL() << "a head of 85.3 rows";
+  } catch (const InputError& e) {
+    EXPECT_SAYS(e.what(), "c.json: hidden_size: 512 is not a multiple of the 6 heads");
+  }
+}
+
 TEST(ModelTypes, AFittingTypeIsRefusedForAnotherArchitecture) {
   EXPECT_SAYS(refusal(of_type("llama"), "neox"),
               "has the tensors of --arch llama, which --arch neox has not");
@@ -109,8 +157,10 @@ TEST(ModelTypes, AFileOfOnesOwnMayFitWhatNoBuiltInDoes) {
 }
 
 TEST(ModelTypes, AnUnknownTypeIsTakenOnTrustWithANote) {
-  EXPECT_SAYS(refusal(of_type("foo"), ""),
-              "c.json: model_type 'foo' is not one that aloft knows (arcee, gpt2, gpt_neox, granite, llama,");
+  EXPECT_SAYS(
+      refusal(of_type("foo"), ""),
+      "c.json: model_type 'foo' is not one that aloft knows (arcee, gpt2, gpt_neox, granite, granitemoe, "
+      "llama,");
   EXPECT_SAYS(refusal(config("{}"), ""), "c.json: it names no model_type: give --arch");
   const auto all = built_ins();
   const Architecture llama = architecture("llama");

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "host/error.hpp"
 #include "host/json_text.hpp"
 #include "pipeline/model/config_fields.hpp"
+#include "pipeline/model/misfits.hpp"
 
 namespace aloft {
 namespace {
@@ -108,6 +110,21 @@ void derive_scaling(ModelConfig& c, JsonFields& fields) {
                    : 1;
 }
 
+/// Of a type that fits no built-in. That is the reason to hear first: a field that cannot be read waits among
+/// what is unmet.
+ModelConfig config_of_misfit(const json& object, JsonFields& fields, const std::string& origin) {
+  try {
+    ModelConfig c = read_config_fields(object, fields);
+    derive_sizes(c, fields);
+    derive_scaling(c, fields);
+    return c;
+  } catch (const InputError& e) {
+    ModelConfig c;
+    c.unmet.push_back(std::string(e.what()).substr(origin.size() + 2));
+    return c;
+  }
+}
+
 }  // namespace
 
 ModelConfig parse_model_config(const std::string& json_text, const std::string& origin,
@@ -136,7 +153,8 @@ ModelConfig parse_model_config(const std::string& json_text, const std::string& 
     read.update(parse_json(known->only, "known fields"));
     drop_unread(object, read, head, notes);
   }
-  ModelConfig c = read_config_fields(object, fields);
+  const bool fits_none = misfit_of(type) != nullptr;
+  ModelConfig c = fits_none ? config_of_misfit(object, fields, origin) : read_config_fields(object, fields);
   c.origin = origin;
   c.model_type = type;
   c.shown_type =
@@ -157,8 +175,10 @@ ModelConfig parse_model_config(const std::string& json_text, const std::string& 
     for (const Peculiarity& p : peculiarities())
       if (const char* key = found(p, object)) c.peculiar.insert(key);
   }
-  derive_sizes(c, fields);
-  derive_scaling(c, fields);
+  if (!fits_none) {
+    derive_sizes(c, fields);
+    derive_scaling(c, fields);
+  }
   return c;
 }
 

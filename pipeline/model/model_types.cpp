@@ -7,125 +7,12 @@
 #include <utility>
 
 #include "host/error.hpp"
-
-// The types below are those whose models no built-in fits, by what their modelling code in Hugging Face's
-// transformers does (5.24; src/transformers/models/TYPE/modeling_TYPE.py).
+#include "pipeline/model/misfits.hpp"
 
 namespace aloft {
 namespace {
 
-using A = Architecture;
-
-/// What decides whether a design fits: in words, and whether an architecture has it.
-struct Trait {
-  const char* what;
-  bool (*had_by)(const A&);
-};
-bool never(const A&) { return false; }
-
-constexpr Trait kQkNorm{"normalised queries and keys (QK-norm)", [](const A&a) { return a.qk_norm; }},
-    kPostNorms{"norms after attention and MLP", never}, kNoPreNorms{"no norm before attention", never},
-    kSoftCaps{"soft caps on scores and logits", never}, kLogitCap{"a soft cap on logits", never},
-    kGainFromOne{"norm gains that count from 1 (1 + w)", never},
-    kNormedEmbedding{"a norm on the embedding", never}, kInnerNorms{"norms inside attention and MLP", never},
-    kClipped{"clipped queries, keys and values", never}, kLatent{"latent attention (MLA)", never},
-    kSinks{"attention sinks", never}, kDifferential{"differential attention", never},
-    kRecurrent{"layers that are no attention", never}, kEncoder{"an encoder", never},
-    kTwoRotations{"rotations that differ from layer to layer", never},
-    kUnrotated{"layers without positions",
-               [](const A&a) { return a.unrotated_every > 0 || !a.rotating.empty(); }},
-    kScaledEmbedding{"a multiplied embedding", [](const A&a) { return a.embedding_multiplier != 1; }},
-    kScaledLogits{"scaled logits", [](const A&a) { return a.logits_multiplier != 1; }},
-    kUnscaledScores{"scores of a scale of its own", [](const A&a) { return a.score_scale.has_value(); }},
-    kLayerNorm{"LayerNorm", [](const A&a) { return a.norm == A::Norm::layernorm; }},
-    kRmsNorm{"RMSNorm", [](const A&a) { return a.norm == A::Norm::rmsnorm; }},
-    kInterleaved{
-        "rotary pairs of neighbouring rows",
-        [](const A&a) { return a.position == A::Position::rope && a.pairing == A::Pairing::interleaved; }},
-    kHalfPairs{"rotary pairs half a head apart",
-               [](const A&a) { return a.position == A::Position::rope && a.pairing == A::Pairing::half; }},
-    kPartialRotary{"heads of which a part rotates",
-                   [](const A&a) { return a.position == A::Position::rope && a.rotary_fraction < 1; }},
-    kRope{"rotary positions", [](const A&a) { return a.position == A::Position::rope; }},
-    kLearned{"learned positions", [](const A&a) { return a.position == A::Position::learned; }},
-    kAlibi{"ALiBi", [](const A&a) { return a.position == A::Position::alibi; }};
-
-struct Misfit {
-  const char* type;
-  std::vector<Trait> traits;
-};
-
-const std::vector<Misfit>& misfits() {
-  static const std::vector<Trait> gemma{kScaledEmbedding, kGainFromOne},
-      gemma2{kScaledEmbedding, kGainFromOne, kPostNorms, kSoftCaps},
-      gemma3{kScaledEmbedding, kGainFromOne, kPostNorms, kQkNorm, kTwoRotations},
-      olmo2{kQkNorm, kPostNorms, kNoPreNorms}, recurrent{kRecurrent}, qk{kQkNorm};
-  static const std::vector<Misfit> all{
-      {"gemma", gemma},
-      {"gemma2", gemma2},
-      {"gemma3", gemma3},
-      {"gemma3_text", gemma3},
-      {"gemma3n", gemma3},
-      {"gemma3n_text", gemma3},
-      {"olmo2", olmo2},
-      {"olmo3", olmo2},
-      {"olmoe", qk},
-      {"olmo_hybrid", {kQkNorm, kRecurrent}},
-      {"cohere", {kLayerNorm, kInterleaved, kScaledLogits}},
-      {"cohere2", {kLayerNorm, kInterleaved, kScaledLogits, kUnrotated}},
-      {"qwen3", qk},
-      {"qwen3_moe", qk},
-      {"qwen3_next", {kQkNorm, kRecurrent, kGainFromOne, kPartialRotary}},
-      {"helium", {kInterleaved}},
-      {"nanochat", {kQkNorm, kNormedEmbedding, kLogitCap}},
-      {"stablelm", {kLayerNorm, kPartialRotary}},
-      {"glm", {kInterleaved, kPartialRotary}},
-      {"glm4", {kInterleaved, kPartialRotary, kPostNorms}},
-      {"nemotron", {kLayerNorm, kGainFromOne, kPartialRotary}},
-      {"persimmon", {kLayerNorm, kPartialRotary, kQkNorm}},
-      {"phi", {kLayerNorm, kPartialRotary}},
-      {"phimoe", {kLayerNorm}},
-      {"exaone4", {kQkNorm, kPostNorms, kNoPreNorms}},
-      {"apertus", qk},
-      {"hunyuan_v1_dense", qk},
-      {"hunyuan_v1_moe", qk},
-      {"ernie4_5", {kInterleaved}},
-      {"gpt_oss", {kSinks}},
-      {"bitnet", {kInnerNorms}},
-      {"diffllama", {kDifferential}},
-      {"llama4", {kInterleaved, kUnrotated, kQkNorm}},
-      {"llama4_text", {kInterleaved, kUnrotated, kQkNorm}},
-      {"lfm2", {kQkNorm, kRecurrent}},
-      {"jamba", recurrent},
-      {"bamba", recurrent},
-      {"falcon_h1", recurrent},
-      {"zamba", recurrent},
-      {"zamba2", recurrent},
-      {"mamba", recurrent},
-      {"mamba2", recurrent},
-      {"minimax", recurrent},
-      {"rwkv", recurrent},
-      {"recurrent_gemma", {kRecurrent, kGainFromOne}},
-      {"falcon", {kLayerNorm}},
-      {"bloom", {kAlibi, kLayerNorm, kNormedEmbedding}},
-      {"mpt", {kAlibi, kLayerNorm}},
-      {"opt", {kLearned, kLayerNorm}},
-      {"gpt_neo", {kLearned, kLayerNorm, kUnscaledScores}},
-      {"gpt_bigcode", {kLearned, kLayerNorm}},
-      {"gptj", {kLayerNorm, kInterleaved, kPartialRotary}},
-      {"codegen", {kLayerNorm, kInterleaved, kPartialRotary}},
-      {"deepseek_v2", {kLatent}},
-      {"deepseek_v3", {kLatent}},
-      {"dbrx", {kLayerNorm, kClipped}},
-  };
-  return all;
-}
-
-const Misfit* misfit_of(const std::string& type) {
-  const auto found =
-      std::find_if(misfits().begin(), misfits().end(), [&](const Misfit& m) { return m.type == type; });
-  return found == misfits().end() ? nullptr : &*found;
-}
+using namespace trait;
 
 /// What switches of a file of unknown type mean. The others are taken into account.
 const std::vector<std::pair<const char*, Trait>>& switches() {
@@ -204,11 +91,16 @@ std::string architecture_of(const ModelConfig& config, const std::vector<A>& bui
   if (!config.architecture.empty()) return config.architecture;
   if (const Misfit* known = misfit_of(config.model_type)) {
     std::vector<std::string> what;
-    for (const Trait& t : known->traits) what.emplace_back(t.what);
+    bool describable = true;  // in a file of one's own
+    for (const Trait& t : known->traits) {
+      what.emplace_back(t.what);
+      describable = describable && t.had_by != never;
+    }
     throw UsageError(fmt::format(
-        "{}: {} has {}, and no built-in architecture is such a model; one of your own (--arch FILE.json) can "
-        "be, if tools/architectures/README.md has fields for that",
-        config.origin, config.shown_type, list(what)));
+        "{}: {} has {}, and {}", config.origin, config.shown_type, list(what),
+        describable ? "no built-in architecture is such a model; one of your own (--arch FILE.json) can be: "
+                      "tools/architectures/README.md"
+                    : "no architecture can say that: aloft designs nothing for such a model"));
   }
   std::vector<std::string> types;
   for (const A& a : built_in)

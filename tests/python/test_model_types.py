@@ -39,6 +39,9 @@ MAPPED = {
     "smollm3": ("smollm3", {"tie_word_embeddings": False, "no_rope_layer_interval": 2, "pad_token_id": None}),
     "smollm3-tied": ("smollm3", {"no_rope_layers": [1, 0, 1, 1], "pad_token_id": None}),
     "mixtral": ("mixtral", {"num_local_experts": 2}),
+    "qwen2_moe": ("qwen2_moe", {"num_experts": 2, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32}),
+    "granitemoe": ("granitemoe", {"num_local_experts": 2, "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0,
+                                  "attention_multiplier": 0.0625}),
     "arcee": ("arcee", {}),
     "olmo": ("olmo", {}),
     "starcoder2": ("starcoder2", {}),
@@ -139,13 +142,15 @@ def test_what_a_file_leaves_out_is_what_the_library_builds(model_type, tmp_path)
         found = json.loads(done.stdout)
         found.setdefault("kv_heads", found["heads"])
         found.setdefault("mlp_width", 4 * found["d_model"])
+        assert "refused_by_init" not in found
         assert {key: found.get(key) for key in wanted} == wanted
 
 
 REFUSED = {"gemma": "norm gains that count from 1", "gemma2": "soft caps", "gemma3_text": "QK-norm", "olmo2": "no norm before attention",
            "olmo3": "QK-norm", "cohere": "rotary pairs of neighbouring rows", "cohere2": "layers without positions", "qwen3": "QK-norm",
            "helium": "rotary pairs of neighbouring rows", "nanochat": "a norm on the embedding", "stablelm": "LayerNorm",
-           "gpt_neo": "learned positions", "gptj": "LayerNorm", "bloom": "ALiBi", "falcon": "LayerNorm"}
+           "gpt_neo": "learned positions", "gptj": "LayerNorm", "bloom": "ALiBi", "falcon": "LayerNorm",
+           "bert": "attention to both sides", "roberta": "it is an encoder", "electra": "it is an encoder", "t5": "an encoder"}
 
 
 @pytest.mark.parametrize("model_type", REFUSED)
@@ -157,6 +162,8 @@ def test_what_does_not_fit_is_refused_by_name_with_and_without_an_architecture(m
         done = run("plan", "--tokens", 1000, "--vocab-size", 100, "--model-config", tmp_path / "config.json", *more)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
         assert f"model_type '{model_type}' has " in done.stderr and REFUSED[model_type] in done.stderr
+    seen = run("inspect", tmp_path / "config.json", "--json")
+    assert seen.returncode == 0 and REFUSED[model_type] in json.loads(seen.stdout)["refused_by_init"]
 
 
 @pytest.mark.parametrize("scaling", [

@@ -34,6 +34,6 @@ def test_a_model_whose_attention_is_of_another_kind_is_refused(files):
 
 def test_the_types_without_a_built_in_are_those_of_the_program():
     root = Path(__file__).resolve().parents[2]
-    source = (root / "pipeline/model/model_types.cpp").read_text().split("misfits() {", 1)[1].split("\n  };", 1)[0]
-    assert set(re.findall(r'^      \{"([a-z0-9_]+)", ', source, re.MULTILINE)) == NO_BUILT_IN
+    source = (root / "pipeline/model/misfits.cpp").read_text().split("namespace {", 1)[1].split("}  // namespace\n", 1)[0]
+    assert set(re.findall(r'"([^"]+)"', source)) == NO_BUILT_IN
     assert {path.stem for path in (root / "tools/architectures").glob("*.json")} == BUILT_IN

@@ -100,6 +100,7 @@ ordered_json model_config_summary(const std::string& text, const std::string& pa
   say("mlp_width", c.mlp_width);
   say("init_std", c.init_std);
   say("tied_head", c.tied_head);
+  if (const std::string why = why_refused(c); !why.empty()) out["refused_by_init"] = why;
   return out;
 }
 

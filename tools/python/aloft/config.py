@@ -9,15 +9,31 @@ from .errors import InitError
 
 # Hugging Face ties the head to the embedding where a configuration says nothing, but for these types.
 UNTIED = frozenset({"llama", "mistral", "mixtral", "qwen2", "qwen3", "gpt_neox", "phi", "phi3", "olmo", "olmo2", "olmo3", "gptj", "persimmon",
-                    "stablelm", "arcee", "helium", "nanochat", "granite", "seed_oss", "qwen2_moe", "qwen3_moe", "deepseek_v3", "codegen", "glm"})
+                    "stablelm", "arcee", "helium", "nanochat", "granite", "granitemoe", "seed_oss", "qwen2_moe", "qwen3_moe", "deepseek_v3",
+                    "codegen", "glm"})
 LEARNED_POSITIONS = (["wpe", "weight"], ["embed_positions", "weight"], ["position_embeddings", "weight"])
-# Types that no built-in architecture describes: the list of pipeline/model/model_types.cpp (a test compares them).
-NO_BUILT_IN = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "olmo2", "olmo3", "olmoe", "olmo_hybrid", "cohere",
-                         "cohere2", "qwen3", "qwen3_moe", "qwen3_next", "helium", "nanochat", "stablelm", "glm", "glm4", "nemotron", "persimmon",
-                         "phi", "phimoe", "exaone4", "apertus", "hunyuan_v1_dense", "hunyuan_v1_moe", "ernie4_5", "gpt_oss", "bitnet", "diffllama",
-                         "llama4", "llama4_text", "lfm2", "jamba", "bamba", "falcon_h1", "zamba", "zamba2", "mamba", "mamba2", "minimax", "rwkv",
-                         "recurrent_gemma", "falcon", "bloom", "mpt", "opt", "gpt_neo", "gpt_bigcode", "gptj", "codegen", "deepseek_v2",
-                         "deepseek_v3", "dbrx"})
+# Types that no built-in architecture describes: the list of pipeline/model/misfits.cpp (a test compares them).
+NO_BUILT_IN = frozenset({"afmoe", "albert", "apertus", "bamba", "bart", "bert", "bert-generation", "big_bird", "bigbird_pegasus", "biogpt", "bitnet",
+                         "blenderbot", "blenderbot-small", "bloom", "camembert", "canine", "codegen", "cohere", "cohere2", "cohere2_moe", "convbert", "ctrl",
+                         "data2vec-text", "dbrx", "deberta", "deberta-v2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "diffllama",
+                         "distilbert", "doge", "dots1", "electra", "encoder-decoder", "ernie", "ernie4_5", "ernie4_5_moe",
+                         "ernie4_5_vl_moe_text", "ernie_m", "esm", "eurobert", "exaone4", "exaone_moe", "falcon", "falcon_h1", "falcon_mamba",
+                         "flaubert", "flex_olmo", "fnet", "fsmt", "funnel", "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n",
+                         "gemma3n_text", "gemma4", "gemma4_text", "glm", "glm4", "glm4_moe", "glm4_moe_lite", "glm4v_moe_text", "glm4v_text",
+                         "glm_moe_dsa", "gpt_bigcode", "gpt_neo", "gpt_neox_japanese", "gpt_oss", "gptj", "granite_swa", "granitemoe_swa",
+                         "granitemoehybrid", "gte", "helium", "hunyuan_v1_dense", "hunyuan_v1_moe", "hunyuan_vl_text", "hy_v3", "ibert",
+                         "jais2", "jamba", "jetmoe", "jina_embeddings_v3", "kimi_k2", "kimi_linear", "layoutlm", "layoutlmv2", "layoutlmv3",
+                         "led", "lfm2", "lfm2_moe", "lilt", "llama4", "llama4_text", "longcat_flash", "longformer", "longt5", "luke", "lxmert",
+                         "m2m_100", "mamba", "mamba2", "marian", "markuplm", "mbart", "mega", "megatron-bert", "mimo_v2_flash", "minicpm3",
+                         "minimax", "minimax_m2", "mistral4", "mobilebert", "modernbert", "mpnet", "mpt", "mra", "mt5", "mvp", "nanochat",
+                         "nemotron", "nemotron_h", "nezha", "nllb-moe", "nomic_bert", "nystromformer", "olmo2", "olmo3", "olmo_hybrid", "olmoe",
+                         "openai-gpt", "opt", "pegasus", "pegasus_x", "perceiver", "persimmon", "phi", "phimoe", "plbart", "prophetnet",
+                         "qdqbert", "qwen3", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_moe", "qwen3_next",
+                         "qwen3_omni_moe_text", "qwen3_vl_moe_text", "qwen3_vl_text", "recurrent_gemma", "rembert", "roberta",
+                         "roberta-prelayernorm", "roc_bert", "roformer", "rwkv", "speech_to_text", "splinter", "squeezebert", "stablelm",
+                         "switch_transformers", "t5", "t5gemma", "t5gemma2", "tapas", "transfo-xl", "trocr", "umt5", "visual_bert", "whisper",
+                         "xglm", "xlm", "xlm-prophetnet", "xlm-roberta", "xlm-roberta-xl", "xlnet", "xlstm", "xmod", "yoso", "youtu", "zamba",
+                         "zamba2"})
 BUILT_IN = frozenset({"arcee", "gpt2", "llama", "mixtral", "nanogpt", "nanogpt-rope", "neox", "olmo", "phi3", "starcoder2"})
 HEADS = ("num_attention_heads", "n_head")
 
