@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
 
+#include "host/json_events.hpp"
 #include "host/json_text.hpp"
 #include "host/structured_text.hpp"
 
@@ -17,70 +17,47 @@ constexpr std::size_t kFewestLines = 2;
 
 /// Top-level shape of the first JSON value in a text: its keys, and how long their strings are. Nothing is
 /// kept of the values, and nesting costs no stack.
-class JsonShape final : public nlohmann::json_sax<nlohmann::json> {
+class JsonShape final : public JsonEvents {
  public:
   bool complete = false;  ///< the value has ended
   bool cut_off = false;   ///< the text ended within it, so far valid
   bool followed = false;  ///< behind it is more
   bool another = false;   ///< behind it begins another value
   bool is_object = false;
-  std::size_t elements = 0;                 ///< of an array: the objects and strings in it
-  bool of_strings = false;                  ///< of an array: the first of these is a string
-  std::set<std::string> keys;               ///< of the object, or of the objects in the array
-  std::map<std::string, std::size_t> text;  ///< bytes of their strings
+  std::size_t elements = 0;                    ///< of an array: the objects and strings in it
+  bool of_strings = false;                     ///< of an array: the first of these is a string
+  std::set<std::string> keys;                  ///< of the object, or of the objects in the array
+  std::map<std::string, std::size_t> lengths;  ///< bytes of their strings
 
-  bool null() override { return value(); }
-  bool boolean(bool) override { return value(); }
-  bool number_integer(number_integer_t) override { return value(); }
-  bool number_unsigned(number_unsigned_t) override { return value(); }
-  bool number_float(number_float_t, const string_t&) override { return value(); }
-  bool binary(binary_t&) override { return value(); }
-  bool string(string_t& s) override {
-    if (depth_ == 1 && !is_object) {
+  explicit JsonShape(std::string_view text) : size_(text.size()) { look_for_json(text, *this); }
+
+ private:
+  void text(const std::string& value) override {
+    if (depth() == 1 && !is_object) {
       of_strings = of_strings || elements == 0;
       ++elements;
     }
-    if (depth_ == level()) text[key_] += s.size();
-    return value();
+    if (depth() == level()) lengths[key_] += value.size();
   }
-  bool start_object(std::size_t) override {
-    if (depth_ == 0) is_object = true;
-    if (depth_ == 1 && !is_object) ++elements;
-    ++depth_;
-    return true;
+  void opened(bool object) override {
+    if (depth() == 0) is_object = object;
+    if (depth() == 1 && object && !is_object) ++elements;
   }
-  bool key(string_t& s) override {
-    if (depth_ == level()) {
-      key_ = s;
-      keys.insert(key_);
-    }
-    return true;
+  void closed() override { complete = complete || depth() == 0; }
+  void named(const std::string& key) override {
+    if (depth() != level()) return;
+    key_ = key;
+    keys.insert(key_);
   }
-  bool end_object() override { return end(); }
-  bool start_array(std::size_t) override {
-    ++depth_;
-    return true;
-  }
-  bool end_array() override { return end(); }
-  bool parse_error(std::size_t position, const std::string& last_token,
-                   const nlohmann::detail::exception&) override {
+  void failed(std::size_t position, const std::string& last) override {
     followed = complete;
     cut_off = !complete && position >= size_;
-    another = complete && (last_token.ends_with("{") || last_token.ends_with("["));
-    return false;
+    another = complete && (last.ends_with("{") || last.ends_with("["));
   }
-
-  explicit JsonShape(std::string_view text_) : size_(text_.size()) { look_for_json(text_, *this); }
-
- private:
   /// How deep the fields are.
   [[nodiscard]] std::size_t level() const { return is_object ? 1 : 2; }
-  bool value() { return true; }
-  bool end() {
-    if (--depth_ == 0) complete = true;
-    return true;
-  }
-  std::size_t size_ = 0, depth_ = 0;
+
+  std::size_t size_ = 0;
   std::string key_;
 };
 
@@ -140,7 +117,7 @@ std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
     const bool common =
         std::any_of(first.begin(), first.end(), [&](const auto& key) { return shape.keys.contains(key); });
     alike += common ? 1 : 0;
-    for (const auto& [key, bytes] : shape.text) strings[key] += bytes;
+    for (const auto& [key, bytes] : shape.lengths) strings[key] += bytes;
   }
   if (lines < kFewestLines) return std::nullopt;
   if (10 * alike >= 9 * lines) return StructuredText{"JSON Lines", jq_command(texts_in_object(strings))};
@@ -163,13 +140,13 @@ std::optional<StructuredText> structured_json(std::string_view head, bool whole)
   if (shape.is_object) {
     if (shape.keys.empty()) return std::nullopt;
     // One long line, or values on several lines each: jq reads them all.
-    if (shape.another || still) return StructuredText{"JSON", jq_command(texts_in_object(shape.text))};
+    if (shape.another || still) return StructuredText{"JSON", jq_command(texts_in_object(shape.lengths))};
     if (one) return StructuredText{"JSON", jq_command(".. | strings | .")};
     return std::nullopt;
   }
   if (shape.elements == 0 || !(one || still || shape.another)) return std::nullopt;
   return StructuredText{"JSON", jq_command(shape.of_strings ? std::string(".[] | strings | .")
-                                                            : ".[] | " + texts_in_object(shape.text))};
+                                                            : ".[] | " + texts_in_object(shape.lengths))};
 }
 
 }  // namespace aloft

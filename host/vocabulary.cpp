@@ -11,6 +11,7 @@
 #include <set>
 
 #include "host/error.hpp"
+#include "host/json_events.hpp"
 #include "host/json_text.hpp"
 #include "host/printable.hpp"
 
@@ -27,7 +28,7 @@ constexpr std::uint64_t kLongestVocabulary = std::uint64_t{1} << 30;  // bytes o
 
 /// vocab.json as it is read, each token straight into the table: a tree of a million strings would take ten
 /// times the file. The keys "tokenizer", "version", "lowercase" and "size" are kept, others passed over.
-class VocabularyParser final : public nlohmann::json_sax<nlohmann::json> {
+class VocabularyParser final : public JsonEvents {
  public:
   VocabularyParser(TokenTable& table, const std::string& name) : table_(table), name_(name) {}
 
@@ -46,13 +47,14 @@ class VocabularyParser final : public nlohmann::json_sax<nlohmann::json> {
     return found == values_.end() ? nlohmann::json() : found->second;
   }
 
-  bool null() override { return scalar(nullptr); }
-  bool boolean(bool value) override { return scalar(value); }
-  bool number_integer(number_integer_t value) override { return scalar(value); }
-  bool number_unsigned(number_unsigned_t value) override { return scalar(value); }
-  bool number_float(number_float_t value, const string_t&) override { return scalar(value); }
-  bool binary(binary_t&) override { return scalar(nullptr); }
-  bool string(string_t& text) override {
+ private:
+  void scalar(const nlohmann::json& value) override {
+    if (depth() == 0) refuse("not a JSON object");
+    if (in_tokens()) refuse(fmt::format("tokens[{}] is no string", table_.size()));
+    if (depth() == 1 && key_ == "tokens") refuse("\"tokens\" is no list or empty");
+    if (depth() == 1 && kept()) values_[key_] = value;
+  }
+  void text(const std::string& text) override {
     if (!in_tokens()) return scalar(text);
     const std::uint32_t number = table_.size();
     if (number == 0 && text != Vocabulary::kUnknown) refuse("tokens[0] is not \"<unk>\"");
@@ -60,54 +62,25 @@ class VocabularyParser final : public nlohmann::json_sax<nlohmann::json> {
     const std::uint32_t got = table_.insert(text);
     if (got != number)
       refuse(fmt::format("tokens[{}] repeats tokens[{}], \"{}\"", number, got, printable(text)));
-    return true;
   }
-  bool start_object(std::size_t) override {
-    if (depth_ > 0) structure("an object");
-    ++depth_;
-    return true;
+  void opened(bool is_object) override {
+    if (depth() == 0 && !is_object) refuse("not a JSON object");
+    if (in_tokens()) refuse(fmt::format("tokens[{}] is no string", table_.size()));
+    if (depth() != 1) return;
+    if (key_ == "tokens" && is_object) refuse("\"tokens\" is no list or empty");
+    if (kept()) refuse(fmt::format("\"{}\" is {}", key_, is_object ? "an object" : "a list"));
   }
-  bool end_object() override {
-    --depth_;
-    return true;
-  }
-  bool start_array(std::size_t) override {
-    if (depth_ == 0) refuse("not a JSON object");
-    structure("a list");
-    ++depth_;
-    return true;
-  }
-  bool end_array() override {
-    --depth_;
-    return true;
-  }
-  bool key(string_t& key) override {
-    if (depth_ != 1) return true;
+  void named(const std::string& key) override {
+    if (depth() != 1) return;
     if (!keys_.insert(key).second) refuse(fmt::format("the key \"{}\" appears twice", printable(key)));
     key_ = key;
-    return true;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
+  void failed(std::size_t position, const std::string&) override {
     refuse(fmt::format("not valid JSON at byte {}", position));
   }
-
- private:
-  [[nodiscard]] bool in_tokens() const { return depth_ == 2 && key_ == "tokens"; }
+  [[nodiscard]] bool in_tokens() const { return depth() == 2 && key_ == "tokens"; }
   [[nodiscard]] bool kept() const {
     return key_ == "tokenizer" || key_ == "version" || key_ == "lowercase" || key_ == "size";
-  }
-  bool scalar(const nlohmann::json& value) {
-    if (depth_ == 0) refuse("not a JSON object");
-    if (in_tokens()) refuse(fmt::format("tokens[{}] is no string", table_.size()));
-    if (depth_ == 1 && key_ == "tokens") refuse("\"tokens\" is no list or empty");
-    if (depth_ == 1 && kept()) values_[key_] = value;
-    return true;
-  }
-  void structure(const char* what) const {
-    if (in_tokens()) refuse(fmt::format("tokens[{}] is no string", table_.size()));
-    if (depth_ != 1) return;
-    if (key_ == "tokens" && what != std::string_view("a list")) refuse("\"tokens\" is no list or empty");
-    if (kept()) refuse(fmt::format("\"{}\" is {}", key_, what));
   }
 
   TokenTable& table_;
@@ -115,7 +88,6 @@ class VocabularyParser final : public nlohmann::json_sax<nlohmann::json> {
   std::map<std::string, nlohmann::json> values_;
   std::set<std::string> keys_;  // at the top
   std::string key_;             // the last of them
-  int depth_ = 0;
 };
 
 }  // namespace

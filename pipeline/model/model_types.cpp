@@ -132,4 +132,16 @@ std::vector<std::string> check_model_type(const ModelConfig& config, const Chose
   return notes;
 }
 
+std::string why_refused(const ModelConfig& config, const std::vector<A>& built_in) {
+  try {
+    const std::string name = architecture_of(config, built_in);
+    const auto fitting =
+        std::find_if(built_in.begin(), built_in.end(), [&](const A& a) { return a.name == name; });
+    (void)check_model_type(config, {*fitting, name, true}, built_in);
+    return "";
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
 }  // namespace aloft

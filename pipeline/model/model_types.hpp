@@ -28,4 +28,7 @@ struct ChosenArchitecture {
                                                         const ChosenArchitecture& chosen,
                                                         const std::vector<Architecture>& built_in);
 
+/// Why a run that names no architecture refuses the config; "": it does not.
+[[nodiscard]] std::string why_refused(const ModelConfig& config, const std::vector<Architecture>& built_in);
+
 }  // namespace aloft

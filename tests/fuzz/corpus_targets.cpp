@@ -53,11 +53,7 @@ std::string decoded(const std::string& path, InvalidUtf8 policy, std::size_t blo
     const std::string_view part = reader.next();
     require(valid_utf8_prefix(part) == part.size(), "text that is not UTF-8");
     out += part;
-#if __has_include("host/document_stream.hpp")
     if (part.empty() && !reader.next_document()) return out;
-#else
-    if (part.empty()) return out;
-#endif
   }
 }
 

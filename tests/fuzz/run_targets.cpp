@@ -27,9 +27,7 @@ std::vector<std::string> foreign_flags(const Recipe& recipe) {
                                  : std::vector<std::string>{"init-std"};
 }
 
-ModelConfig read_model_config(const std::string& json_text, const std::string& origin) {
-  return parse_model_config(json_text, origin, fuzz::built_in_architectures());
-}
+std::vector<Architecture> parsed_built_ins() { return fuzz::built_in_architectures(); }
 
 namespace fuzz {
 namespace {
@@ -85,12 +83,8 @@ void read_state(std::string_view data) {
   } clean{folder};
   RunFolder run(folder, "00", false);
   (void)run.recall("counts.inputs");
-#if __has_include("pipeline/run/folder_lock.hpp")
   run.begin();
   run.remember({{"fact", "value"}});
-#else
-  run.remember("fact", "value");
-#endif
   require(run.recall("fact") == "value", "a remembered fact is lost");
 }
 

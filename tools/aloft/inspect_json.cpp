@@ -8,10 +8,12 @@
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
 #include "host/json_build.hpp"
+#include "host/json_events.hpp"
 #include "host/json_text.hpp"
 #include "host/vocabulary.hpp"
 #include "pipeline/model/architecture.hpp"
 #include "pipeline/model/model_config.hpp"
+#include "pipeline/model/model_types.hpp"
 #include "tools/aloft/inspect.hpp"
 #include "tools/aloft/options.hpp"
 
@@ -23,7 +25,7 @@ using nlohmann::ordered_json;
 constexpr std::uint64_t kLongestInspectedJson = std::uint64_t{1} << 30;  // a vocabulary's
 
 /// The keys at the top of a JSON object, without a tree of what is below.
-class TopKeys final : public nlohmann::json_sax<nlohmann::json> {
+class TopKeys final : public JsonEvents {
  public:
   explicit TopKeys(const std::string& path) : path_(path) {}
 
@@ -31,60 +33,37 @@ class TopKeys final : public nlohmann::json_sax<nlohmann::json> {
   [[nodiscard]] const std::string& tokenizer() const { return tokenizer_; }
   [[nodiscard]] std::uint64_t tokens() const { return tokens_; }  ///< items of the list "tokens"
 
-  bool null() override { return value(); }
-  bool boolean(bool) override { return value(); }
-  bool number_integer(number_integer_t) override { return value(); }
-  bool number_unsigned(number_unsigned_t) override { return value(); }
-  bool number_float(number_float_t, const string_t&) override { return value(); }
-  bool binary(binary_t&) override { return value(); }
-  bool string(string_t& text) override {
-    if (depth_ == 1 && key_ == "tokenizer") tokenizer_ = text.substr(0, 40);
-    return value();
-  }
-  bool start_object(std::size_t) override {
-    if (depth_ > 0) value();
-    ++depth_;
-    return true;
-  }
-  bool end_object() override {
-    --depth_;
-    return true;
-  }
-  bool start_array(std::size_t) override {
+ private:
+  void scalar(const nlohmann::json&) override { value(); }
+  void text(const std::string& text) override {
+    if (depth() == 1 && key_ == "tokenizer") tokenizer_ = text.substr(0, 40);
     value();
-    ++depth_;
-    return true;
   }
-  bool end_array() override {
-    --depth_;
-    return true;
+  void opened(bool is_object) override {
+    if (depth() > 0 || !is_object) value();
   }
-  bool key(string_t& key) override {
-    if (depth_ != 1) return true;
+  void named(const std::string& key) override {
+    if (depth() != 1) return;
     keys_.insert(key);
     key_ = key;
-    return true;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
+  void failed(std::size_t position, const std::string&) override {
     throw InputError(fmt::format("{}: not valid JSON at byte {}", path_, position));
   }
-
- private:
-  bool value() {
-    if (depth_ == 0) throw InputError(path_ + ": is no JSON object");
-    tokens_ += depth_ == 2 && key_ == "tokens" ? 1 : 0;
-    return true;
+  void value() {
+    if (depth() == 0) throw InputError(path_ + ": is no JSON object");
+    tokens_ += depth() == 2 && key_ == "tokens" ? 1 : 0;
   }
 
   const std::string& path_;
   std::set<std::string> keys_;
   std::string key_, tokenizer_;
   std::uint64_t tokens_ = 0;
-  int depth_ = 0;
 };
 
 ordered_json model_config_summary(const std::string& text, const std::string& path) {
-  const ModelConfig c = read_model_config(text, path);
+  const std::vector<Architecture> built_in = parsed_built_ins();
+  const ModelConfig c = parse_model_config(text, path, built_in);
   ordered_json out{{"kind", "Hugging Face config"}, {"architecture", c.architecture}};
   const auto say = [&](const char* name, const auto& value) {
     if (value) out[name] = *value;
@@ -100,7 +79,7 @@ ordered_json model_config_summary(const std::string& text, const std::string& pa
   say("mlp_width", c.mlp_width);
   say("init_std", c.init_std);
   say("tied_head", c.tied_head);
-  if (const std::string why = why_refused(c); !why.empty()) out["refused_by_init"] = why;
+  if (const std::string why = why_refused(c, built_in); !why.empty()) out["refused_by_init"] = why;
   return out;
 }
 

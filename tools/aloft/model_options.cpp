@@ -48,32 +48,11 @@ void add_model_options(CLI::App& command, ModelOptions& o) {
       ->group(group);
 }
 
-namespace {
-
 std::vector<Architecture> parsed_built_ins() {
   std::vector<Architecture> out;
   for (const auto& a : builtin_architectures())
     out.push_back(parse_architecture(a.json, "built-in " + a.name));
   return out;
-}
-
-}  // namespace
-
-ModelConfig read_model_config(const std::string& json_text, const std::string& origin) {
-  return parse_model_config(json_text, origin, parsed_built_ins());
-}
-
-std::string why_refused(const ModelConfig& config) {
-  const std::vector<Architecture> built_in = parsed_built_ins();
-  try {
-    const std::string name = architecture_of(config, built_in);
-    const auto fitting =
-        std::find_if(built_in.begin(), built_in.end(), [&](const Architecture& a) { return a.name == name; });
-    (void)check_model_type(config, {*fitting, name, true}, built_in);
-    return "";
-  } catch (const Error& e) {
-    return e.what();
-  }
 }
 
 Model load_model(const ModelOptions& o) {

@@ -45,10 +45,8 @@ struct Model {
   std::vector<std::string> notes;  ///< for people
 };
 [[nodiscard]] Model load_model(const ModelOptions& o);
-/// A Hugging Face config.json, with the defaults of the types that built-ins fit.
-[[nodiscard]] ModelConfig read_model_config(const std::string& json_text, const std::string& origin);
-/// Why `init --model-config` refuses it where no --arch is given; "": it does not.
-[[nodiscard]] std::string why_refused(const ModelConfig& config);
+/// All built-in architectures.
+[[nodiscard]] std::vector<Architecture> parsed_built_ins();
 
 /// Flags of what init designs: embedding, recipe, expansion, output file (init, plan).
 struct DesignOptions {
