@@ -7,8 +7,7 @@
 #include <utility>
 
 #include "host/bytes_tokenizer.hpp"
-#include "host/corpus_files.hpp"
-#include "host/corpus_format.hpp"
+#include "host/corpus_selection.hpp"
 #include "host/error.hpp"
 #include "host/progress.hpp"
 #include "host/sentencepiece_tokenizer.hpp"
@@ -38,31 +37,6 @@ void check_options(const CorpusSpec& spec) {
         spec.tokenizer));
   if (valid_utf8_prefix(spec.doc_sep) != spec.doc_sep.size())
     throw UsageError("--doc-sep is not valid UTF-8, so no text holds it");
-}
-
-/// The files that have a byte.
-InputFiles open_files(const CorpusSpec& spec, ProgressSink& progress) {
-  const CorpusFiles found = corpus_files(spec.paths);
-  for (const std::string& note : found.notes) progress.note("note: " + note);
-  InputFiles files;
-  std::string empty;
-  std::size_t empties = 0;
-  for (const auto& path : found.paths) {
-    auto file = std::make_shared<InputFile>(path);
-    if (!file->empty()) {
-      files.push_back(std::move(file));
-    } else if (empties++ == 0) {
-      empty = file->name();
-    }
-  }
-  if (files.empty())
-    throw InputError(empty + ": is empty" +
-                     (empties > 1 ? fmt::format(", and so are the other {} files", empties - 1) : ""));
-  if (empties == 1) progress.note("note: " + empty + ": is empty and left out");
-  if (empties > 1)
-    progress.note(fmt::format("note: {} of {} files are empty and left out ({} is the first)", empties,
-                              found.paths.size(), empty));
-  return files;
 }
 
 /// Text without a separator, watched for the string that ends a document in many corpora.
@@ -99,19 +73,6 @@ class WatchedText final : public Corpus {
   InputFiles files_;
 };
 
-std::string common_format(const InputFiles& files, const CorpusSpec& spec) {
-  if (spec.format != kDetectFormat) return spec.format;
-  const std::string first = detect_format(*files.front(), spec.vocab_size, spec.invalid_utf8);
-  for (const auto& file : files) {
-    const std::string format = detect_format(*file, spec.vocab_size, spec.invalid_utf8);
-    if (format != first)
-      throw InputError(fmt::format(
-          "{}: looks like {}, but {} like {}: the files of a corpus need one format (--format sets it)",
-          file->name(), format, files.front()->name(), first));
-  }
-  return first;
-}
-
 std::unique_ptr<Corpus> open_text(InputFiles files, const CorpusSpec& spec, ProgressSink& progress) {
   if (spec.tokenizer == "words") return open_words(std::move(files), spec, progress);
   if (!spec.vocabulary.empty()) throw UsageError("--vocabulary is for the words tokenizer only");
@@ -123,10 +84,7 @@ std::unique_ptr<Corpus> open_text(InputFiles files, const CorpusSpec& spec, Prog
 
 std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progress) {
   check_options(spec);
-  InputFiles files = open_files(spec, progress);
-  if (spec.several_passes)
-    for (const auto& file : files) file->spool(spec.spool_folder);
-  const std::string format = common_format(files, spec);
+  auto [files, format] = open_files(spec, progress);
   if (format != kTextFormat) {
     const TokenFormat* ids = find_token_format(format);
     if (ids == nullptr) throw UsageError("no format is called '" + format + "'");

@@ -17,6 +17,8 @@ enum class InvalidUtf8 { refuse, replace };  ///< replace: U+FFFD for each bad b
 struct CorpusSpec {
   std::vector<std::string>
       paths;  ///< files or folders of them (corpus_files.hpp); "-" is stdin (at most once)
+  std::vector<std::string> exclude;    ///< patterns (fnmatch): files and folders inside a folder to leave out
+  std::vector<std::string> outputs;    ///< files that the run writes: in a folder they are no corpus
   std::string format = kDetectFormat;  ///< or kTextFormat, or the name of a token format (token_format.hpp)
   std::string tokenizer = "words";     ///< text only: "bytes", "words", or a SentencePiece .model file
   std::int64_t vocab_size = 0;  ///< words: types kept, unknown id 0 included; token files: ids must be below

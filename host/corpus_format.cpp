@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "host/error.hpp"
 #include "host/foreign_format.hpp"
@@ -60,59 +61,82 @@ void refuse_text(const std::string& name, std::string_view sample) {
 }
 
 /// Records are no prose.
-void refuse_structured(InputFile& file, std::string_view head, const std::string& extension) {
+FileKind kind_of_text(InputFile& file, std::string_view head, const std::string& extension) {
+  FileKind kind{FileKind::Verdict::read, kTextFormat, "", ""};
   const auto records = structured_text(head, head.size() < InputFile::kHeadBytes, extension);
-  if (!records) return;
-  throw InputError(fmt::format(
+  if (!records) return kind;
+  kind.verdict = FileKind::Verdict::records;
+  kind.what = records->what;
+  kind.why = fmt::format(
       "{}: is {}; read as text, all of it would be counted: take the texts out of it with {}{} | aloft ... "
       "--corpus - --doc-sep '{}' (or --format text, to count it as it is)",
       file.name(), records->what, records->command, file.name() == "stdin" ? "" : " < FILE",
-      kRecordSeparator));
+      kRecordSeparator);
+  return kind;
 }
 
-/// Text as far as it can be seen: valid UTF-8 (a character may be cut off at the sample's end), no NUL.
-/// Throws InputError for what is not.
-void expect_text(InputFile& file, std::string_view head, InvalidUtf8 policy) {
+/// Text as far as it can be seen: valid UTF-8 (a character may be cut off at the sample's end), no NUL; or
+/// what else it is.
+std::optional<FileKind> no_text(InputFile& file, std::string_view head, InvalidUtf8 policy) {
   const std::string_view sample = head.substr(0, kSampleBytes);
   const std::size_t valid = valid_utf8_prefix(sample);
   const bool cut = valid < sample.size() && head.size() > kSampleBytes &&
                    utf8_start(sample.data() + valid, sample.data() + sample.size()).incomplete;
   const std::size_t nul = sample.find('\0');
   if (nul == std::string_view::npos && (valid == sample.size() || cut || policy == InvalidUtf8::replace))
-    return;
+    return std::nullopt;
   const auto ids = id_bytes_seen(head);
-  throw InputError(
+  const bool binary = nul != std::string_view::npos && !ids;
+  return FileKind{
+      binary ? FileKind::Verdict::never : FileKind::Verdict::refused, "", "no text (it has NUL bytes)",
       fmt::format("{}: cannot tell its format ({}); give --format {}", file.name(),
                   nul != std::string_view::npos ? fmt::format("byte {} is NUL, which no text has", nul)
                                                 : fmt::format("byte {} is not valid UTF-8", valid),
-                  ids ? raw_format_name(*ids) + ", as it looks like such ids" : formats_to_choose_from()));
+                  ids ? raw_format_name(*ids) + ", as it looks like such ids" : formats_to_choose_from())};
 }
 
-}  // namespace
-
-std::string detect_format(InputFile& file, std::int64_t vocab_size, InvalidUtf8 policy) {
+FileKind kind_of(InputFile& file, std::int64_t vocab_size, InvalidUtf8 policy) {
+  const auto read_as = [](std::string_view format) {
+    return FileKind{FileKind::Verdict::read, std::string(format), "", ""};
+  };
   const std::string head = file.head();
   if (const auto foreign = foreign_format(head, file.name(), file.size()))
-    throw InputError(fmt::format("{}: is {}; {}", file.name(), foreign->what, foreign->advice));
-  if (const TokenFormat* format = recognise_token_format(head, file.name())) return std::string(format->name);
+    return {foreign->never ? FileKind::Verdict::never : FileKind::Verdict::refused, "", foreign->what,
+            fmt::format("{}: is {}; {}", file.name(), foreign->what, foreign->advice)};
+  if (const TokenFormat* format = recognise_token_format(head, file.name())) return read_as(format->name);
 
   const std::string extension = extension_of(file.name());
   const std::string_view sample = std::string_view(head).substr(0, kSampleBytes);
   for (const TokenFormat& format : token_formats())  // without its magic number: the reader says so
     if (std::find(format.extensions.begin(), format.extensions.end(), extension) != format.extensions.end()) {
       refuse_text(file.name(), sample);
-      return std::string(format.name);
+      return read_as(format.name);
     }
   if (extension == ".bin" || extension == ".ds") {
     refuse_text(file.name(), sample);
-    return raw_format(head, vocab_size);
+    return read_as(raw_format(head, vocab_size));
   }
   refuse_utf16(file.name(), head);
   if (std::find(std::begin(kTextExtensions), std::end(kTextExtensions), extension) ==
       std::end(kTextExtensions))
-    expect_text(file, head, policy);
-  refuse_structured(file, head, extension);
-  return kTextFormat;
+    if (auto other = no_text(file, head, policy)) return *other;
+  return kind_of_text(file, head, extension);
+}
+
+}  // namespace
+
+FileKind kind_of_file(InputFile& file, std::int64_t vocab_size, InvalidUtf8 policy) {
+  try {
+    return kind_of(file, vocab_size, policy);
+  } catch (const InputError& e) {
+    return {FileKind::Verdict::refused, "", "", e.what()};
+  }
+}
+
+std::string detect_format(InputFile& file, std::int64_t vocab_size, InvalidUtf8 policy) {
+  const FileKind kind = kind_of_file(file, vocab_size, policy);
+  if (kind.verdict != FileKind::Verdict::read) throw InputError(kind.why);
+  return kind.format;
 }
 
 }  // namespace aloft

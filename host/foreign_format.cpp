@@ -58,6 +58,18 @@ constexpr Magic kMagics[] = {
     {"\x80\x03]q", "a Python pickle", "save its ids as .npy (numpy.save), its text as UTF-8"},
     {"\x80\x03}q", "a Python pickle", "save its ids as .npy (numpy.save), its text as UTF-8"},
     {"\x89PNG\r\n\x1a\n", "a PNG image", kNoCorpus},
+    {"GIF87a", "a GIF image", kNoCorpus},
+    {"GIF89a", "a GIF image", kNoCorpus},
+    {"WEBPVP8", "a WebP image", kNoCorpus, 8},
+    {"WAVEfmt ", "a WAVE sound", kNoCorpus, 8},
+    {"OggS\0"sv, "an Ogg sound", kNoCorpus},
+    {"fLaC\0"sv, "a FLAC sound", kNoCorpus},
+    {"wOFF\0"sv, "a font", kNoCorpus},
+    {"wOF2\0"sv, "a font", kNoCorpus},
+    {"OTTO\0"sv, "a font", kNoCorpus},
+    {"\xca\xfe\xba\xbe\0\0\0"sv, "a compiled program (Java, Mach-O)", kNoCorpus},
+    {"\0asm\1\0\0\0"sv, "a compiled program (WebAssembly)", kNoCorpus},
+    {"MZ\x90\0\3\0\0\0"sv, "a program (Windows)", kNoCorpus},
     {"\xff\xd8\xff\xe0", "a JPEG image", kNoCorpus},
     {"\xff\xd8\xff\xe1", "a JPEG image", kNoCorpus},
     {"\x7f"
@@ -154,18 +166,22 @@ std::optional<ForeignFormat> foreign_format(std::string_view head, const std::st
     if (has_at(head, 0, start)) return zip_kind(head);
   for (const Magic& magic : kMagics)
     if (has_at(head, magic.offset, magic.bytes))
-      return ForeignFormat{std::string(magic.what), std::string(magic.advice)};
+      return ForeignFormat{std::string(magic.what), std::string(magic.advice), magic.advice == kNoCorpus};
   if (head.size() == 4 || (head.size() > 4 && static_cast<unsigned char>(head[4]) < 0x20)) {
     // Letters alone could begin a text.
     if (has_at(head, 0, "PAR1")) return ForeignFormat{"a Parquet file", std::string(kExportText)};
     if (has_at(head, 0, "FEA1")) return ForeignFormat{"a Feather file", std::string(kExportText)};
-    if (has_at(head, 0, "GGUF")) return ForeignFormat{"a GGUF model", std::string(kNoCorpus)};
+    if (has_at(head, 0, "GGUF")) return ForeignFormat{"a GGUF model", std::string(kNoCorpus), true};
   }
+  for (const std::string_view tokenizer : {"words", "sentencepiece"})
+    if (head.starts_with(fmt::format("{{\"tokenizer\":\"{}\",\"version\":", tokenizer)))
+      return ForeignFormat{"a vocabulary that aloft wrote", "--vocabulary takes that of the words tokenizer",
+                           true};
   if (is_arrow_stream(head)) return ForeignFormat{"an Arrow stream", std::string(kExportText)};
   if (is_pickle(head))
     return ForeignFormat{"a Python pickle", "save its ids as .npy (numpy.save), its text as UTF-8"};
   if (is_safetensors(head))
-    return ForeignFormat{"a safetensors file", "a file of counts is given with --counts"};
+    return ForeignFormat{"a safetensors file", "a file of counts is given with --counts", true};
   if (is_packed_items(head, size))
     return ForeignFormat{"a chunk of litdata or of MosaicML's streaming",
                          "read it with that library and save the ids as .npy (numpy.save)"};

@@ -10,6 +10,7 @@ namespace aloft {
 struct ForeignFormat {
   std::string what;    ///< "gzip data", "a PDF document"
   std::string advice;  ///< one line: the command, or what to do
+  bool never = false;  ///< nothing in it could be a corpus: an image, a program, weights
 };
 
 /// The foreign kind that a file is of, from its first bytes, its name and its size (0: a pipe): compressed

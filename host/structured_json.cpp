@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kMostLines = 200;  // of which a look is taken
 constexpr std::size_t kFewestLines = 2;
+constexpr std::size_t kFewestQuotedLines = 20;  // that no escape shows to be JSON: speech is quoted too
 
 /// Top-level shape of the first JSON value in a text: its keys, and how long their strings are. Nothing is
 /// kept of the values, and nesting costs no stack.
@@ -33,6 +34,7 @@ class JsonShape final : public JsonEvents {
 
  private:
   void text(const std::string& value) override {
+    if (depth() == 0) complete = true;
     if (depth() == 1 && !is_object) {
       of_strings = of_strings || elements == 0;
       ++elements;
@@ -94,10 +96,10 @@ std::string jq_command(const std::string& texts) {
 }
 
 /// Whether the lines, those that are whole, are values of one shape.
-std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
+std::optional<StructuredText> json_lines(std::string_view text, bool whole, bool named) {
   std::set<std::string> first;
   std::map<std::string, std::size_t> strings;
-  std::size_t lines = 0, alike = 0, arrays = 0;
+  std::size_t lines = 0, alike = 0, arrays = 0, quoted = 0, escaped = 0;
   while (!text.empty() && lines < kMostLines) {
     const std::size_t end = text.find('\n');
     if (end == std::string_view::npos && !whole) break;
@@ -106,9 +108,15 @@ std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
     const std::size_t begin = line.find_first_not_of(" \t\r");
     if (begin == std::string_view::npos) continue;
     ++lines;
-    if (line[begin] != '{' && line[begin] != '[') continue;
+    const bool is_string = line[begin] == '"';
+    if (line[begin] != '{' && line[begin] != '[' && !is_string) continue;
     const JsonShape shape(line);
     if (!shape.complete || shape.followed) continue;
+    if (is_string) {
+      ++quoted;
+      escaped += line.find('\\') != std::string_view::npos ? 1 : 0;
+      continue;
+    }
     if (!shape.is_object) {
       arrays += shape.elements > 0 ? 1 : 0;
       continue;
@@ -121,19 +129,23 @@ std::optional<StructuredText> json_lines(std::string_view text, bool whole) {
   }
   if (lines < kFewestLines) return std::nullopt;
   if (10 * alike >= 9 * lines) return StructuredText{"JSON Lines", jq_command(texts_in_object(strings))};
-  if (10 * arrays >= 9 * lines) return StructuredText{"JSON Lines", jq_command(".. | strings | .")};
+  const bool strings_alone =
+      10 * quoted >= 9 * lines && (named || escaped > 0 || (quoted == lines && lines >= kFewestQuotedLines));
+  if (10 * arrays >= 9 * lines || strings_alone)
+    return StructuredText{"JSON Lines", jq_command(".. | strings | .")};
   return std::nullopt;
 }
 
 }  // namespace
 
-std::optional<StructuredText> structured_json(std::string_view head, bool whole) {
+std::optional<StructuredText> structured_json(std::string_view head, bool whole, std::string_view extension) {
   const std::string ascii = ascii_of(head);
   const std::string_view text = ascii;
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos || text.find_first_of("{[") == std::string_view::npos)
+  if (begin == std::string_view::npos || text.find_first_of("{[\"") == std::string_view::npos)
     return std::nullopt;
-  if (auto lines = json_lines(text, whole)) return lines;
+  const bool named = extension == ".jsonl" || extension == ".ndjson" || extension == ".json";
+  if (auto lines = json_lines(text, whole, named)) return lines;
   if (text[begin] != '{' && text[begin] != '[') return std::nullopt;
   const JsonShape shape(text);
   const bool one = shape.complete && !shape.followed, still = shape.cut_off && !whole;

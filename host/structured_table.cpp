@@ -133,13 +133,13 @@ std::optional<StructuredText> structured_table(std::string_view head, bool whole
   const bool named = extension == ".csv" || extension == ".tsv" || extension == ".tab";
   const std::string_view sample = head.substr(0, kTableSample);
   whole = whole && sample.size() == head.size();
-  for (const char separator : {'\t', ',', ';'}) {
+  for (const char separator : {'\t', ',', ';', '|'}) {
     if (sample.find(separator) == std::string_view::npos && !(named && separator == ',')) continue;
     const Table table = TableParser(sample, separator).parse(whole);
     if (!is_table(table, separator, named)) continue;
     const std::string options = separator == ','    ? ""
                                 : separator == '\t' ? ", delimiter='\\t'"
-                                                    : ", delimiter=';'";
+                                                    : fmt::format(", delimiter='{}'", separator);
     const bool header = has_header(table);
     const std::size_t column = text_column(table);
     return StructuredText{
@@ -156,7 +156,7 @@ std::optional<StructuredText> structured_table(std::string_view head, bool whole
 std::optional<StructuredText> structured_text(std::string_view head, bool whole, std::string_view extension) {
   constexpr std::string_view kMark = "\xEF\xBB\xBF";
   if (head.starts_with(kMark)) head.remove_prefix(kMark.size());
-  if (auto json = structured_json(head, whole)) return json;
+  if (auto json = structured_json(head, whole, extension)) return json;
   return structured_table(head, whole, extension);
 }
 

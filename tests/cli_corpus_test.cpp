@@ -188,5 +188,31 @@ TEST_F(CorpusProgram, AFolderIsACorpus) {
   EXPECT_EQ(run(count({"--corpus", folder_ / "d", "--quiet"})).err, "");
 }
 
+// The second time the folder holds what the first has written.
+TEST_F(CorpusProgram, AFolderMayHoldTheOutputToo) {
+  fs::create_directories(folder_.path / "d");
+  for (const char* name : {"d/a.txt", "d/b.txt", "d/c.txt"}) (void)folder_.file(name, sample_text(200));
+  const Words corpus{"--corpus", folder_ / "d"};
+  const std::uint64_t tokens = report(run(count(corpus)))["tokens"];
+  for (int time = 0; time < 2; ++time) {
+    const Outcome o =
+        run({"count", "--json", "--vocab-size", "50", "--force", "--corpus", folder_ / "d", "--output",
+             folder_ / "d/c.safetensors", "--vocab-output", folder_ / "d/vocab.json"});
+    EXPECT_EQ(report(o)["tokens"], tokens);
+    for (const std::string where : {"d/run", "d"}) {
+      const Outcome made = run(init(corpus + Words{"--vocab-size", "50", "--json", "--force"}, where));
+      EXPECT_EQ(report(made)["corpus"]["tokens"], tokens) << where;
+    }
+  }
+  EXPECT_TRUE(refused(run({"count", "--vocab-size", "50", "--force", "--corpus", folder_ / "d", "--output",
+                           folder_ / "d/a.txt"}),
+                      2, {"d/a.txt", "is read by this run"}));
+  // A run's manifest knows what was left out.
+  EXPECT_EQ(run(init(corpus + Words{"--vocab-size", "50", "--exclude", "b.*", "c.txt"}, "less")).code, 0);
+  EXPECT_EQ(json::parse(content(folder_ / "less/manifest.json"))["exclude"], json({"b.*", "c.txt"}));
+  EXPECT_EQ(run({"init", "--config", folder_ / "less/manifest.json", "--output", folder_ / "again"}).code, 0);
+  EXPECT_EQ(content(folder_ / "less/init.safetensors"), content(folder_ / "again/init.safetensors"));
+}
+
 }  // namespace
 }  // namespace aloft::cli_tests::corpus

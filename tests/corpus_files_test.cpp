@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "host/corpus_selection.hpp"
 #include "tests/corpus_helpers.hpp"
 
 // Which files a corpus is: folders, empty files, files that change while they are read.
@@ -53,9 +56,9 @@ TEST(CorpusFiles, IndexesBesideTokenFilesAreNoFilesOfTheCorpus) {
   fs::create_directories(folder.path / "d");
   for (const char* name : {"a.ds", "a.ds.index", "a.ds.metadata", "a.ds.loss", "b.bin", "b.idx", "c.idx"})
     (void)folder.file("d/" + std::string(name), "x");
-  const auto found = corpus_files({(folder.path / "d").string()});
+  const auto found = corpus_files(bytes_spec({(folder.path / "d").string()}));
   std::vector<std::string> names;
-  for (const auto& path : found.paths) names.push_back(fs::path(path).filename().string());
+  for (const auto& file : found.files) names.push_back(fs::path(file.path).filename().string());
   EXPECT_EQ(names, (std::vector<std::string>{"a.ds", "b.bin", "c.idx"}));
 }
 
@@ -74,8 +77,100 @@ TEST(CorpusFiles, FoldersThatGiveNoCorpus) {
     EXPECT_NE(what.find(reason), std::string::npos) << what;
   };
   check("empty", "without a file");
-  check("hidden", "hidden ones are left out");
-  check("mixed", "the files of a corpus need one format");
+  check("hidden", "1 is left out: 1 hidden");
+  check("mixed", "the files of a corpus need one format (--format sets it; --exclude '*.u16' leaves");
+}
+
+/// A folder of source code, as it is.
+struct Code : Folder {
+  std::string root = (path / "code").string();
+  Code() {
+    for (const char* below : {"", "src", "src/deep", "web", "run"})
+      fs::create_directories(path / "code" / below);
+    for (const char* name : {"src/a.c", "src/b.c", "src/deep/c.py", "web/d.js", "README"})
+      (void)file("code/" + std::string(name), std::string(name) + ": int main(void) { return 0; }\n");
+    (void)file("code/web/package.json", R"({"name": "x", "version": "1"})");
+    (void)file("code/web/logo.png", std::string("\x89PNG\r\n\x1a\n\0\0", 10));
+    (void)file("code/web/font.ttf", std::string("\0\1\0\0\0\x0b", 6) + std::string(20, '\0') + "glyf");
+  }
+  /// The files that are read, below `root`, and the notes.
+  std::pair<std::vector<std::string>, std::vector<std::string>> chosen(CorpusSpec spec) const {
+    Notes notes;
+    std::vector<std::string> names;
+    for (const auto& opened : open_files(spec, notes).files)
+      names.push_back(fs::path(opened->name()).lexically_relative(root).string());
+    return {names, notes.lines};
+  }
+};
+using Names = std::vector<std::string>;
+
+bool any_says(const Names& notes, const std::string& part) {
+  return std::any_of(notes.begin(), notes.end(),
+                     [&](const std::string& line) { return line.find(part) != std::string::npos; });
+}
+
+TEST(CorpusFiles, OfAFolderOfSourceCodeWhatIsNoTextIsLeftOutAndItsJsonIsText) {
+  const Code code;
+  const auto [names, notes] = code.chosen(bytes_spec({code.root}));
+  EXPECT_EQ(names, (Names{"README", "src/a.c", "src/b.c", "src/deep/c.py", "web/d.js", "web/package.json"}));
+  EXPECT_TRUE(any_says(notes, "code: a folder, 8 files in the order of their names"));
+  EXPECT_TRUE(any_says(notes, "2 of 8 files are neither text nor ids and left out (" + code.root +
+                                  "/web/font.ttf is no text (it has NUL bytes))"));
+  EXPECT_TRUE(any_says(notes, "1 of 6 files is JSON or a table, "));
+  EXPECT_TRUE(any_says(notes, "package.json is JSON); --exclude '*.json' leaves it out of the folder"));
+}
+
+TEST(CorpusFiles, OfAFolderWhatIsExcludedIsLeftOut) {
+  const Code code;
+  auto spec = bytes_spec({code.root});
+  spec.exclude = {"*.json", "*.png", "*.ttf", "deep/", "web/d*", "*.tar"};
+  const auto [names, notes] = code.chosen(spec);
+  EXPECT_EQ(names, (Names{"README", "src/a.c", "src/b.c"}));
+  EXPECT_TRUE(any_says(notes, "a folder, 3 files in the order of their names; 5 are left out: 5 excluded"));
+  EXPECT_TRUE(any_says(notes, "--exclude '*.tar' matches nothing in a folder"));
+  spec.exclude = {"*"};
+  EXPECT_NE(message_of<InputError>(spec).find("is a folder without a file to read"), std::string::npos);
+}
+
+TEST(CorpusFiles, RecordsThatAreTheGreaterPartOfAFolderAreRefusedWithTheWayOut) {
+  const Code code;
+  const std::string line = "{\"text\": \"the cat sat\"}\n";
+  (void)code.file("code/many.jsonl",
+                  line + line + line + line + line + line + line + line + line + line + line);
+  const std::string by_bytes = message_of<InputError>(bytes_spec({code.root}));
+  EXPECT_EQ(by_bytes.find(code.root + "/many.jsonl: is JSON Lines; "), 0u) << by_bytes;
+  EXPECT_NE(by_bytes.find("; --exclude '*.jsonl' leaves it out of the folder"), std::string::npos)
+      << by_bytes;
+  // One that is named is meant.
+  const std::string named =
+      message_of<InputError>(bytes_spec({code.root + "/src", code.root + "/web/package.json"}));
+  EXPECT_NE(named.find("package.json: is JSON; "), std::string::npos) << named;
+  EXPECT_EQ(named.find("--exclude"), std::string::npos) << named;
+}
+
+TEST(CorpusFiles, WhatCouldBeACorpusOnceConvertedIsNotLeftOut) {
+  for (const auto& [name, content] : std::vector<std::pair<std::string, std::string>>{
+           {"a.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\3x", 11)}, {"b.doc", "caf\xE9 au lait"}}) {
+    const Code code;
+    (void)code.file("code/" + name, content);
+    const std::string what = message_of<InputError>(bytes_spec({code.root}));
+    EXPECT_EQ(what.find(code.root + "/" + name), 0u) << what;
+    EXPECT_NE(what.find("--exclude '*." + fs::path(name).extension().string().substr(1) + "'"),
+              std::string::npos)
+        << what;
+  }
+}
+
+TEST(CorpusFiles, WhatRunsWroteIntoAFolderIsNoCorpus) {
+  const Code code;
+  for (const char* name : {"run/manifest.json", "run/init.safetensors", "run/notes.txt", "c.txt"})
+    (void)code.file("code/" + std::string(name), "x");
+  (void)code.file("code/vocab.json",
+                  R"({"tokenizer":"words","version":1,"lowercase":true,"tokens":["<unk>"]})");
+  auto spec = bytes_spec({code.root});
+  spec.exclude = {"web", "src"};
+  spec.outputs = {code.root + "/c.txt", code.root + "/none"};
+  EXPECT_EQ(code.chosen(spec).first, (Names{"README"}));
 }
 
 TEST(CorpusFiles, EmptyFilesAreLeftOutWithOneNote) {

@@ -156,6 +156,12 @@ const std::vector<std::string>& RunFolder::file_names() {
   return all;
 }
 
+std::vector<std::string> RunFolder::files_in(const std::string& folder) {
+  std::vector<std::string> out{(fs::path(folder) / kManifestFile).string()};
+  for (const std::string& name : file_names()) out.push_back((fs::path(folder) / name).string());
+  return out;
+}
+
 std::string RunFolder::file(const std::string& name) const { return (fs::path(work_) / name).string(); }
 std::string RunFolder::replacement() const { return (fs::path(path_) / kReplacement).string(); }
 

@@ -40,6 +40,8 @@ class RunFolder {
   /// Everything a run may write besides its manifest: what any recipe's stages may. --force replaces these
   /// and nothing else.
   [[nodiscard]] static const std::vector<std::string>& file_names();
+  /// These and the manifest, of a run whose output is `folder`.
+  [[nodiscard]] static std::vector<std::string> files_in(const std::string& folder);
   [[nodiscard]] bool resuming() const { return resuming_; }
 
   /// A remembered fact of this run ("counts.inputs" -> hash): kept across interruptions, gone when complete.

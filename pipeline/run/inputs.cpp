@@ -15,7 +15,7 @@ std::string inputs_fingerprint(const RunConfig& c) {
       fmt::format("{} {} {} {} {} {} {} {}", s.format, s.tokenizer, s.vocab_size, s.vocabulary,
                   s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags, s.doc_sep);
   std::vector<std::string> files;
-  for (const std::string& path : corpus_files(s.paths).paths) {
+  for (const auto& [path, of_folder] : corpus_files(s).files) {
     files.push_back(path);
     files.push_back(path + ".index");  // datatrove's, Megatron's: they say where documents end
     files.push_back(std::filesystem::path(path).replace_extension(".idx").string());

@@ -39,9 +39,11 @@ const Stage& report_stage(const Recipe& recipe) {
 
 }  // namespace
 
-RunOutcome run_init(const RunConfig& config, const ModelFlags& flags, const ModelConfig& model_config,
+RunOutcome run_init(const RunConfig& asked, const ModelFlags& flags, const ModelConfig& model_config,
                     const Architecture& architecture, const std::string& settings_json,
                     ProgressSink& progress, const Note& note) {
+  RunConfig config = asked;
+  config.corpus.outputs = RunFolder::files_in(config.output);
   const Recipe& recipe = find_recipe(config.compose.recipe);
   const Architecture arch = specialize(architecture, model_config);
   const DesignParams params = design_params(config, flags, arch);

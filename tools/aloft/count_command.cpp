@@ -95,13 +95,20 @@ class CountCommand final : public Command {
       throw UsageError(output_path_ + ": --output and --vocab-output are the same file; give them two names");
     for (const std::string& path : {output_path_, vocab_path_})
       if (!path.empty()) remove_leftovers(path);
-    std::vector<std::string> inputs = corpus_files(corpus_.paths).paths;
+    std::vector<std::string> inputs;
+    for (const auto& [path, of_folder] : corpus_files(corpus_).files)
+      if (!of_folder || !is_artifact(path)) inputs.push_back(path);
     inputs.insert(inputs.end(), {corpus_.vocabulary, corpus_.tokenizer, config_path_});
     check_output({output_path_, force_}, inputs);
     if (vocab_path_.empty()) return false;
     const bool keep = !force_ && std::filesystem::is_regular_file(vocab_path_) && is_vocabulary(vocab_path_);
     check_output({vocab_path_, force_ || keep}, inputs);
     return keep;
+  }
+  /// What aloft has written, which a folder's corpus is not (corpus_selection.hpp).
+  static bool is_artifact(const std::string& path) {
+    const std::string extension = std::filesystem::path(path).extension().string();
+    return extension == ".safetensors" || (extension == ".json" && is_vocabulary(path));
   }
   static bool is_vocabulary(const std::string& path) {
     try {

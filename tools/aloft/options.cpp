@@ -17,6 +17,12 @@ void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
   command.add_option("--corpus", spec.paths, "Text or token files, or folders of them; - reads stdin")
       ->type_name("FILE")
       ->group(group);
+  command
+      .add_option("--exclude", spec.exclude,
+                  "Of a folder: leave out what has such a name or path, e.g. '*.json' vendor")
+      ->check(not_empty())
+      ->type_name("PATTERN")
+      ->group(group);
   const std::vector<std::string> formats = format_names();
   command.add_option("--format", spec.format, fmt::format("How it is stored: {}", fmt::join(formats, ", ")))
       ->capture_default_str()

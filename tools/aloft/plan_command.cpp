@@ -6,6 +6,7 @@
 
 #include "host/error.hpp"
 #include "host/json_build.hpp"
+#include "pipeline/run/folder.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/flag_kinds.hpp"
@@ -58,6 +59,7 @@ class PlanCommand final : public Command {
       if (config_.corpus.paths.empty())
         throw UsageError("--corpus (or --tokens with --vocab-size) is needed");
       TerminalProgress progress(output_.quiet);
+      config_.corpus.outputs = RunFolder::files_in(config_.output);
       const auto opened = open_corpus(config_.corpus, progress);
       // A pipe is kept in a file when stripes are asked for.
       corpus = look_at(*opened, config_.lags);
