@@ -80,11 +80,21 @@ std::unique_ptr<Corpus> open_text(InputFiles files, const CorpusSpec& spec, Prog
   return open_sentencepiece(std::move(files), spec);
 }
 
+/// A model's config knows it too.
+void settle_vocab_size(CorpusSpec& spec, const std::string& format, ProgressSink& progress) {
+  const bool needed = format != kTextFormat || (spec.tokenizer == "words" && spec.vocabulary.empty());
+  if (!needed || spec.vocab_size != 0 || spec.model_vocab == 0) return;
+  spec.vocab_size = spec.model_vocab;
+  progress.note(fmt::format("note: --vocab-size is not given: {}, as the model has", spec.vocab_size));
+}
+
 }  // namespace
 
-std::unique_ptr<Corpus> open_corpus(const CorpusSpec& spec, ProgressSink& progress) {
-  check_options(spec);
-  auto [files, format] = open_files(spec, progress);
+std::unique_ptr<Corpus> open_corpus(const CorpusSpec& asked, ProgressSink& progress) {
+  check_options(asked);
+  auto [files, format] = open_files(asked, progress);
+  CorpusSpec spec = asked;
+  settle_vocab_size(spec, format, progress);
   if (format != kTextFormat) {
     const TokenFormat* ids = find_token_format(format);
     if (ids == nullptr) throw UsageError("no format is called '" + format + "'");

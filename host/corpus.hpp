@@ -21,8 +21,9 @@ struct CorpusSpec {
   std::vector<std::string> outputs;    ///< files that the run writes: in a folder they are no corpus
   std::string format = kDetectFormat;  ///< or kTextFormat, or the name of a token format (token_format.hpp)
   std::string tokenizer = "words";     ///< text only: "bytes", "words", or a SentencePiece .model file
-  std::int64_t vocab_size = 0;  ///< words: types kept, unknown id 0 included; token files: ids must be below
-  std::string vocabulary;       ///< words: an existing vocab.json to use instead of building one
+  std::int64_t vocab_size = 0;   ///< words: types kept, unknown id 0 included; token files: ids must be below
+  std::int64_t model_vocab = 0;  ///< what stands for vocab_size where that is 0 and one is needed; 0: nothing
+  std::string vocabulary;        ///< words: an existing vocab.json to use instead of building one
   std::optional<std::int64_t> doc_sep_id;  ///< token files: this id separates documents
   std::string doc_sep;                     ///< text: this string separates documents; "": none does
   InvalidUtf8 invalid_utf8 = InvalidUtf8::refuse;

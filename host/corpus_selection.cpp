@@ -93,7 +93,8 @@ void take_records_of_texts(std::vector<Opened>& files, ProgressSink& progress) {
 }
 
 std::string common_format(std::vector<Opened>& files, const CorpusSpec& spec, ProgressSink& progress) {
-  for (Opened& o : files) o.kind = kind_of_file(*o.file, spec.vocab_size, spec.invalid_utf8);
+  const std::int64_t vocab_size = spec.vocab_size != 0 ? spec.vocab_size : spec.model_vocab;
+  for (Opened& o : files) o.kind = kind_of_file(*o.file, vocab_size, spec.invalid_utf8);
   if (std::any_of(files.begin(), files.end(), is_text)) {
     leave_out_what_is_no_corpus(files, progress);
     take_records_of_texts(files, progress);

@@ -11,6 +11,8 @@
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
 #include "host/file_pass.hpp"
+#include "host/plural.hpp"
+#include "host/unspaced_scripts.hpp"
 #include "host/vocabulary.hpp"
 
 namespace aloft {
@@ -152,8 +154,8 @@ std::unique_ptr<Corpus> open_words(InputFiles files, const CorpusSpec& spec, Pro
   if (!spec.vocabulary.empty()) {
     auto vocabulary = std::make_shared<const Vocabulary>(read_file(spec.vocabulary), spec.vocabulary);
     if (spec.vocab_size != 0 && spec.vocab_size != vocabulary->size())
-      throw UsageError(fmt::format("--vocab-size is {}, but {} holds {} tokens: leave one of the two out",
-                                   spec.vocab_size, spec.vocabulary, vocabulary->size()));
+      throw UsageError(fmt::format("--vocab-size is {}, but {} holds {}: leave one of the two out",
+                                   spec.vocab_size, spec.vocabulary, counted(vocabulary->size(), "token")));
     const std::uint64_t expected = total_bytes(files) / kTextBytesPerToken;
     return std::make_unique<WordsCorpus>(std::move(files), std::move(vocabulary), spec, expected,
                                          block_bytes);
@@ -166,6 +168,8 @@ std::unique_ptr<Corpus> open_words(InputFiles files, const CorpusSpec& spec, Pro
   const Types types = count_types(files, spec, progress, block_bytes);
   if (types.tokens == 0)
     throw InputError(files.front()->name() + ": there is no token in the text, only white space");
+  if (const std::string warning = unspaced_warning(types.table, types.counts); !warning.empty())
+    progress.note(warning);
   auto vocabulary = std::make_shared<const Vocabulary>(types.table, types.counts, spec.vocab_size);
   return std::make_unique<WordsCorpus>(std::move(files), std::move(vocabulary), spec, types.tokens,
                                        block_bytes);

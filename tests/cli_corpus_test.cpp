@@ -214,5 +214,48 @@ TEST_F(CorpusProgram, AFolderMayHoldTheOutputToo) {
   EXPECT_EQ(content(folder_ / "less/init.safetensors"), content(folder_ / "again/init.safetensors"));
 }
 
+TEST_F(CorpusProgram, TheModelsVocabularyStandsForOneThatIsNotGiven) {
+  const std::string text = folder_.file("t.txt", sample_text(2000));
+  const std::string config = folder_.file(
+      "config.json",
+      R"({"model_type":"llama","vocab_size":300,"num_hidden_layers":1,"num_attention_heads":1,"hidden_size":16,"intermediate_size":32})");
+  const Words model{"--recipe", "unigram", "--lags", "2", "--model-config", config};
+  const auto made = [&](const std::string& name, const Words& words) {
+    const Outcome o = run(Words{"init", "--output", folder_ / name} + model + words);
+    EXPECT_EQ(o.code, 0) << o;
+    return o;
+  };
+  const Outcome told = made("default", {"--corpus", text});
+  EXPECT_NE(told.err.find("note: --vocab-size is not given: 300, as the model has"), std::string::npos)
+      << told;
+  (void)made("given", {"--corpus", text, "--vocab-size", "300"});
+  EXPECT_EQ(content(folder_ / "default/init.safetensors"), content(folder_ / "given/init.safetensors"));
+  std::vector<std::uint16_t> ids;
+  for (int k = 0; k < 2000; ++k) ids.push_back(static_cast<std::uint16_t>(k % 7 == 0 ? 299 : k * k % 50));
+  const Outcome o = made("ids", {"--corpus", folder_.file("a.u16", bytes_of(ids))});
+  EXPECT_NE(o.out.find("2000 tokens, 300 ids"), std::string::npos) << o;
+  EXPECT_NE(o.out.find("1 layer, 1 head (1 key/value) of 16"), std::string::npos) << o;
+  EXPECT_EQ(made("bytes", {"--corpus", text, "--tokenizer", "bytes"}).err.find("--vocab-size"),
+            std::string::npos);
+  EXPECT_EQ(run(Words{"plan", "--quiet", "--tokens", "9999"} + model).code, 0);
+  ids.push_back(300);
+  EXPECT_TRUE(refused(run(Words{"init", "--quiet", "--output", folder_ / "x", "--corpus",
+                                folder_.file("b.u16", bytes_of(ids))} +
+                          model),
+                      3, {"b.u16", "300"}));
+}
+
+TEST_F(CorpusProgram, WhatIsReadAndWrittenIsCalledByItsName) {
+  const Outcome o = run({"init", "--quiet", "--recipe", "random", "--arch", "gpt2", "--layers", "1",
+                         "--d-model", "8", "--output", folder_ / "run/"});
+  EXPECT_NE(o.out.find("wrote " + folder_ / "run/init.safetensors: "), std::string::npos) << o;
+  Process process(Words{"count", "--vocab-size", "9", "--corpus", "-", "--output", folder_ / "c"}, true);
+  process.feed("one");
+  process.close_input();
+  const Outcome few = process.wait();
+  EXPECT_EQ(few.code, 3);
+  EXPECT_NE(few.err.find("aloft: stdin: holds fewer than two tokens"), std::string::npos) << few;
+}
+
 }  // namespace
 }  // namespace aloft::cli_tests::corpus

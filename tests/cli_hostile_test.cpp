@@ -214,6 +214,18 @@ TEST(InspectFiles, PipesFoldersAndDefaults) {
   EXPECT_NE(run({"inspect", vocabulary}).out.find("kind: vocabulary"), std::string::npos)
       << run({"inspect", vocabulary});
 
+  fs::create_directories(folder.path / "model");
+  (void)folder.file("model/config.json", R"({"model_type":"qwen3","hidden_size":8})");
+  fs::copy_file(counts, folder.path / "model/model.safetensors");
+  const Outcome checkpoint = run({"inspect", folder / "model", "--json"});
+  ASSERT_EQ(checkpoint.code, 0) << checkpoint;
+  const json model = json::parse(checkpoint.out);
+  EXPECT_EQ(model["kind"], "checkpoint of a model");
+  EXPECT_EQ(model["config"]["d_model"], 8);
+  EXPECT_NE(model["config"]["refused_by_init"].dump().find("QK-norm"), std::string::npos) << checkpoint;
+  EXPECT_EQ(model["files"][0]["file"], "model.safetensors");
+  EXPECT_GT(model["files"][0]["tensors"], 3);
+
   ASSERT_EQ(run(design(folder, {"--corpus", text, "--vocab-size", "8"})).code, 0);
   const Outcome whole = run({"inspect", folder / "run", "--json"});
   ASSERT_EQ(whole.code, 0) << whole;

@@ -74,6 +74,7 @@ TEST_F(OffsetProgram, EveryMemberOfTheFamilyForEveryArchitecture) {
       EXPECT_EQ(metadata["heads"], "4");
       EXPECT_EQ(metadata["kv_heads"], "4");
       EXPECT_EQ(metadata.value("rope_base", "none"), arch == "gpt2" || arch == "nanogpt" ? "none" : "10000");
+      EXPECT_EQ(metadata.value("rope_scaling", ""), metadata.contains("rope_base") ? "none" : "");
       header.erase("__metadata__");
       EXPECT_EQ(header.size(), count) << header.dump();
       EXPECT_TRUE(different.insert(tensors(run_name)).second) << "the same tensors as another member";

@@ -267,6 +267,36 @@ TEST_F(Program, PlanReadsNothingItNeedNot) {
   EXPECT_TRUE(refused(run(Words{"plan", "--tokens", "1000"} + model), 2, {"--vocab-size"}));
 }
 
+/// Memory of each stage.
+std::map<std::string, double> memory_of(const json& plan) {
+  std::map<std::string, double> out;
+  for (const json& stage : plan["stages"]) out[stage["name"]] = stage["memory_bytes"];
+  return out;
+}
+
+TEST_F(Program, PlansAnInitFromCountsAsFromTheirCorpus) {
+  const std::string counts = folder_ / "c.safetensors";
+  ASSERT_EQ(run(Words{"count", "--quiet", "--output", counts} + from_corpus()).code, 0);
+  const Words model = Words{"plan", "--json", "--quiet", "--recipe", "spread", "--arch", "llama"} + kModel;
+  const Outcome o = run(model + Words{"--counts", counts});
+  ASSERT_EQ(o.code, 0) << o;
+  const json plan = json::parse(o.out), other = json::parse(run(model + from_corpus()).out);
+  EXPECT_EQ(plan["tokens"], 4614);
+  EXPECT_EQ(plan["vocab"], 200);
+  EXPECT_EQ(plan["stages"][0]["note"], "counted already");
+  EXPECT_FALSE(plan.contains("count"));  // nothing is counted
+  const auto from_counts = memory_of(plan), from_text = memory_of(other);
+  ASSERT_EQ(from_counts.size(), from_text.size());
+  for (const auto& [name, bytes] : from_text) {
+    EXPECT_NEAR(from_counts.at(name), bytes, 8 << 20) << name;  // the estimated pairs
+  }
+  EXPECT_TRUE(
+      refused(run(model + Words{"--counts", counts, "--corpus", corpus_}), 2, {"--counts and --corpus"}));
+  EXPECT_TRUE(refused(run(model + Words{"--counts", counts, "--tokens", "9"}), 2, {"--counts and --tokens"}));
+  EXPECT_TRUE(refused(run(model + Words{"--counts", counts, "--lags", "9"}), 2, {"holds 8 lags"}));
+  EXPECT_TRUE(refused(run(model + Words{"--counts", folder_ / "none"}), 3, {"no such file"}));
+}
+
 TEST_F(Program, TellsAboutItself) {
   const Outcome doctor = run({"doctor", "--json"});
   ASSERT_EQ(doctor.code, 0) << doctor;

@@ -319,5 +319,44 @@ TEST(WordsCorpus, TheVocabularyPassReportsProgress) {
   EXPECT_EQ(progress.items, 6u);
 }
 
+struct LastNote final : ProgressSink {
+  std::string line;
+  void update(std::string_view, double, double, std::uint64_t, std::string_view) override {}
+  void finish(std::string_view, double, bool) override {}
+  void note(const std::string& said) override { line += said + "\n"; }
+};
+
+// With a vocabulary that leaves nothing out: no share of <unk> tells of them.
+// The first: 37 of 40 characters.
+TEST(WordsCorpus, TextWithoutBlanksBetweenWordsIsWarnedOfOnce) {
+  const Folder folder;
+  const auto said = [&](std::string text) {
+    for (int k = 0; k < 4; ++k) text += text;
+    CorpusSpec spec;
+    spec.vocab_size = 1000;
+    LastNote progress;
+    (void)open_words({std::make_shared<InputFile>(folder.file("a.txt", text))}, spec, progress);
+    return progress.line;
+  };
+  const std::string chinese =
+      said("人类的历史就是一个不断地从必然王国向自由王国发展的历史。这个历史永远不会完结。\n");
+  EXPECT_EQ(chinese.find("warning: 92% of the text is in a script without blanks between words"), 0u)
+      << chinese;
+  EXPECT_NE(chinese.find("--tokenizer FILE.model"), std::string::npos);
+  EXPECT_EQ(std::count(chinese.begin(), chinese.end(), '\n'), 1);
+  for (const char* text : {"吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。\n",
+                           "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย\n", "ភាសាខ្មែរជាភាសាកំណើត\n",
+                           "The word for it, 人类的历史就是一个不断地, is long.\n"})
+    EXPECT_NE(said(text), "") << text;
+  for (const char* text :
+       {"人类 的 历史 就 是 一个 不断 地 从 必然 王国 向 自由 王国 发展 的 历史 。\n",
+        "吾輩 は 猫 で ある 。 コンピューター は 無い 。 名前 は まだ 無い 。 どこ で 生れ た か とんと 見当 "
+        "が つか ぬ 。 何 でも 薄暗い じめじめ し た 所 で 泣い て い た 事 だけ は 記憶 し て いる 。\n",
+        "대한민국은 동아시아의 한반도 남부에 있는 공화국이다.\n",
+        "Привет, мир! Все люди рождаются свободными.\n",
+        "The Chinese word 中文 is short, and what is around it is English prose.\n"})
+    EXPECT_EQ(said(text), "") << text;
+}
+
 }  // namespace
 }  // namespace aloft

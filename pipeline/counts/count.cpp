@@ -108,8 +108,9 @@ Counts count_transitions(Context& ctx, const CountParams& p, const OpenPass& ope
   return counting.finish();
 }
 
-void require_pairs(const Counts& counts, const std::string& origin) {
+void require_pairs(const Counts& counts, const std::string& path) {
   if (counts.pairs.front() > 0) return;
+  const std::string origin = path == "-" ? "stdin" : path;
   throw InputError(
       counts.tokens < 2
           ? origin + ": holds fewer than two tokens, so there is no pair to count"

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
+#include "host/plural.hpp"
 #include "pipeline/base/json_fields.hpp"
 
 namespace aloft {
@@ -205,8 +206,8 @@ void check_shape(const Architecture& arch, const ModelShape& shape) {
         fmt::format("architecture {} needs heads x head dimension = model width: {} x {} is not {}",
                     arch.name, shape.heads, shape.head_dim, shape.d_model));
   if (!arch.rotating.empty() && arch.rotating.size() < static_cast<std::size_t>(shape.layers))
-    throw UsageError(
-        fmt::format("no_rope_layers lists {} layers, the model has {}", arch.rotating.size(), shape.layers));
+    throw UsageError(fmt::format("no_rope_layers lists {}, the model has {}",
+                                 counted(arch.rotating.size(), "layer"), shape.layers));
   if (arch.position != A::Position::rope) return;
   const std::int64_t rotary = rotary_dim(arch, shape);
   if (rotary == 0 || rotary % 2 != 0)

@@ -8,6 +8,7 @@
 
 #include "host/error.hpp"
 #include "host/json_text.hpp"
+#include "host/plural.hpp"
 #include "pipeline/model/config_fields.hpp"
 #include "pipeline/model/misfits.hpp"
 
@@ -80,7 +81,8 @@ void check_only(ModelConfig& c, const json& object, const json& only) {
 
 void derive_sizes(ModelConfig& c, JsonFields& fields) {
   if (c.heads && c.kv_heads && *c.heads % *c.kv_heads != 0)
-    fields.fail("num_key_value_heads", fmt::format("{} does not divide the {} heads", *c.kv_heads, *c.heads));
+    fields.fail("num_key_value_heads",
+                fmt::format("{} does not divide the {}", *c.kv_heads, counted(*c.heads, "head")));
   if (c.heads && c.d_model && !c.head_dim) {
     if (*c.d_model % *c.heads != 0)
       fields.fail(fields.has("n_embd") ? "n_embd" : "hidden_size",

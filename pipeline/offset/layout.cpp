@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "host/error.hpp"
+#include "host/plural.hpp"
 #include "pipeline/base/host_matrix.hpp"
 #include "pipeline/model/rotary.hpp"
 #include "pipeline/offset/position_offsets.hpp"
@@ -184,8 +185,8 @@ std::int64_t source_dims(const A& arch, const OffsetParams& p, std::int32_t lags
     throw UsageError(
         fmt::format("--source-dims {}: this model has room for {} at most", p.source_dims, most));
   if (p.source_dims > corpus_vocab)
-    throw UsageError(fmt::format("--source-dims {}: the corpus has {} ids, so no more directions than that",
-                                 p.source_dims, corpus_vocab));
+    throw UsageError(fmt::format("--source-dims {}: the corpus has {}, so no more directions than that",
+                                 p.source_dims, counted(corpus_vocab, "id")));
   const std::int64_t wished = p.source_dims > 0 ? p.source_dims
                               : two_lags_a_layer(p, lags, heads)
                                   ? std::min(room / 2, heads.rows(heads.kv / 4))
@@ -202,7 +203,8 @@ std::vector<std::int32_t> layers_of_lags(const A& arch, const OffsetParams& p, c
     for (std::int32_t n = 0; n < lags; ++n)
       out.push_back(at(rotating, std::min<std::int64_t>(two ? n / 2 : n, std::ssize(rotating) - 1)));
   if (out.size() != static_cast<std::size_t>(lags))
-    throw UsageError(fmt::format("--offset-layers names {} layers for {} lags", out.size(), lags));
+    throw UsageError(
+        fmt::format("--offset-layers names {} for {}", counted(out.size(), "layer"), counted(lags, "lag")));
   return out;
 }
 

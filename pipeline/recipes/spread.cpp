@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "host/plural.hpp"
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/base/device_math.hpp"
 #include "pipeline/base/machine_memory.hpp"
@@ -25,8 +26,8 @@ ExpandParams expand_params(const DesignRequest& r) {
   ExpandParams p = r.params.expand;
   if (p.layer_lags.empty()) p.layer_lags = default_layer_lags(r.shape.layers, r.lags);
   if (p.layer_lags.size() != static_cast<std::size_t>(r.shape.layers))
-    throw UsageError(
-        fmt::format("--layer-lags names {} lags for {} layers", p.layer_lags.size(), r.shape.layers));
+    throw UsageError(fmt::format("--layer-lags names {} for {}", counted(p.layer_lags.size(), "lag"),
+                                 counted(r.shape.layers, "layer")));
   for (const std::int32_t lag : p.layer_lags)
     if (lag < 1 || lag > r.lags)
       throw UsageError(fmt::format("--layer-lags: lag {} is not among 1..{}", lag, r.lags));
@@ -36,8 +37,8 @@ ExpandParams expand_params(const DesignRequest& r) {
   }
   if (p.method == ExpandMethod::stack && !p.stack_weights.empty() &&
       p.stack_weights.size() != static_cast<std::size_t>(r.lags))
-    throw UsageError(fmt::format("--stack-weights names {} weights for {} lags: give one for each",
-                                 p.stack_weights.size(), r.lags));
+    throw UsageError(fmt::format("--stack-weights names {} for {}: give one for each",
+                                 counted(p.stack_weights.size(), "weight"), counted(r.lags, "lag")));
   const std::int64_t rank = r.shape.d_model / 2 * 2;  // of an antisymmetric matrix, at most
   if (p.method != ExpandMethod::none && p.pr_target > static_cast<double>(rank))
     throw UsageError(fmt::format("--pr-target {} is above the rank that a width of {} allows, {}",

@@ -26,6 +26,12 @@ std::string table_names(const Architecture& arch) {
   return out;
 }
 
+/// "none", or the kind of scaling and by how much: "llama3 8". Within its context "dynamic" scales nothing.
+std::string scaling_name(const RopeScaling& s) {
+  if (s.type == "none" || s.type == "dynamic") return "none";
+  return s.type == "longrope" ? s.type : fmt::format("{} {}", s.type, s.factor);
+}
+
 }  // namespace
 
 std::map<std::string, std::string> provenance(const RunConfig& config, const Architecture& arch,
@@ -42,7 +48,10 @@ std::map<std::string, std::string> provenance(const RunConfig& config, const Arc
       // the same shapes mean something else to a model of other heads
       {"heads", std::to_string(shape.heads)},
       {"kv_heads", std::to_string(shape.kv_heads)}};
-  if (arch.position == Architecture::Position::rope) m["rope_base"] = fmt::format("{}", shape.rope_base);
+  if (arch.position == Architecture::Position::rope) {
+    m["rope_base"] = fmt::format("{}", shape.rope_base);
+    m["rope_scaling"] = scaling_name(arch.rope_scaling);
+  }
   if (!corpus_hash.empty()) m["corpus_hash"] = corpus_hash;
   return m;
 }

@@ -11,9 +11,9 @@
 namespace aloft {
 std::string inputs_fingerprint(const RunConfig& c) {
   const CorpusSpec& s = c.corpus;
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {} {}", s.format, s.tokenizer, s.vocab_size, s.vocabulary,
-                  s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags, s.doc_sep);
+  std::string text = fmt::format(
+      "{} {} {} {} {} {} {} {}", s.format, s.tokenizer, s.vocab_size != 0 ? s.vocab_size : s.model_vocab,
+      s.vocabulary, s.doc_sep_id.value_or(-1), static_cast<int>(s.invalid_utf8), c.lags, s.doc_sep);
   std::vector<std::string> files;
   for (const auto& [path, of_folder] : corpus_files(s).files) {
     files.push_back(path);

@@ -8,6 +8,7 @@
 #include "host/atomic_file.hpp"
 #include "host/error.hpp"
 #include "host/hash.hpp"
+#include "host/plural.hpp"
 #include "pipeline/counts/holdout.hpp"
 #include "pipeline/run/inputs.hpp"
 
@@ -36,10 +37,6 @@ std::string key_of(const Counts& counts) {
   return stage_key(kCount, {}, key_json(CountedText{counts.corpus_hash, counts.vocab, counts.max_lag}));
 }
 
-CorpusFacts facts_of(const Counts& counts) {
-  return {counts.vocab, counts.tokens, true, shape_of(counts).entries};
-}
-
 /// Before anything of them is kept.
 void check_counts(const RunConfig& config, const Counts& counts) {
   const std::string& origin = config.counts_file.empty() ? config.corpus.paths.front() : config.counts_file;
@@ -52,23 +49,7 @@ void check_counts(const RunConfig& config, const Counts& counts) {
 }
 
 Counts counts_of_file(const CountingRun& run) {
-  const RunConfig& c = run.config;
-  auto loaded = load<Counts>(run.ctx.device(), c.counts_file, "");
-  if (!loaded) throw InputError(c.counts_file + ": no such file");
-  Counts counts = std::move(*loaded);
-  if (counts.max_lag < c.lags)
-    throw UsageError(
-        fmt::format("{} holds {} lags, --lags asks for {}", c.counts_file, counts.max_lag, c.lags));
-  counts.max_lag = c.lags;
-  counts.lags.resize(static_cast<std::size_t>(c.lags));
-  counts.pairs.resize(static_cast<std::size_t>(c.lags));
-  if (run.recipe.reads_holdout) {
-    try {
-      (void)without_holdout(run.ctx, counts);
-    } catch (const InputError& e) {
-      throw InputError(c.counts_file + ": " + e.what());
-    }
-  }
+  Counts counts = load_counts(run.ctx, run.config, run.recipe);
   run.settle(facts_of(counts));
   return counts;
 }
@@ -106,6 +87,30 @@ bool vocabulary_is_kept(const RunFolder& folder) {
 }
 
 }  // namespace
+
+Counts load_counts(Context& ctx, const RunConfig& c, const Recipe& recipe) {
+  auto loaded = load<Counts>(ctx.device(), c.counts_file, "");
+  if (!loaded) throw InputError(c.counts_file + ": no such file");
+  Counts counts = std::move(*loaded);
+  if (counts.max_lag < c.lags)
+    throw UsageError(fmt::format("{} holds {}, --lags asks for {}", c.counts_file,
+                                 counted(counts.max_lag, "lag"), c.lags));
+  counts.max_lag = c.lags;
+  counts.lags.resize(static_cast<std::size_t>(c.lags));
+  counts.pairs.resize(static_cast<std::size_t>(c.lags));
+  if (recipe.reads_holdout) {
+    try {
+      (void)without_holdout(ctx, counts);
+    } catch (const InputError& e) {
+      throw InputError(c.counts_file + ": " + e.what());
+    }
+  }
+  return counts;
+}
+
+CorpusFacts facts_of(const Counts& counts) {
+  return {counts.vocab, counts.tokens, true, shape_of(counts).entries};
+}
 
 CountedCorpus obtain_counts(const CountingRun& run) {
   const std::string inputs = inputs_fingerprint(run.config);

@@ -29,6 +29,12 @@ struct CountedCorpus {
   std::string format;  ///< of the corpus; "" when it was not read
 };
 
+/// Of the config's counts file, the lags that the run uses. Throws InputError for a file that is none or,
+/// where the recipe reads it, has no held-out slice; UsageError for fewer lags.
+[[nodiscard]] Counts load_counts(Context& ctx, const RunConfig& config, const Recipe& recipe);
+/// What they say of their corpus. A plan made from these takes them for loaded: they stay so.
+[[nodiscard]] CorpusFacts facts_of(const Counts& counts);
+
 /// The counts of the run's corpus, saved in its folder with their vocabulary: those that are there already,
 /// or a file's, or counted now. Throws InputError for a corpus without pairs or of another hash than
 /// expected.

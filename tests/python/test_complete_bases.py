@@ -114,6 +114,8 @@ def test_further_layers_and_other_heads(tmp_path):
     refused(base, init_file(tmp_path, LLAMA, UNTIED | {"heads": "2", "kv_heads": "2", "rope_base": "500000"}), tmp_path / "x",
             "designed for rope base 500000", "has 10000")
     refused(base, init_file(tmp_path, LLAMA, UNTIED | {"heads": "2", "kv_heads": "1"}), tmp_path / "x", "designed for kv heads 1", "has 2")
+    scaled = init_file(tmp_path, LLAMA, UNTIED | {"rope_base": "10000", "rope_scaling": "linear 4"})
+    refused(base, scaled, tmp_path / "x", "designed for RoPE scaling linear 4", "has none: design with --model-config")
     complete_checkpoint(base, init_file(tmp_path, LLAMA, UNTIED | {"heads": "2", "kv_heads": "2", "rope_base": "10000"}), tmp_path / "x")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aloft import InitError, apply_init
-from aloft.config import BUILT_IN, NO_BUILT_IN
+from aloft.config import BUILT_IN, NO_BUILT_IN, refuse_another_attention
 from test_apply_init import state, write
 from test_wrapped_models import GPT2, METADATA, files, gpt2, llama  # noqa: F401 (files is a fixture)
 
@@ -30,6 +30,24 @@ def test_a_model_whose_attention_is_of_another_kind_is_refused(files):
     model.config.model_type = "qwen3"
     with pytest.raises(InitError, match="designed for llama, and the model is a qwen3"):
         apply_init(model, files["llama"])
+
+
+@pytest.mark.parametrize("said,config,fits", [
+    ("none", {}, True), ("none", {"rope_scaling": None}, True), ("none", {"rope_scaling": {"type": "linear", "factor": 4.0}}, False),
+    ("linear 4", {"rope_scaling": {"type": "linear", "factor": 4.0}}, True), ("linear 2", {"rope_scaling": {"type": "linear", "factor": 4.0}}, False),
+    ("none", {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, True),
+    ("none", {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}, True),
+    ("llama3 8", {"rope_parameters": {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0}}, True),
+    ("llama3 8", {}, False), ("longrope", {"rope_scaling": {"type": "yarn", "short_factor": [1.0], "long_factor": [2.0]}}, True),
+    ("longrope", {"rope_scaling": {"type": "su", "factor": 2.0}}, True),
+])
+def test_a_design_for_other_rotations_is_refused(said, config, fits):
+    metadata = {"architecture": "llama", "rope_base": "10000", "rope_scaling": said}
+    config = {"model_type": "llama", "rope_theta": 10000.0} | config
+    if fits:
+        return refuse_another_attention("x", "the model", metadata, config)
+    with pytest.raises(InitError, match=f"designed for RoPE scaling {said}, the model has "):
+        refuse_another_attention("x", "the model", metadata, config)
 
 
 def test_the_types_without_a_built_in_are_those_of_the_program():

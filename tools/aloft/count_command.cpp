@@ -10,6 +10,7 @@
 #include "host/corpus_files.hpp"
 #include "host/error.hpp"
 #include "host/json_build.hpp"
+#include "host/plural.hpp"
 #include "host/printable.hpp"
 #include "host/tidy_up.hpp"
 #include "host/vocabulary.hpp"
@@ -164,8 +165,8 @@ class CountCommand final : public Command {
       print_json(out);
       return;
     }
-    std::fputs(fmt::format("{} tokens, {} ids ({})\n\nlag        pairs     distinct\n", counts.tokens,
-                           counts.vocab, format)
+    std::fputs(fmt::format("{}, {} ({})\n\nlag        pairs     distinct\n", counted(counts.tokens, "token"),
+                           counted(counts.vocab, "id"), format)
                    .c_str(),
                stdout);
     for (std::size_t n = 0; n < counts.lags.size(); ++n)

@@ -241,6 +241,8 @@ void describe_recipes(CLI::App& command) {
 void settle(const CLI::App& command, RunConfig& c, const CountOptions& count, const DesignOptions& o) {
   c.compose.recipe = o.recipe;
   refuse_foreign_flags(command, find_recipe(o.recipe));
+  if (!c.counts_file.empty() && !c.corpus.paths.empty())
+    throw UsageError("--counts and --corpus: give one of them");
   c.lags = count.lags;
   c.strategy = count.strategy;
   c.backend = count.backend;

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "host/error.hpp"
 #include "host/json_build.hpp"
+#include "host/plural.hpp"
 #include "host/printable.hpp"
 #include "pipeline/run/run.hpp"
 #include "tools/aloft/commands.hpp"
@@ -57,13 +59,13 @@ ordered_json json_of(const RunOutcome& r, const std::string& output) {
 
 void print_table(const RunOutcome& r, const std::string& output) {
   if (!r.corpus_hash.empty())
-    std::fputs(fmt::format("corpus   {} tokens, {} ids{}\n", r.tokens, r.corpus_vocab,
+    std::fputs(fmt::format("corpus   {}, {}{}\n", counted(r.tokens, "token"), counted(r.corpus_vocab, "id"),
                            r.corpus_format.empty() ? "" : ", " + r.corpus_format)
                    .c_str(),
                stdout);
   const ModelShape& s = r.shape;
-  std::fputs(fmt::format("model    {} layers, {} heads ({} key/value) of {}, width {}\n", s.layers, s.heads,
-                         s.kv_heads, s.head_dim, s.d_model)
+  std::fputs(fmt::format("model    {}, {} ({} key/value) of {}, width {}\n", counted(s.layers, "layer"),
+                         counted(s.heads, "head"), s.kv_heads, s.head_dim, s.d_model)
                  .c_str(),
              stdout);
   if (!r.layers.empty()) {
@@ -78,7 +80,10 @@ void print_table(const RunOutcome& r, const std::string& output) {
     std::fputs("(PR: energy participation ratio. Its nulls, and the paper's figures, are in spectra.json.)\n",
                stdout);
   }
-  std::fputs(fmt::format("\nwrote {}/init.safetensors: {} tensors\n", printable(output), r.tensors).c_str(),
+  std::fputs(fmt::format("\nwrote {}: {}\n",
+                         printable((std::filesystem::path(output) / "init.safetensors").string()),
+                         counted(r.tensors, "tensor"))
+                 .c_str(),
              stdout);
 }
 
@@ -93,9 +98,7 @@ class InitCommand final : public Command {
     app_.add_flag("--force", config_.force, "Replace a former run there");
     add_output_options(app_, output_);
     add_corpus_options(app_, config_.corpus);
-    app_.add_option("--counts", config_.counts_file, "Start from these counts instead of a corpus")
-        ->type_name("FILE")
-        ->group("Corpus");
+    add_counts_file_option(app_, config_);
     app_.add_option("--corpus-hash", config_.expected_corpus_hash,
                     "Refuse a corpus of another hash (manifests set it)")
         ->group("Corpus");
@@ -111,10 +114,9 @@ class InitCommand final : public Command {
 
   void run() override {
     if (config_.output.empty()) throw UsageError("--output is needed: the folder to write");
-    if (!config_.counts_file.empty() && !config_.corpus.paths.empty())
-      throw UsageError("--counts and --corpus: give one of them");
     settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
+    config_.corpus.model_vocab = model.vocab(model_.sizes);
     TerminalProgress progress(output_.quiet);
     for (const std::string& note : model.notes) progress.note(note);
     std::vector<std::string> left_out = foreign_flags(find_recipe(config_.compose.recipe));

@@ -22,5 +22,8 @@ namespace aloft {
 
 /// The run in a folder: its manifest, or what there is of an unfinished one. Null: there is no run.
 [[nodiscard]] nlohmann::ordered_json run_folder_summary(const std::string& path);
+/// The model in a folder that has a config.json and weights: what the config says, and how many tensors each
+/// file holds. Null: there is none.
+[[nodiscard]] nlohmann::ordered_json checkpoint_summary(const std::string& path);
 
 }  // namespace aloft

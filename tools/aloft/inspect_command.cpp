@@ -9,7 +9,6 @@
 #include "host/input_file.hpp"
 #include "host/npy.hpp"
 #include "host/printable.hpp"
-#include "pipeline/run/folder.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/inspect.hpp"
 #include "tools/aloft/options.hpp"
@@ -17,21 +16,6 @@
 #include "tools/aloft/terminal_progress.hpp"
 
 namespace aloft {
-
-nlohmann::ordered_json run_folder_summary(const std::string& path) {
-  nlohmann::ordered_json out{{"kind", "unfinished run"}}, files;
-  const std::filesystem::path folder(path);
-  for (const std::string& name : RunFolder::file_names())
-    if (std::filesystem::is_regular_file(folder / name))
-      files.push_back({{"file", name}, {"bytes", std::filesystem::file_size(folder / name)}});
-  if (std::filesystem::exists(folder / "manifest.json")) {
-    out = json_summary((folder / "manifest.json").string());
-    out["kind"] = "finished run";
-  }
-  if (files.empty() && out.size() == 1) return {};
-  out["files"] = std::move(files);
-  return out;
-}
 
 namespace {
 
@@ -74,8 +58,9 @@ class InspectCommand final : public Command {
  public:
   explicit InspectCommand(CLI::App& program)
       : app_(*program.add_subcommand("inspect", "A summary of any file this program writes or reads")) {
-    app_.add_option("file", path_,
-                    "Tensors, counts, vocabulary, manifest, run folder, model config, text or token file")
+    app_.add_option(
+            "file", path_,
+            "Tensors, counts, vocabulary, manifest, run or checkpoint folder, model config, text or ids")
         ->type_name("FILE");
     add_output_options(app_, output_);
     add_corpus_options(app_, corpus_);
@@ -108,7 +93,8 @@ class InspectCommand final : public Command {
   }
   ordered_json summary(ProgressSink& progress) {
     if (std::filesystem::is_directory(path_))
-      if (ordered_json run = run_folder_summary(path_); !run.is_null()) return run;
+      for (const auto& summary_of : {run_folder_summary, checkpoint_summary})
+        if (ordered_json known = summary_of(path_); !known.is_null()) return known;
     const std::string extension = std::filesystem::path(path_).extension().string();
     const char first =
         extension.empty() ? first_character() : '\0';  // what this program wrote under any name

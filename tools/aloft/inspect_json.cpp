@@ -64,7 +64,8 @@ class TopKeys final : public JsonEvents {
 ordered_json model_config_summary(const std::string& text, const std::string& path) {
   const std::vector<Architecture> built_in = parsed_built_ins();
   const ModelConfig c = parse_model_config(text, path, built_in);
-  ordered_json out{{"kind", "Hugging Face config"}, {"architecture", c.architecture}};
+  ordered_json out{{"kind", "Hugging Face config"}, {"model_type", c.model_type}};
+  if (!c.architecture.empty()) out["architecture"] = c.architecture;
   const auto say = [&](const char* name, const auto& value) {
     if (value) out[name] = *value;
   };

@@ -93,6 +93,12 @@ void add_count_options(CLI::App& command, CountOptions& o) {
       ->group(group);
 }
 
+void add_counts_file_option(CLI::App& command, RunConfig& config) {
+  command.add_option("--counts", config.counts_file, "Start from these counts instead of a corpus")
+      ->type_name("FILE")
+      ->group("Corpus");
+}
+
 CLI::Option* add_device_option(CLI::App& command, std::string& gpu) {
   return command
       .add_option("--device", gpu,

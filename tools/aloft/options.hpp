@@ -31,6 +31,9 @@ void add_count_options(CLI::App& command, CountOptions& o);
 /// Which GPU (count, init, plan, doctor).
 CLI::Option* add_device_option(CLI::App& command, std::string& gpu);
 
+/// --counts, in place of a corpus (init, plan).
+void add_counts_file_option(CLI::App& command, RunConfig& config);
+
 /// Flags of a model's architecture and sizes (init, plan).
 struct ModelOptions {
   std::string arch;          ///< a built-in's name or a JSON file; "": from the model config
@@ -43,6 +46,10 @@ struct Model {
   Architecture architecture;
   ModelConfig config;
   std::vector<std::string> notes;  ///< for people
+  /// Ids that it has, as far as flags or config say; 0: they do not.
+  [[nodiscard]] std::int64_t vocab(const ModelFlags& sizes) const {
+    return sizes.vocab.value_or(config.vocab.value_or(0));
+  }
 };
 [[nodiscard]] Model load_model(const ModelOptions& o);
 /// All built-in architectures.

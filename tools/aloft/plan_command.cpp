@@ -3,10 +3,12 @@
 #include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "host/error.hpp"
 #include "host/json_build.hpp"
 #include "pipeline/run/folder.hpp"
+#include "pipeline/run/obtain_counts.hpp"
 #include "pipeline/run/plan.hpp"
 #include "tools/aloft/commands.hpp"
 #include "tools/aloft/flag_kinds.hpp"
@@ -29,11 +31,12 @@ class PlanCommand final : public Command {
         ->type_name("FILE");
     app_.add_option("--output", config_.output, "Folder the run would write to")->type_name("FOLDER");
     app_.add_option("--tokens", tokens_,
-                    "Plan for this many tokens instead of reading --corpus (needs --vocab-size)")
+                    "Plan for this many tokens instead of reading --corpus (of --vocab-size ids)")
         ->check(whole_number())
         ->type_name("N");
     add_output_options(app_, output_);
     add_corpus_options(app_, config_.corpus);
+    add_counts_file_option(app_, config_);
     add_count_options(app_, count_);
     add_model_options(app_, model_);
     add_design_options(app_, config_, design_);
@@ -47,26 +50,13 @@ class PlanCommand final : public Command {
     settle(app_, config_, count_, design_);
     const Model model = load_model(model_);
     for (const std::string& note : model.notes) TerminalProgress(output_.quiet).note(note);
-    const Backend backend = make_backend(config_.backend, config_.threads, config_.gpu);
+    Backend backend = make_backend(config_.backend, config_.threads, config_.gpu);
     for (const std::string& line :
          {backend.note, config_.memory_warning, device_memory_note(*backend.device, config_.device_bytes)})
       if (!line.empty()) TerminalProgress(output_.quiet).note(line);
-    CorpusFacts corpus{config_.corpus.vocab_size, tokens_, true};
-    if (!find_recipe(config_.compose.recipe).reads_corpus()) {
-      corpus = no_corpus();
-      corpus.expected_tokens = tokens_;
-    } else if (tokens_ == 0) {
-      if (config_.corpus.paths.empty())
-        throw UsageError("--corpus (or --tokens with --vocab-size) is needed");
-      TerminalProgress progress(output_.quiet);
-      config_.corpus.outputs = RunFolder::files_in(config_.output);
-      const auto opened = open_corpus(config_.corpus, progress);
-      // A pipe is kept in a file when stripes are asked for.
-      corpus = look_at(*opened, config_.lags);
-      corpus.repeatable |= config_.strategy == CountStrategy::striped;
-    } else if (corpus.vocab == 0) {
-      throw UsageError("--tokens needs --vocab-size");
-    }
+    config_.corpus.model_vocab = model.vocab(model_.sizes);
+    std::optional<Counts> counts;  // a run has them in memory, too, when it makes its plan
+    const CorpusFacts corpus = corpus_facts(backend, counts);
     const Architecture arch = specialize(model.architecture, model.config);
     const ModelShape shape = resolve_shape(model_.sizes, model.config, arch, corpus.vocab);
     try {
@@ -83,6 +73,36 @@ class PlanCommand final : public Command {
   }
 
  private:
+  /// `counts`: what --counts names is loaded into it.
+  CorpusFacts corpus_facts(Backend& backend, std::optional<Counts>& counts) {
+    const Recipe& recipe = find_recipe(config_.compose.recipe);
+    TerminalProgress progress(output_.quiet);
+    if (!recipe.reads_corpus()) {
+      CorpusFacts none = no_corpus();
+      none.expected_tokens = tokens_;
+      return none;
+    }
+    if (!config_.counts_file.empty()) {
+      if (tokens_ != 0) throw UsageError("--counts and --tokens: give one of them");
+      Context ctx(backend, progress);
+      counts = load_counts(ctx, config_, recipe);
+      return facts_of(*counts);
+    }
+    CorpusSpec& spec = config_.corpus;
+    if (tokens_ != 0) {
+      const std::int64_t vocab = spec.vocab_size != 0 ? spec.vocab_size : spec.model_vocab;
+      if (vocab == 0) throw UsageError("--tokens needs --vocab-size");
+      return {vocab, tokens_, true};
+    }
+    if (spec.paths.empty())
+      throw UsageError("--corpus (or --counts, or --tokens with --vocab-size) is needed");
+    spec.outputs = RunFolder::files_in(config_.output);
+    const auto opened = open_corpus(spec, progress);
+    CorpusFacts facts = look_at(*opened, config_.lags);
+    // A pipe is kept in a file when stripes are asked for.
+    facts.repeatable |= config_.strategy == CountStrategy::striped;
+    return facts;
+  }
   static std::string device_column(const RunPlan& plan, const std::string& text) {
     return plan.device_budget > 0 ? fmt::format("{:>14}", text) : "";
   }

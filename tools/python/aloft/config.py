@@ -73,6 +73,10 @@ def refuse_another_attention(path: object, owner: str, metadata: Mapping[str, st
         if said is not None and isinstance(found, (int, float)) and abs(float(said) - found) > 1e-6 * abs(found):
             raise InitError(f"{path}: it was designed for {key.replace('_', ' ')} {said}, {owner} has {found:g}: "
                             "design with --model-config of this model")
+    rotations = metadata.get("rope_scaling")
+    if rotations is not None and pairs["rope_base"] is not None and not _same_scaling(rotations, config):
+        raise InitError(f"{path}: it was designed for RoPE scaling {rotations}, {owner} has {_rope_scaling(config)[0]}: design with --model-config of "
+                        "this model")
 
 
 def refuse_learned_positions(path: object, owner: str, metadata: Mapping[str, str], names: Iterable[str]) -> None:
@@ -89,6 +93,23 @@ def _first(config: object, keys: tuple[str, ...]) -> Any:
         if value is not None:
             return value
     return None
+
+
+def _same_scaling(said: str, config: object) -> bool:
+    kind, _, factor = said.partition(" ")
+    found, by = _rope_scaling(config)
+    return kind == found and (not factor or not isinstance(by, (int, float)) or abs(float(factor) - by) <= 1e-6 * abs(by))
+
+
+def _rope_scaling(config: object) -> tuple[str, Any]:
+    """Kind and factor, by the names that the program has for them: `dynamic` scales nothing within the context."""
+    scaling = _first(config, ("rope_scaling", "rope_parameters"))
+    if not isinstance(scaling, Mapping):
+        return "none", None
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if scaling.get("short_factor") or kind == "su":
+        return "longrope", None
+    return ("none" if kind in ("default", "dynamic", "mrope") else str(kind)), scaling.get("factor")
 
 
 def _rope_base(config: object) -> Any:
