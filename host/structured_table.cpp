@@ -89,7 +89,7 @@ bool same_columns(const Table& table) {
 
 bool is_column_name(const std::string& cell) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-  return !cell.empty() && cell.size() <= kLongestName && letter(cell.front()) &&
+  return !cell.empty() && cell.size() <= kLongestName && letter(cell.front()) && cell.back() != '.' &&
          std::all_of(cell.begin(), cell.end(), [&](char c) {
            return letter(c) || (c >= '0' && c <= '9') || c == ' ' || c == '-' || c == '.';
          });
@@ -126,6 +126,25 @@ bool is_table(const Table& table, char separator, bool named) {
   return has_header(table) && 10 * table.spaced < table.separators;
 }
 
+struct FoundTable {
+  Table table;
+  char separator;
+};
+
+std::string command_for(const FoundTable& found) {
+  const auto& [table, separator] = found;
+  const std::string options = separator == ','    ? ""
+                              : separator == '\t' ? ", delimiter='\\t'"
+                                                  : fmt::format(", delimiter='{}'", separator);
+  const bool header = has_header(table);
+  const std::size_t column = text_column(table);
+  return fmt::format(
+      "python3 -c \"import csv, sys; csv.field_size_limit(1 << 30); [print(r[{}], end='{}') for r in "
+      "csv.{}(open(0, encoding='utf-8-sig', newline=''){})]\"",
+      header ? "'" + table.records.front()[column] + "'" : std::to_string(column), kRecordSeparator,
+      header ? "DictReader" : "reader", options);
+}
+
 }  // namespace
 
 std::optional<StructuredText> structured_table(std::string_view head, bool whole,
@@ -133,24 +152,17 @@ std::optional<StructuredText> structured_table(std::string_view head, bool whole
   const bool named = extension == ".csv" || extension == ".tsv" || extension == ".tab";
   const std::string_view sample = head.substr(0, kTableSample);
   whole = whole && sample.size() == head.size();
+  std::optional<FoundTable> found;
   for (const char separator : {'\t', ',', ';', '|'}) {
     if (sample.find(separator) == std::string_view::npos && !(named && separator == ',')) continue;
-    const Table table = TableParser(sample, separator).parse(whole);
+    Table table = TableParser(sample, separator).parse(whole);
     if (!is_table(table, separator, named)) continue;
-    const std::string options = separator == ','    ? ""
-                                : separator == '\t' ? ", delimiter='\\t'"
-                                                    : fmt::format(", delimiter='{}'", separator);
-    const bool header = has_header(table);
-    const std::size_t column = text_column(table);
-    return StructuredText{
-        separator == '\t' ? "tab-separated values" : "CSV",
-        fmt::format(
-            "python3 -c \"import csv, sys; csv.field_size_limit(1 << 30); [print(r[{}], end='{}') for r in "
-            "csv.{}(open(0, encoding='utf-8-sig', newline=''){})]\"",
-            header ? "'" + table.records.front()[column] + "'" : std::to_string(column), kRecordSeparator,
-            header ? "DictReader" : "reader", options)};
+    const bool within_texts = 2 * table.spaced > table.separators;  // commas of sentences, if others fit too
+    if (!found || !within_texts) found = FoundTable{std::move(table), separator};
+    if (!within_texts) break;
   }
-  return std::nullopt;
+  if (!found) return std::nullopt;
+  return StructuredText{found->separator == '\t' ? "tab-separated values" : "CSV", command_for(*found)};
 }
 
 std::optional<StructuredText> structured_text(std::string_view head, bool whole, std::string_view extension) {

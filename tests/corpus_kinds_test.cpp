@@ -112,6 +112,11 @@ TEST(CorpusKinds, TheCommandNamesTheFieldOfText) {
   EXPECT_NE(command(repeated("1\tThe cat sat\n", 9)).find("r[1]"), std::string::npos);
   EXPECT_NE(command("id|text\n" + repeated("1|The cat sat\n", 9)).find("r['text']"), std::string::npos);
   EXPECT_NE(command("id|text\n" + repeated("1|The cat sat\n", 9)).find("delimiter='|'"), std::string::npos);
+  // A sentence is no name of a column, and a comma of sentences no separator where another is.
+  EXPECT_NE(command(repeated("The cat sat.\tLe chat dort.\n", 9)).find("r[1]"), std::string::npos);
+  const std::string bars =
+      structured_text(repeated("1|the cat, the dog|x\n", 9), true, ".csv").value().command;
+  EXPECT_NE(bars.find("delimiter='|'"), std::string::npos) << bars;
 }
 
 TEST(CorpusKinds, ProseAndSourceCodeAreText) {
