@@ -4,25 +4,26 @@
 
 namespace aloft {
 
-ChunkFeed::ChunkFeed(Device& device, std::int64_t chunk_tokens, std::int32_t halo)
+ChunkFeed::ChunkFeed(Device& device, std::int64_t chunk_tokens, std::int32_t halo, int slots)
     : device_(device),
       chunk_tokens_(chunk_tokens),
       halo_(halo),
-      staging_(device, ChunkRing::memory_tokens(chunk_tokens, halo)) {
+      slots_(slots),
+      staging_(device, ChunkRing::memory_tokens(chunk_tokens, halo, slots)) {
   if (device.shares_host_memory()) return;
-  for (Buffer<TokenId>& buffer : on_device_)
-    buffer = Buffer<TokenId>(device, static_cast<std::size_t>(chunk_tokens) + static_cast<std::size_t>(halo));
-  lanes_ = device.make_upload_lanes(kLanes);
+  for (int lane = 0; lane < lanes(slots_); ++lane)
+    on_device_[lane] = Buffer<TokenId>(device, ChunkRing::memory_tokens(chunk_tokens, halo, 1));
+  lanes_ = device.make_upload_lanes(lanes(slots_));
 }
 
 void ChunkFeed::begin_pass(TokenSource& source) {
   end_pass();
   if (lanes_ && current_) lanes_->release(current_->lane);
   if (lanes_)  // the staging memory of a pass given up early may still be read
-    for (int lane = 0; lane < kLanes; ++lane) lanes_->wait(lane);
+    for (int lane = 0; lane < lanes(slots_); ++lane) lanes_->wait(lane);
   current_.reset();
   ahead_.reset();
-  ring_.emplace(source, chunk_tokens_, halo_, staging_.span());
+  ring_.emplace(source, chunk_tokens_, halo_, staging_.span(), slots_);
 }
 
 std::optional<ChunkFeed::Chunk> ChunkFeed::next() {
@@ -42,7 +43,7 @@ std::optional<ChunkFeed::Flight> ChunkFeed::send(std::optional<ChunkRing::Chunk>
   const int lane = next_lane_;
   if (lanes_) {
     lanes_->upload(lane, on_device_[lane].data(), chunk->ids.data(), chunk->ids.size_bytes());
-    next_lane_ = (next_lane_ + 1) % kLanes;
+    next_lane_ = (next_lane_ + 1) % lanes(slots_);
   }
   return Flight{*chunk, lane};
 }

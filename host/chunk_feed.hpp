@@ -23,7 +23,9 @@ class ChunkFeed {
   };
   static constexpr int kLanes = 2;  ///< device buffers: one being filled, one being worked on
 
-  ChunkFeed(Device& device, std::int64_t chunk_tokens, std::int32_t halo);
+  /// slots: chunks in memory at once, 1 to ChunkRing::kSlots; of them lanes(slots) on a device of its own.
+  ChunkFeed(Device& device, std::int64_t chunk_tokens, std::int32_t halo, int slots = ChunkRing::kSlots);
+  [[nodiscard]] static constexpr int lanes(int slots) { return slots < kLanes ? slots : kLanes; }
   ~ChunkFeed() = default;
   ChunkFeed(const ChunkFeed&) = delete;
   ChunkFeed& operator=(const ChunkFeed&) = delete;
@@ -47,8 +49,10 @@ class ChunkFeed {
   Device& device_;
   const std::int64_t chunk_tokens_;
   const std::int32_t halo_;
+  const int slots_;
   Staging<TokenId> staging_;
-  Buffer<TokenId> on_device_[kLanes];   // [chunk_tokens + halo] each; empty where memory is shared
+  Buffer<TokenId>
+      on_device_[kLanes];  // [chunk_tokens + halo] each; empty where memory is shared or no chunk comes
   std::unique_ptr<UploadLanes> lanes_;  // destroyed, and with it idle, before the memory it copies between
   std::optional<Flight> current_, ahead_;
   int next_lane_ = 0;

@@ -7,17 +7,20 @@
 
 namespace aloft {
 
-std::size_t ChunkRing::memory_tokens(std::int64_t chunk_tokens, std::int32_t halo) {
+std::size_t ChunkRing::memory_tokens(std::int64_t chunk_tokens, std::int32_t halo, int slots) {
   expects(chunk_tokens >= 1 && halo >= 0, "a chunk owns at least one token");
-  return kSlots * (static_cast<std::size_t>(chunk_tokens) + static_cast<std::size_t>(halo));
+  expects(slots >= 1 && slots <= kSlots, "a ring has at least one slot");
+  return static_cast<std::size_t>(slots) *
+         (static_cast<std::size_t>(chunk_tokens) + static_cast<std::size_t>(halo));
 }
 
 ChunkRing::ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo,
-                     std::span<TokenId> memory)
-    : source_(source), chunk_tokens_(chunk_tokens) {
-  expects(memory.size() >= memory_tokens(chunk_tokens, halo), "a ring's memory is too small");
-  const std::size_t slot = memory_tokens(chunk_tokens, halo) / kSlots;
-  for (std::size_t k = 0; k < kSlots; ++k) slots_[k].ids = memory.subspan(k * slot, slot);
+                     std::span<TokenId> memory, int slots)
+    : source_(source), chunk_tokens_(chunk_tokens), count_(slots) {
+  expects(memory.size() >= memory_tokens(chunk_tokens, halo, slots), "a ring's memory is too small");
+  const std::size_t slot = memory_tokens(chunk_tokens, halo, 1);
+  for (std::size_t k = 0; k < static_cast<std::size_t>(slots); ++k)
+    slots_[k].ids = memory.subspan(k * slot, slot);
   ahead_.reserve(static_cast<std::size_t>(halo));
   thread_ = std::thread([this] { fill(); });
 }
@@ -34,7 +37,7 @@ ChunkRing::~ChunkRing() {
 
 std::optional<ChunkRing::Chunk> ChunkRing::next() {
   std::unique_lock lock(mutex_);
-  expects(out_ < kSlots, "every chunk of the ring is out");
+  expects(out_ < count_, "every chunk of the ring is out");
   changed_.wait(lock, [this] { return slots_[next_].full || ended_; });
   if (slots_[next_].full) return take();
   if (failure_) std::rethrow_exception(failure_);
@@ -43,13 +46,13 @@ std::optional<ChunkRing::Chunk> ChunkRing::next() {
 
 std::optional<ChunkRing::Chunk> ChunkRing::poll() {
   const std::lock_guard lock(mutex_);
-  if (out_ == kSlots || !slots_[next_].full) return std::nullopt;
+  if (out_ == count_ || !slots_[next_].full) return std::nullopt;
   return take();
 }
 
 ChunkRing::Chunk ChunkRing::take() {
   const Slot& slot = slots_[next_];
-  next_ = (next_ + 1) % kSlots;
+  next_ = (next_ + 1) % count_;
   ++out_;
   const auto length = static_cast<std::size_t>(slot.n_from) + static_cast<std::size_t>(slot.halo);
   return {slot.ids.first(length), slot.n_from, slot.halo};
@@ -59,7 +62,7 @@ void ChunkRing::give_back() {
   {
     const std::lock_guard lock(mutex_);
     expects(out_ > 0, "no chunk is out");
-    slots_[(next_ - out_ + kSlots) % kSlots].full = false;
+    slots_[(next_ - out_ + count_) % count_].full = false;
     --out_;
   }
   changed_.notify_all();
@@ -68,7 +71,7 @@ void ChunkRing::give_back() {
 void ChunkRing::fill() {
   std::exception_ptr failure;
   try {
-    for (int at = 0;; at = (at + 1) % kSlots) {
+    for (int at = 0;; at = (at + 1) % count_) {
       Slot& slot = slots_[at];
       {
         std::unique_lock lock(mutex_);

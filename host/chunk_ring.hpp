@@ -24,18 +24,23 @@ class ChunkRing {
     std::int64_t n_from = 0;
     std::int32_t halo = 0;
   };
-  static constexpr int kSlots = 3;  ///< one being read, one on its way to the device, one being worked on
+  /// One being read, one on its way to the device, one being worked on. A corpus of fewer chunks needs no
+  /// more than it has; with fewer than that there is less read-ahead, and nothing else changes.
+  static constexpr int kSlots = 3;
 
-  /// Tokens of memory that a ring needs. Throws Error unless chunk_tokens >= 1 and halo >= 0.
-  [[nodiscard]] static std::size_t memory_tokens(std::int64_t chunk_tokens, std::int32_t halo);
-  /// memory: [memory_tokens(chunk_tokens, halo)], the ring's own until its destruction.
-  ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo, std::span<TokenId> memory);
+  /// Tokens of memory that a ring needs. Throws Error unless chunk_tokens >= 1, halo >= 0 and slots is 1 to
+  /// kSlots.
+  [[nodiscard]] static std::size_t memory_tokens(std::int64_t chunk_tokens, std::int32_t halo,
+                                                 int slots = kSlots);
+  /// memory: [memory_tokens(chunk_tokens, halo, slots)], the ring's own until its destruction.
+  ChunkRing(TokenSource& source, std::int64_t chunk_tokens, std::int32_t halo, std::span<TokenId> memory,
+            int slots = kSlots);
   ~ChunkRing();
   ChunkRing(const ChunkRing&) = delete;
   ChunkRing& operator=(const ChunkRing&) = delete;
 
   /// Waits for the next chunk; nothing at the end. Rethrows what the source threw, after the chunks read
-  /// before it. At most kSlots chunks may be out.
+  /// before it. At most as many chunks as there are slots may be out.
   [[nodiscard]] std::optional<Chunk> next();
   /// The next chunk if it is there already.
   [[nodiscard]] std::optional<Chunk> poll();
@@ -55,6 +60,7 @@ class ChunkRing {
 
   TokenSource& source_;
   const std::int64_t chunk_tokens_;
+  const int count_;  ///< of the slots
   Slot slots_[kSlots];
   std::vector<TokenId> ahead_;  ///< the thread's: read, but owned by a later chunk
   int out_ = 0;                 ///< chunks the caller has

@@ -172,8 +172,8 @@ class LinearOps {
   [[nodiscard]] virtual Footprint orthonormalize_scratch(std::int64_t m, std::int64_t k,
                                                          std::int64_t batch) const = 0;
   [[nodiscard]] virtual Footprint eigh_scratch(std::int64_t n, std::int64_t batch) const = 0;
-  /// Values only.
-  [[nodiscard]] virtual Footprint svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch) const = 0;
+  [[nodiscard]] virtual Footprint svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch,
+                                              bool vectors) const = 0;
   [[nodiscard]] virtual Footprint skew_spectrum_scratch(std::int64_t n, std::int64_t batch) const = 0;
 };
 

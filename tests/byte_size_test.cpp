@@ -5,6 +5,7 @@
 namespace {
 
 using aloft::readable_bytes;
+using aloft::size_argument;
 
 TEST(ByteSizeTest, SmallAndLargeSizesHaveDigitsThatSaySomething) {
   EXPECT_EQ(readable_bytes(0), "0 bytes");
@@ -17,6 +18,14 @@ TEST(ByteSizeTest, SmallAndLargeSizesHaveDigitsThatSaySomething) {
   EXPECT_EQ(readable_bytes(std::uint64_t{800'000'000}), "763 MiB");
   EXPECT_EQ(readable_bytes(std::uint64_t{5} << 30), "5.00 GiB");
   EXPECT_EQ(readable_bytes(~std::uint64_t{0}), "16.0 EiB");
+}
+
+TEST(ByteSizeTest, AnArgumentIsNeverLessThanTheSize) {
+  EXPECT_EQ(size_argument(1), "1M");
+  EXPECT_EQ(size_argument(std::uint64_t{64} << 20), "64M");
+  EXPECT_EQ(size_argument((std::uint64_t{64} << 20) + 1), "65M");
+  EXPECT_EQ(size_argument(std::uint64_t{10'000} << 20), "10000M");
+  EXPECT_EQ(size_argument((std::uint64_t{12} << 30) + 1), "13G");
 }
 
 }  // namespace

@@ -58,12 +58,15 @@ TEST_P(ChunkFeedOn, EveryTokenReachesTheDeviceWithoutTheHostWaiting) {
   std::mt19937 rng(3);
   for (const std::int64_t chunk : {1, 7, 100, 999, 5000, 6000}) {
     if (chunk == 1 && GetParam() != "cpu") continue;
-    ChunkFeed feed(device, chunk, 8);
-    auto all = zeros<TokenId>(device, 3 * std::size_t{kPass} + 8);
-    for (const TokenId pass : {0u, 1u, 2u})
-      collect(feed, all, std::size_t{pass} * kPass, pass * kPass, kPass);
-    const auto got = to_host(all);
-    for (std::size_t k = 0; k < 3 * std::size_t{kPass}; ++k) ASSERT_EQ(got[k], k) << "chunks of " << chunk;
+    for (int slots = chunk < 100 ? ChunkRing::kSlots : 1; slots <= ChunkRing::kSlots; ++slots) {
+      ChunkFeed feed(device, chunk, 8, slots);
+      auto all = zeros<TokenId>(device, 3 * std::size_t{kPass} + 8);
+      for (const TokenId pass : {0u, 1u, 2u})
+        collect(feed, all, std::size_t{pass} * kPass, pass * kPass, kPass);
+      const auto got = to_host(all);
+      for (std::size_t k = 0; k < 3 * std::size_t{kPass}; ++k)
+        ASSERT_EQ(got[k], k) << "chunks of " << chunk << ", " << slots << " at once";
+    }
   }
 }
 

@@ -37,8 +37,8 @@ class Counting final : public TokenSource {
 /// A ring with its memory, which gives back each chunk at the next call.
 class Ring {
  public:
-  Ring(TokenSource& source, std::int64_t chunk, std::int32_t halo)
-      : memory_(ChunkRing::memory_tokens(chunk, halo)), ring_(source, chunk, halo, memory_) {}
+  Ring(TokenSource& source, std::int64_t chunk, std::int32_t halo, int slots = ChunkRing::kSlots)
+      : memory_(ChunkRing::memory_tokens(chunk, halo, slots)), ring_(source, chunk, halo, memory_, slots) {}
   std::optional<ChunkRing::Chunk> next() {
     if (out_) ring_.give_back();
     out_ = false;
@@ -59,7 +59,7 @@ TEST(ChunkRing, ChunksAndHaloesPartitionTheStream) {
     for (const std::int64_t chunk : {1, 2, 3, 8, 100, 999, 1000, 1001})
       for (const std::int32_t halo : {0, 1, 2, 8, 50}) {
         Counting source(n, static_cast<unsigned>(n + chunk + halo));
-        Ring ring(source, chunk, halo);
+        Ring ring(source, chunk, halo, 1 + static_cast<int>(n + halo) % ChunkRing::kSlots);
         std::int64_t begin = 0;
         while (const auto got = ring.next()) {
           ASSERT_EQ(got->n_from, std::min(chunk, n - begin)) << n << ' ' << chunk << ' ' << halo;
@@ -171,6 +171,9 @@ TEST(ChunkRing, RefusesSenselessSizes) {
   std::vector<TokenId> memory(100);
   EXPECT_THROW(ChunkRing(source, 0, 0, memory), Error);
   EXPECT_THROW(ChunkRing(source, 1, -1, memory), Error);
+  EXPECT_THROW(ChunkRing(source, 1, 1, memory, 0), Error);
+  EXPECT_THROW(ChunkRing(source, 1, 1, memory, ChunkRing::kSlots + 1), Error);
+  EXPECT_THROW(ChunkRing(source, 50, 1, memory, 2), Error) << "two slots of 51";
   EXPECT_THROW(ChunkRing(source, 33, 1, memory), Error) << "three slots of 34";
   ChunkRing ring(source, 32, 1, memory);
   EXPECT_THROW(ring.give_back(), Error) << "nothing is out";

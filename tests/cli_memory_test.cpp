@@ -68,7 +68,8 @@ TEST_F(ProgramMemory, APlanIsWhatTheProgramTakes) {
       {"--recipe", "unigram", "--vocab-size", "4000", "--d-model", "32", "--strategy", "striped", "--memory",
        "200M"},
       {"--recipe", "asymmetry", "--vocab-size", "1100", "--d-model", "128", "--null-tokens", "0",
-       "--embedding", padded}};
+       "--embedding", padded},
+      {"--recipe", "mimetic", "--d-model", "512"}};
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const Outcome planned = run(Words{"plan", "--json"} + common + runs[i]);
     ASSERT_EQ(planned.code, 0) << planned;
@@ -116,6 +117,40 @@ TEST_F(ProgramMemory, EveryBudgetAboveTheLeastWillDoAndIsKept) {
   for (const std::uint64_t mib : {130, 180, 240})
     EXPECT_LE(resident_peak(Words{"count", "--output", folder / std::to_string(mib)} + words(mib)), mib << 20)
         << mib << " MiB";
+}
+
+/// The size that a refusal names, as it is written.
+std::string size_to_give(const Outcome& refused) {
+  const std::string before = "raise --memory to ";
+  const std::size_t at = refused.err.find(before);
+  EXPECT_TRUE(refused.code == 4 && at != std::string::npos) << refused;
+  if (at == std::string::npos) return "1T";
+  const std::string rest = refused.err.substr(at + before.size());
+  return rest.substr(0, rest.find(','));
+}
+
+// A run that was given what the refusal asked for was refused again, and asked for more: counting took longer
+// chunks with more memory, and the message knew of counting alone.
+TEST_F(ProgramMemory, WhatARefusalSaysWillDo) {
+  const Folder folder;
+  const std::string corpus = folder.file("corpus.txt", sample_text(60'000, 3, 5000));
+  const Words text{"--corpus", corpus, "--vocab-size", "3000", "--lags", "4"},
+      common{"--backend", "cpu", "--threads", "1", "--quiet"},
+      model{"--arch", "llama", "--layers", "2", "--heads", "4", "--context", "32", "--d-model", "128"};
+  for (const std::string strategy : {"auto", "dense", "sparse"}) {
+    const Words count = Words{"count", "--strategy", strategy, "--output", folder / strategy} + common + text;
+    const std::string named = size_to_give(run(count + Words{"--memory", "1M"}));
+    const Outcome again = run(count + Words{"--memory", named});
+    EXPECT_EQ(again.code, 0) << strategy << ", " << named << again;
+  }
+  for (const std::string recipe : {"offset", "spread", "zero-proj"}) {
+    const Words init = Words{"--recipe", recipe, "--output", folder / recipe} + common + model +
+                       (recipe == "zero-proj" ? Words{} : text);
+    const std::string named = size_to_give(run(Words{"init"} + init + Words{"--memory", "1M"}));
+    EXPECT_EQ(run(Words{"plan"} + init + Words{"--memory", named}).code, 0) << recipe << ", " << named;
+    const std::string less = std::to_string(std::stoull(named) * 9 / 10) + "M";
+    EXPECT_EQ(run(Words{"plan"} + init + Words{"--memory", less}).code, 4) << recipe << ", " << less;
+  }
 }
 
 TEST_F(ProgramMemory, SizesMayBeOfEitherKindAndAreExplained) {

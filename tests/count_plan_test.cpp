@@ -100,6 +100,8 @@ TEST(CountPlan, TheBudgetIsTheDevicesWhereItHasOne) {
   EXPECT_EQ(what.find('\n'), std::string::npos);
   p.device_bytes = 4096 * kMiB;
   p.memory_bytes = kMiB;
+  EXPECT_LE(plan(p).staging_bytes, p.memory_bytes) << "shorter chunks";
+  p.memory_bytes = kMiB / 8;
   EXPECT_NE(refusal<ResourceError>(p).find("raise --memory"), std::string::npos) << "staging";
 }
 
@@ -136,6 +138,62 @@ TEST(CountPlan, EveryBudgetAboveTheLeastIsAccepted) {
     }
     EXPECT_TRUE(accepted);
   }
+}
+
+/// What a refusal says to raise a flag to, in bytes.
+std::uint64_t size_named(const std::string& refused, const std::string& flag) {
+  const std::string before = flag + " to ";
+  const std::size_t at = refused.find(before);
+  EXPECT_NE(at, std::string::npos) << refused;
+  if (at == std::string::npos) return 0;
+  std::size_t used = 0;
+  const std::string number = refused.substr(at + before.size());
+  const std::uint64_t size = std::stoull(number, &used);
+  return size * (number[used] == 'G' ? 1024 * kMiB : kMiB);
+}
+
+// The size named was that of shorter chunks than the next run took, which was refused with a larger one.
+TEST(CountPlan, WhatARefusalSaysWillDo) {
+  for (const auto strategy :
+       {CountStrategy::automatic, CountStrategy::dense, CountStrategy::striped, CountStrategy::sparse})
+    for (const std::int64_t vocab : {256, 5000, 50'257})
+      for (const std::uint64_t tokens : {40'000u, 3'000'000u, 500'000'000u})
+        for (const bool repeatable : {true, false}) {
+          if (strategy == CountStrategy::striped && !repeatable) continue;
+          CountParams p;
+          p.vocab = vocab;
+          p.strategy = strategy;
+          p.expected_tokens = tokens;
+          p.repeatable = repeatable;
+          p.program_bytes = 40 * kMiB + 4096;
+          p.memory_bytes = kMiB;
+          const std::uint64_t named = size_named(refusal<ResourceError>(p), "--memory");
+          p.memory_bytes = named;
+          p.program_bytes += 900'000;  // the next start
+          EXPECT_LE(plan(p).total_bytes() + p.program_bytes, named)
+              << strategy_name(strategy) << ", " << vocab << " ids, " << tokens << " tokens";
+          p.memory_bytes = 0;
+          p.device_bytes = 1;
+          p.device_bytes = size_named(refusal<ResourceError>(p), "--device-memory");
+          EXPECT_LE(plan(p).total_bytes(), p.device_bytes);
+        }
+}
+
+TEST(CountPlan, NoMoreChunksThanTheCorpusHas) {
+  CountParams p;
+  p.vocab = 20'000;
+  p.strategy = CountStrategy::sparse;
+  p.expected_tokens = 2'000'000;
+  const CountPlan one = plan(p);
+  EXPECT_EQ(one.chunks_at_once, 1);
+  p.expected_tokens = 5'000'000;
+  const CountPlan two = plan(p);
+  EXPECT_EQ(two.chunks_at_once, 2);
+  EXPECT_EQ(two.chunk_tokens, 2'500'000) << "the second is as long as the first";
+  p.expected_tokens = 500'000'000;
+  EXPECT_EQ(plan(p).chunks_at_once, ChunkRing::kSlots);
+  p.expected_tokens = 0;  // a pipe
+  EXPECT_EQ(plan(p).chunks_at_once, ChunkRing::kSlots);
 }
 
 TEST(CountPlan, ChunksShrinkWithTheMemoryAndTheCorpus) {

@@ -5,6 +5,7 @@
 #include "pipeline/base/krylov_eigen.hpp"
 #include "pipeline/counts/plan.hpp"
 #include "pipeline/offset/factors.hpp"
+#include "pipeline/recipes/recipe.hpp"
 #include "tests/offset_helpers.hpp"
 
 // What a stage says that it takes of a device's memory beside what it took. Shapes are small, but large
@@ -160,6 +161,28 @@ TEST_P(Measured, OffsetTakesWhatItSays) {
                  fit_lag_factors_memory(ops(), shape_of(j), p).device(),
                  [&] { return fit_lag_factors(b.ctx, j, p); });
   }
+}
+
+// What a layer is designed in: once planned as twice all its projections, whatever a recipe does with them.
+TEST_P(Measured, LayersTakeWhatTheySay) {
+  struct Case {
+    const char* name;
+    recipes::LayerFunction design;
+    recipes::LayerMemory memory;
+  };
+  const std::vector<ModelShape> shapes{{1, 4, 4, 16, 64, 32, 1, 10000, 16, 0},
+                                       {2, 8, 2, 12, 80, 32, 1, 10000, 12, 0},  // grouped, heads wider than d
+                                       {1, 2, 2, 8, 96, 32, 1, 10000, 8, 0}};  // few directions: no whole SVD
+  for (const ModelShape& shape : shapes)
+    for (const Case& c : {Case{"random", recipes::design_random, recipes::random_memory},
+                          {"orthogonal", recipes::design_orthogonal, recipes::orthogonal_memory},
+                          {"mimetic", recipes::design_mimetic, recipes::mimetic_memory},
+                          {"invariants", recipes::design_invariants, recipes::invariants_memory}}) {
+      const ComposeParams params;
+      (void)expect(c.name, c.memory(ops(), shape).device(), [&] {
+        return c.design(b.ctx, {params, shape}, 0);
+      });
+    }
 }
 ALOFT_ON_EACH_BACKEND(Measured);
 

@@ -3,12 +3,13 @@
 
     tests/plan_against_measured.py build/release/aloft                      the CPU backend
     tests/plan_against_measured.py build/release/tests/simt/aloft_simt --device           the CUDA backend, executed on the CPU
+    ... --other                                                             other sizes and recipes, of the same backend
 
 Planned is `memory_bytes` of `aloft plan --json` (of `count`: what it plans itself, in its --json), measured the most that the process had
 resident (ru_maxrss: buffers, vectors, libraries, thread stacks, mapped files). With --device both are of the device's own memory:
 `device_memory_bytes` of the plan, and the most bytes of buffers that were out at once (`peak_device_bytes` of the run).
 A plan must be from 1.0 to 1.25 of what was measured; exit status 1 where one is not. The texts are made here, the same every time:
-words of Zipf's frequencies in topics, as token files. The CPU's take 2 minutes on two processors.
+words of Zipf's frequencies in topics, as token files. The CPU's take 2 minutes on two processors, the device's 5, others 3 and 2.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import tempfile
 
 LOW, HIGH = 1.0, 1.25
 MODEL = "--arch llama --layers 8 --heads 8 --context 256"
-SMALL = "--arch llama --layers 2 --heads 4 --context 32"
+FEW = "--arch llama --layers 4 --heads 8 --context 64"
 
 
 def corpus_flags(name, vocab):
@@ -49,22 +50,62 @@ ON_CPU = {
     "mimetic": f"init --recipe mimetic {MODEL} --d-model 1024",
 }
 FIT = "--alpha 0.5 --kappa 50 --ridge 1"
+# Kernels run thread by thread there: sizes are those that matrices, tables and counts decide, in half a minute each.
 ON_DEVICE = {
-    "count, dense": f"init --recipe unigram --strategy dense {corpus_flags('tiny.u16', 700)} --lags 2 {SMALL} --d-model 32",
-    "count, striped": f"init --recipe unigram --strategy striped --device-memory 8M {corpus_flags('tiny.u16', 1500)} --lags 2 {SMALL} --d-model 32",
-    "count, sparse": f"init --recipe unigram --strategy sparse {corpus_flags('tiny.u16', 3000)} --lags 2 {SMALL} --d-model 32",
-    "offset": f"init {corpus_flags('tiny.u16', 1200)} --lags 2 {SMALL} --d-model 96 {FIT}",
-    "offset, wide": f"init {corpus_flags('tiny.u16', 500)} --lags 4 {SMALL} --d-model 160 {FIT}",
-    "offset, tucker": f"init --estimator tucker {corpus_flags('tiny.u16', 1200)} --lags 2 {SMALL} --d-model 96 --kappa 50",
-    "offset, control": f"init --control shuffled {corpus_flags('tiny.u16', 900)} --lags 2 {SMALL} --d-model 96 {FIT}",
-    "bigram-head": f"init --recipe bigram-head {corpus_flags('tiny.u16', 1200)} --lags 2 {SMALL} --d-model 96 {FIT}",
-    "embedding": f"init --recipe embedding {corpus_flags('tiny.u16', 1200)} --lags 2 {SMALL} --d-model 64 {FIT}",
-    "unigram": f"init --recipe unigram {corpus_flags('tiny.u16', 1200)} --lags 1 {SMALL} --d-model 128 --model-vocab-size 20000",
-    "spread": f"init --recipe spread {corpus_flags('tiny.u16', 1500)} --lags 2 {SMALL} --d-model 64 --pr-target 6",
-    "spread, wide": f"init --recipe spread {corpus_flags('tiny.u16', 400)} --lags 3 {SMALL} --d-model 160 --pr-target 6 --null-tokens 0",
-    "spread, stack": f"init --recipe spread --expand stack {corpus_flags('tiny.u16', 400)} --lags 3 {SMALL} --d-model 128 --pr-target 6 --null-tokens 0",
-    "asymmetry, a file": f"init --recipe asymmetry --embedding small.npy {corpus_flags('tiny.u16', 3000)} --lags 1 {SMALL} --d-model 64 --null-tokens 0",
-    "spread, mobius": f"init --recipe spread --embedding mobius {corpus_flags('tiny.u16', 600)} --lags 2 {SMALL} --d-model 32 --pr-target 6 --null-tokens 0",
+    "count, dense": f"init --recipe unigram --strategy dense {corpus_flags('tiny.u16', 3000)} --lags 4 {FEW} --d-model 64",
+    "count, striped": f"init --recipe unigram --strategy striped --device-memory 64M {corpus_flags('tiny.u16', 3000)} --lags 4 {FEW} --d-model 64",
+    "count, sparse": f"init --recipe unigram --strategy sparse {corpus_flags('short.u16', 8000)} --lags 4 {FEW} --d-model 64",
+    "offset": f"init {corpus_flags('tiny.u16', 4000)} --lags 2 {FEW} --d-model 256 {FIT}",
+    "offset, wide": f"init {corpus_flags('tiny.u16', 2000)} --lags 4 {FEW} --d-model 384 {FIT}",
+    "offset, tucker": f"init --estimator tucker {corpus_flags('tiny.u16', 4000)} --lags 2 {FEW} --d-model 256 --kappa 50",
+    "offset, control": f"init --control shuffled {corpus_flags('tiny.u16', 3000)} --lags 2 {FEW} --d-model 256 {FIT}",
+    "bigram-head": f"init --recipe bigram-head {corpus_flags('tiny.u16', 4000)} --lags 2 {FEW} --d-model 256 {FIT}",
+    "embedding": f"init --recipe embedding {corpus_flags('tiny.u16', 3000)} --lags 2 {FEW} --d-model 256 {FIT}",
+    "unigram": f"init --recipe unigram {corpus_flags('tiny.u16', 4000)} --lags 2 {FEW} --d-model 256 --model-vocab-size 30000",
+    "spread": f"init --recipe spread {corpus_flags('tiny.u16', 4000)} --lags 2 {FEW} --d-model 256",
+    "spread, wide": f"init --recipe spread {corpus_flags('tiny.u16', 2000)} --lags 4 {FEW} --d-model 384 --null-tokens 0",
+    "spread, stack": f"init --recipe spread --expand stack {corpus_flags('tiny.u16', 2000)} --lags 3 {FEW} --d-model 256 --null-tokens 0",
+    "asymmetry, a file": f"init --recipe asymmetry --embedding small.npy {corpus_flags('tiny.u16', 8000)} --lags 1 {FEW} --d-model 256 --null-tokens 0",
+    "spread, mobius": f"init --recipe spread --embedding mobius {corpus_flags('tiny.u16', 1500)} --lags 2 {FEW} --d-model 128 --null-tokens 0",
+}
+# Other sizes of the same, and other recipes: a plan that fits the tables above alone would fit nothing (--other).
+OTHER_ON_CPU = {
+    "count, dense, short": f"count --strategy dense {corpus_flags('short.u16', 3000)}",
+    "count, striped, short": f"count --strategy striped --memory 180M {corpus_flags('short.u16', 3000)}",
+    "count, sparse, 140M": f"count --strategy sparse --memory 140M {corpus_flags('long.u16', 20000)}",
+    "count, sparse, 16 lags": f"count --strategy sparse --lags 16 {corpus_flags('long.u16', 20000)}",
+    "mimetic, two heads": "init --recipe mimetic --arch llama --layers 3 --heads 2 --context 256 --d-model 1024",
+    "mimetic, gpt2": "init --recipe mimetic --arch gpt2 --layers 12 --heads 12 --context 256 --d-model 768",
+    "mimetic, deep": "init --recipe mimetic --arch llama --layers 24 --heads 8 --context 256 --d-model 512",
+    "mimetic, grouped": "init --recipe mimetic --arch llama --layers 12 --heads 16 --kv-heads 4 --context 256 --d-model 1024",
+    "random": f"init --recipe random {MODEL} --d-model 1024",
+    "random, wide": "init --recipe random --arch gpt2 --layers 2 --heads 8 --context 256 --d-model 2048",
+    "zero-proj, MLPs": f"init --recipe zero-proj {MODEL} --d-model 1024 --mlp-width 4096",
+    "orthogonal": f"init --recipe orthogonal {MODEL} --d-model 1024",
+    "invariants": "init --recipe invariants --arch llama --layers 4 --heads 8 --context 256 --d-model 768",
+    "invariants, grouped": "init --recipe invariants --arch llama --layers 3 --heads 8 --kv-heads 2 --context 256 --d-model 1024",
+    "offset, 5000 ids": f"init {corpus_flags('short.u16', 5000)} --lags 2 {MODEL} --d-model 512 {FIT}",
+    "offset, gpt2": f"init {corpus_flags('short.u16', 8000)} --lags 1 --arch gpt2 --layers 8 --heads 8 --context 1024 --d-model 512 {FIT}",
+    "offset, MLPs": f"init {corpus_flags('short.u16', 2000)} --lags 1 {MODEL} --d-model 768 --mlp-width 3072 {FIT}",
+    "offset, on mimetic": f"init --background mimetic {corpus_flags('short.u16', 2000)} --lags 2 {MODEL} --d-model 768 {FIT}",
+    "induction": f"init --recipe induction {corpus_flags('short.u16', 8000)} --lags 1 {MODEL} --d-model 512 {FIT}",
+    "unigram, gpt2": "init --recipe unigram --arch gpt2 --layers 8 --heads 8 --context 256 --d-model 512 --model-vocab-size 30000 "
+                     + corpus_flags("short.u16", 8000) + " --lags 1",
+    "spread, deep": f"init --recipe spread {corpus_flags('short.u16', 6000)} --lags 4 --arch llama --layers 24 --heads 8 --context 256 --d-model 384",
+    "asymmetry, wide": f"init --recipe asymmetry {corpus_flags('short.u16', 2000)} --lags 1 --arch llama --layers 16 --heads 8 --context 256 --d-model 1024 --null-tokens 0",
+    "asymmetry, gpt2": f"init --recipe asymmetry --arch gpt2 --layers 4 --heads 8 --context 256 --d-model 768 --null-tokens 0 --model-vocab-size 40000 {corpus_flags('short.u16', 8000)} --lags 1",
+}
+OTHER_ON_DEVICE = {
+    "count, dense, 8 lags": f"init --recipe unigram --strategy dense {corpus_flags('tiny.u16', 2000)} --lags 8 {FEW} --d-model 64",
+    "count, sparse, 1 lag": f"init --recipe unigram --strategy sparse {corpus_flags('short.u16', 30000)} --lags 1 {FEW} --d-model 16",
+    "count, sparse, 12M": f"init --recipe unigram --strategy sparse --device-memory 12M {corpus_flags('short.u16', 8000)} --lags 4 {FEW} --d-model 16",
+    "offset, 6000 ids": f"init {corpus_flags('tiny.u16', 6000)} --lags 1 {FEW} --d-model 256 {FIT}",
+    "induction": f"init --recipe induction {corpus_flags('tiny.u16', 3000)} --lags 1 {FEW} --d-model 256 {FIT}",
+    "spread, 1500 ids": f"init --recipe spread {corpus_flags('tiny.u16', 1500)} --lags 4 {FEW} --d-model 256 --null-tokens 0",
+    "mimetic": f"init --recipe mimetic {FEW} --d-model 384",
+    "mimetic, two heads": "init --recipe mimetic --arch llama --layers 1 --heads 2 --context 64 --d-model 256",
+    "orthogonal": f"init --recipe orthogonal {FEW} --d-model 512",
+    "invariants": f"init --recipe invariants {FEW} --d-model 384",
 }
 
 
@@ -97,8 +138,9 @@ def make_inputs(folder, device):
         return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + body
 
     if device:
-        write("tiny.u16", array.array("H", (i % 400 for i in token_ids(30_000, 400, 3))).tobytes())
-        write("small.npy", npy(3000, 64))
+        write("tiny.u16", token_ids(60_000, 1500, 3).tobytes())
+        write("short.u16", token_ids(300_000, 6000, 4).tobytes())
+        write("small.npy", npy(8000, 256))
         return
     write("long.u16", array.array("H", (i % 2000 for i in token_ids(2_000_000, 2000, 1))).tobytes())
     short = token_ids(300_000, 2000, 2)
@@ -139,6 +181,7 @@ def main():
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("program")
     flags.add_argument("--device", action="store_true", help="the device's memory, of the CUDA backend")
+    flags.add_argument("--other", action="store_true", help="sizes and recipes beside those of the table")
     flags.add_argument("--only", default="", help="configurations whose name holds this")
     flags = flags.parse_args()
     program = os.path.abspath(flags.program)
@@ -150,7 +193,8 @@ def main():
         if os.waitpid(child, 0)[1] != 0:
             sys.exit("the inputs could not be made")
         print("| configuration | planned, MiB | measured, MiB | ratio |\n|---|---|---|---|")
-        for name, words in (ON_DEVICE if flags.device else ON_CPU).items():
+        tables = {(False, False): ON_CPU, (True, False): ON_DEVICE, (False, True): OTHER_ON_CPU, (True, True): OTHER_ON_DEVICE}
+        for name, words in tables[flags.device, flags.other].items():
             if flags.only not in name:
                 continue
             planned, took = measured(program, name, words, folder, flags.device)

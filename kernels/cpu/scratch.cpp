@@ -43,9 +43,11 @@ Footprint CpuLinearOps::eigh_scratch(std::int64_t n, std::int64_t batch) const {
   return doubles_of_workers(2 * n * n + 10 * n, batch);
 }
 
-// A copy, since dgesdd destroys it, and its blocks of columns.
-Footprint CpuLinearOps::svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch) const {
-  return doubles_of_workers(m * n + 64 * (m + n), batch);
+// A copy, since dgesdd destroys it, and its blocks of columns; with vectors the smaller side's bidiagonal
+// problem, and where the matrix is long its triangle.
+Footprint CpuLinearOps::svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch, bool vectors) const {
+  const std::int64_t k = std::min(m, n), square = 6 * std::max(m, n) >= 11 * k ? 4 : 3;
+  return doubles_of_workers(m * n + 64 * (m + n) + (vectors ? square * k * k : 0), batch);
 }
 
 // Reflectors and the matrix under reduction; u, vt and dbdsdc's work of half the size.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 
 #include "kernels/cuda/count_kernels.cuh"
@@ -84,10 +85,10 @@ std::vector<CountCsr> CudaCountOps::count_pairs_sparse(TokenChunk chunk, std::in
 std::uint64_t CudaCountOps::sparse_workspace_bytes(std::int64_t n, std::int64_t vocab,
                                                    std::int32_t max_lag) const {
   const auto tokens = static_cast<std::uint64_t>(n), lags = static_cast<std::uint64_t>(max_lag);
-  // Keys, the sort's other buffer and run lengths; reach; and what the library asks for on top (histograms
-  // and states per tile of some thousand keys: below a byte a key, with a floor of some megabytes).
-  constexpr std::uint64_t work = 3 * sizeof(std::uint64_t) + sizeof(std::uint8_t) + 1;
-  constexpr std::uint64_t library = 16 << 20;
+  // Keys, the sort's other buffer and run lengths; reach; and what the library asks for on top.
+  constexpr std::uint64_t work = 3 * sizeof(std::uint64_t) + sizeof(std::uint8_t);
+  const std::uint64_t library =
+      std::max(vendor_.sort_keys_scratch(n).device, vendor_.run_lengths_scratch(n).device);
   constexpr std::uint64_t entry = sizeof(std::uint32_t) + sizeof(std::uint64_t);
   return tokens * (work + lags * entry) + library +
          lags * (static_cast<std::uint64_t>(vocab) + 1) * sizeof(std::uint64_t);

@@ -6,6 +6,12 @@
 // What the calls allocate, in one place. The library's own workspaces are asked for (Vendor).
 
 namespace aloft::cuda {
+namespace {
+
+/// Magnitudes, and what the library says of each item of a batch.
+Footprint of_items(std::int64_t batch) { return on_device(matrix_bytes(batch + 1, 2)); }
+
+}  // namespace
 
 // Sort keys before and after, and what the sort itself needs; positive_pmi and to_real take less.
 Footprint CudaLinearOps::sparse_scratch(std::int64_t cols, std::int64_t nnz) const {
@@ -26,26 +32,30 @@ Footprint CudaLinearOps::spmm_scratch(std::int64_t rows, std::int64_t cols, std:
 }
 
 Footprint CudaLinearOps::orthonormalize_scratch(std::int64_t m, std::int64_t k, std::int64_t batch) const {
-  return on_device(matrix_bytes(m + 1, k, batch)) + vendor_.qr_scratch(m, k);
+  return of_items(batch) + on_device(matrix_bytes(m + 1, k, batch)) + vendor_.qr_scratch(m, k);
 }
 
 Footprint CudaLinearOps::eigh_scratch(std::int64_t n, std::int64_t batch) const {
-  return on_device(matrix_bytes(n, n, batch)) + vendor_.eigh_scratch(n, batch, false);
+  return of_items(batch) + on_device(matrix_bytes(n, n, batch)) + vendor_.eigh_scratch(n, batch, false);
 }
 
-// A copy, and where it is tall its transpose.
-Footprint CudaLinearOps::svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch) const {
+// A copy, and where it is tall its transpose, and then the factors' own.
+Footprint CudaLinearOps::svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch, bool vectors) const {
+  const std::int64_t k = std::min(m, n);
   const Footprint copies = on_device(matrix_bytes(m, n, batch)),
-                  work = copies + vendor_.svd_scratch(std::min(m, n), std::max(m, n));
-  return m <= n ? work : on_device(std::max(2 * copies.device, work.device)) + on_host(work.host);
+                  library = vendor_.svd_scratch(k, std::max(m, n));
+  if (m <= n) return of_items(batch) + copies + library;
+  const std::uint64_t factors = vectors ? matrix_bytes(k, k + m, batch) : 0;
+  return of_items(batch) +
+         Footprint{copies.device + std::max(copies.device, factors + library.device), library.host};
 }
 
 // The complex matrix, and with the library's workspace gone the planes.
 Footprint CudaLinearOps::skew_spectrum_scratch(std::int64_t n, std::int64_t batch) const {
   const Footprint eigh = vendor_.eigh_scratch(n, batch, true), qr = vendor_.qr_scratch(n, n / 2 * 2);
-  return {
-      matrix_bytes(n, 2 * n + 1, batch) + std::max(eigh.device, matrix_bytes(n + 1, n, batch) + qr.device),
-      std::max(eigh.host, qr.host)};
+  return of_items(batch) + Footprint{matrix_bytes(n, 2 * n + 1, batch) +
+                                         std::max(eigh.device, matrix_bytes(n + 1, n, batch) + qr.device),
+                                     std::max(eigh.host, qr.host)};
 }
 
 }  // namespace aloft::cuda

@@ -99,6 +99,8 @@ class Vendor {
   [[nodiscard]] Footprint svd_scratch(std::int64_t m, std::int64_t n) const;  ///< values only
   [[nodiscard]] Footprint qr_scratch(std::int64_t m, std::int64_t k) const;
   [[nodiscard]] Footprint sort_pairs_scratch(std::int64_t n) const;
+  [[nodiscard]] Footprint sort_keys_scratch(std::int64_t n) const;
+  [[nodiscard]] Footprint run_lengths_scratch(std::int64_t n) const;
 
  private:
   struct Handles;  ///< library handles, bound to the stream; made when first needed

@@ -47,6 +47,14 @@ std::uint64_t* Vendor::sort_keys(std::uint64_t* keys, std::uint64_t* alternate, 
   return buffers.Current();
 }
 
+Footprint Vendor::sort_keys_scratch(std::int64_t n) const {
+  std::size_t bytes = 0;
+  cub::DoubleBuffer<std::uint64_t> buffers;
+  check(cub::DeviceRadixSort::SortKeys(nullptr, bytes, buffers, std::max<std::int64_t>(n, 1), 0, 64,
+                                       device_.stream()));
+  return on_device(bytes);
+}
+
 void Vendor::sort_pairs(const std::uint64_t* keys, std::uint64_t* keys_out, const std::uint64_t* values,
                         std::uint64_t* values_out, std::int64_t n, int begin_bit, int end_bit) {
   if (n == 0) return;
@@ -76,6 +84,16 @@ void Vendor::exclusive_sum(const std::uint64_t* in, std::uint64_t* out, std::int
 std::int64_t Vendor::run_lengths(const std::uint64_t* keys, std::int64_t n, std::uint64_t* unique,
                                  std::uint64_t* lengths) {
   return reduce_runs(device_, keys, thrust::constant_iterator<std::uint64_t>(1), n, unique, lengths);
+}
+
+Footprint Vendor::run_lengths_scratch(std::int64_t n) const {
+  std::size_t bytes = 0;
+  std::uint64_t* const keys = nullptr;
+  std::int64_t* const runs = nullptr;
+  check(cub::DeviceReduce::ReduceByKey(
+      nullptr, bytes, keys, keys, thrust::constant_iterator<std::uint64_t>(1), keys, runs,
+      ::cuda::std::plus<>{}, std::max<std::int64_t>(n, 1), device_.stream()));
+  return on_device(bytes + sizeof *runs);
 }
 
 std::int64_t Vendor::sum_by_key(const std::uint64_t* keys, const std::uint64_t* values, std::int64_t n,

@@ -122,15 +122,14 @@ class KrylovBasis {
 
   /// The k best approximations within the space.
   [[nodiscard]] EigenPairs ritz_pairs(std::int64_t k) {
-    std::vector<double> small = host_matrix(size_, size_);
-    const HostView triangle(small, size_);
-    for (std::int64_t i = 0; i < size_; ++i)
-      std::copy(at(projected_, i).begin(), at(projected_, i).end(), triangle.row(i));
-    const Matrix projected = matrix_from(ctx_.device(), small, size_, size_);
-    Matrix vectors(ctx_.device(), size_, size_);
-    Buffer<double> values = numbers_on(ctx_.device(), size_);
-    ctx_.linear().eigh(projected.view(), values.data(), vectors.view());
-    const auto lambda = to_host(values), v = to_host(vectors);
+    std::vector<double> lambda, v;
+    {  // gone when the pairs are formed
+      Matrix small = matrix_from(ctx_.device(), lower_triangle(), size_, size_);
+      Buffer<double> values = numbers_on(ctx_.device(), size_);
+      ctx_.linear().eigh(small.cview(), values.data(), small.view());
+      lambda = to_host(values);
+      v = to_host(small);
+    }
     const auto order = by_magnitude(lambda);
 
     EigenPairs out{{}, Matrix(ctx_.device(), k, n_)};
@@ -148,6 +147,13 @@ class KrylovBasis {
   }
 
  private:
+  [[nodiscard]] std::vector<double> lower_triangle() const {
+    std::vector<double> out = host_matrix(size_, size_);
+    const HostView rows(out, size_);
+    for (std::int64_t i = 0; i < size_; ++i)
+      std::copy(at(projected_, i).begin(), at(projected_, i).end(), rows.row(i));
+    return out;
+  }
   [[nodiscard]] ConstMatrixView basis() const { return rows_.view().row_block(0, size_); }
 
   /// block_ becomes the part of x^power × block_ that the basis lacks.
@@ -240,8 +246,9 @@ Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, const P
   const Footprint basis = on_device(matrix_bytes(sizes.capacity, n)) + block + block + projected;
   out.reach(basis + product(kBlock));
   out.reach(basis + chosen + ops.orthonormalize_scratch(n, kBlock, 1));
-  out.reach(basis + projected + small + small + ops.eigh_scratch(sizes.capacity, 1));
-  out.reach(basis + projected + projected + small + small + chosen + on_host(chosen.device) + found);
+  out.reach(basis + projected + small);
+  out.reach(basis + small + ops.eigh_scratch(sizes.capacity, 1));
+  out.reach(basis + projected + chosen + on_host(chosen.device) + found);
   out.reach(basis + found + block + block + product(kBlock));                    // the residual
   out.reach(basis + found + chosen + ops.orthonormalize_scratch(n, kBlock, 1));  // starting again
   return out;

@@ -22,5 +22,7 @@ namespace aloft {
 /// What a run has resident whatever it does: what there is now, and what `threads` workers' stacks and
 /// buffers take at work (0: one for each processor).
 [[nodiscard]] std::uint64_t program_memory(int threads);
+/// It differs from start to start by less than this: what a refusal says will do has to do the next time.
+inline constexpr std::uint64_t kDifferenceOfStarts = std::uint64_t{1} << 20;
 
 }  // namespace aloft

@@ -30,6 +30,11 @@ class Planner {
     rows_.push_back({std::string(s.name), program_ + host, apart_ ? held.device + work.device() : 0, disk,
                      std::move(note)});
   }
+  /// Buffers of so many bytes, the largest of `largest`, while they are saved or read again. Saving copies
+  /// all of them to the host where that is another memory; reading needs one at a time there.
+  [[nodiscard]] Footprint kept(std::uint64_t bytes, std::uint64_t largest) const {
+    return on_device(bytes) + on_host(apart_ ? bytes : largest);
+  }
   [[nodiscard]] std::uint64_t program() const { return program_; }
   [[nodiscard]] const std::vector<StagePlan>& rows() const { return rows_; }
 

@@ -33,7 +33,7 @@ class Counting {
         p_(p),
         plan_(plan_count(p, ctx.count())),
         unigram_(zeros<std::uint64_t>(ctx.device(), static_cast<std::size_t>(p.vocab))),
-        feed_(ctx.device(), plan_.chunk_tokens, p.max_lag),
+        feed_(ctx.device(), plan_.chunk_tokens, p.max_lag, plan_.chunks_at_once),
         accumulator_(make_accumulator(ctx, p, plan_)) {}
 
   void pass(TokenSource& corpus) {

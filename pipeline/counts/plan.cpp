@@ -80,7 +80,10 @@ class Planner {
 
  private:
   [[nodiscard]] bool fits(const CountPlan& plan) const {
-    return plan.budget_bytes == 0 || plan.total_bytes() <= plan.budget_bytes;
+    return (plan.budget_bytes == 0 || plan.total_bytes() <= plan.budget_bytes) && staging_fits(plan);
+  }
+  [[nodiscard]] bool staging_fits(const CountPlan& plan) const {
+    return !plan.on_device || host_budget_ == 0 || plan.staging_bytes <= host_budget_;
   }
 
   [[nodiscard]] CountPlan accept(CountPlan plan, std::string reason) const {
@@ -88,16 +91,16 @@ class Planner {
     if (plan.strategy != CountStrategy::sparse) plan.dense_kernel = ops_.dense_kernel(p_.vocab, p_.max_lag);
     const auto refuse = [&](std::uint64_t need, std::uint64_t allowed, const char* kind, const char* flag) {
       throw ResourceError(fmt::format(
-          "counting {} ids at {} lags ({}) needs about {}{}, {} are allowed: raise {}, or lower --vocab-size "
-          "or --lags",
+          "counting {} ids at {} lags ({}) needs about {}{}, {} are allowed: raise {} to {}, or lower "
+          "--vocab-size or --lags",
           p_.vocab, p_.max_lag, strategy_name(plan.strategy), readable_bytes(need), kind,
-          readable_bytes(allowed), flag));
+          readable_bytes(allowed), flag, size_argument(need)));
     };
-    if (!fits(plan) && plan.on_device)
+    if (plan.on_device && plan.budget_bytes > 0 && plan.total_bytes() > plan.budget_bytes)
       refuse(plan.total_bytes(), plan.budget_bytes, " of device memory", "--device-memory");
     const std::uint64_t on_host = plan.on_device ? plan.staging_bytes : plan.total_bytes();
     if (host_budget_ > 0 && on_host > host_budget_)
-      refuse(p_.program_bytes + on_host, p_.memory_bytes, "", "--memory");
+      refuse(p_.program_bytes + on_host + kDifferenceOfStarts, p_.memory_bytes, "", "--memory");
     return plan;
   }
 
@@ -107,7 +110,7 @@ class Planner {
   }
 
   // Chunks of at most `longest` tokens, shorter where the corpus is, or where they would take more than an
-  // eighth of the memory.
+  // eighth of the memory. Few chunks are equally long: what is longer is never full.
   [[nodiscard]] std::int64_t chunk_tokens(std::int64_t longest, std::uint64_t bytes_per_token) const {
     if (p_.chunk_tokens > 0) return p_.chunk_tokens;
     std::int64_t chunk = longest;
@@ -117,24 +120,50 @@ class Planner {
       chunk = std::min<std::int64_t>(
           chunk, static_cast<std::int64_t>(std::min<std::uint64_t>(base_.budget_bytes / 8 / bytes_per_token,
                                                                    static_cast<std::uint64_t>(longest))));
+    chunk = std::max(chunk, kLeastChunk);
+    const auto tokens = static_cast<std::int64_t>(std::min(p_.expected_tokens, kBeyondAll));
+    if (tokens > chunk && chunks_of(tokens, chunk) <= ChunkRing::kSlots)
+      chunk = chunks_of(tokens, chunks_of(tokens, chunk));
     return std::max(chunk, kLeastChunk);
+  }
+  [[nodiscard]] static std::int64_t chunks_of(std::int64_t tokens, std::int64_t chunk) {
+    return (tokens + chunk - 1) / chunk;
+  }
+
+  /// made(chunk), with chunks of `first` tokens, and of half as many for as long as it does not fit.
+  template <class Make>
+  [[nodiscard]] CountPlan with_chunks(std::int64_t first, const Make& made) const {
+    CountPlan plan = made(first);
+    for (std::int64_t chunk = first; p_.chunk_tokens == 0 && !fits(plan) && chunk > kLeastChunk;) {
+      chunk = std::max(chunk / 2, kLeastChunk);
+      plan = made(chunk);
+    }
+    return plan;
   }
 
   // Ids of a chunk where it is counted; the ring's slots hold them on the host.
   void add_chunks(CountPlan& plan, int copies) const {
+    if (p_.expected_tokens > 0)
+      plan.chunks_at_once = static_cast<std::int32_t>(std::min<std::int64_t>(
+          chunks_of(static_cast<std::int64_t>(std::min(p_.expected_tokens, kBeyondAll)), plan.chunk_tokens),
+          ChunkRing::kSlots));
     const std::uint64_t chunk = (static_cast<std::uint64_t>(plan.chunk_tokens) + lags_) * sizeof(TokenId);
-    const std::uint64_t ring = ChunkRing::kSlots * chunk;
+    const std::uint64_t ring = static_cast<std::uint64_t>(plan.chunks_at_once) * chunk;
     if (plan.on_device) plan.staging_bytes = ring;
+    const auto lanes = static_cast<std::uint64_t>(ChunkFeed::lanes(plan.chunks_at_once));
     plan.workspace_bytes +=
-        (plan.on_device ? ChunkFeed::kLanes * chunk : ring) + static_cast<std::uint64_t>(copies) * chunk;
+        (plan.on_device ? lanes * chunk : ring) + static_cast<std::uint64_t>(copies) * chunk;
     plan.workspace_bytes += v_ * sizeof(std::uint64_t);  // the unigram
   }
 
-  [[nodiscard]] CountPlan table(CountStrategy strategy, std::int64_t rows) const {
+  [[nodiscard]] std::int64_t table_chunk() const {
+    return chunk_tokens(base_.on_device ? kDeviceTableChunk : kHostTableChunk,
+                        (ChunkRing::kSlots + 1) * sizeof(TokenId));
+  }
+  [[nodiscard]] CountPlan table(CountStrategy strategy, std::int64_t rows, std::int64_t chunk) const {
     CountPlan plan = base_;
     plan.strategy = strategy;
-    plan.chunk_tokens = chunk_tokens(plan.on_device ? kDeviceTableChunk : kHostTableChunk,
-                                     (ChunkRing::kSlots + 1) * sizeof(TokenId));
+    plan.chunk_tokens = chunk;
     add_chunks(plan, 1);                                 // and its renumbered copy
     plan.workspace_bytes += v_ * sizeof(TokenId);        // its rank
     plan.workspace_bytes += v_ * sizeof(std::uint64_t);  // row lengths while a table is compacted
@@ -147,37 +176,47 @@ class Planner {
     plan.table_bytes = product(static_cast<std::uint64_t>(plan.stripe_rows), row_bytes_);
     return plan;
   }
-  [[nodiscard]] CountPlan dense() const { return table(CountStrategy::dense, p_.vocab); }
+  [[nodiscard]] CountPlan dense() const {
+    return with_chunks(table_chunk(),
+                       [&](std::int64_t chunk) { return table(CountStrategy::dense, p_.vocab, chunk); });
+  }
 
   // The highest stripes that fit; one row where not even that does.
   [[nodiscard]] CountPlan striped() const {
-    std::int64_t rows = p_.stripe_rows > 0 ? std::min(p_.stripe_rows, p_.vocab) : p_.vocab;
-    if (p_.stripe_rows == 0 && !fits(table(CountStrategy::striped, rows))) {
-      const CountPlan least = table(CountStrategy::striped, 1);
+    return with_chunks(table_chunk(), [&](std::int64_t chunk) {
+      const std::int64_t most = p_.stripe_rows > 0 ? std::min(p_.stripe_rows, p_.vocab) : p_.vocab;
+      const CountPlan whole = table(CountStrategy::striped, most, chunk);
+      if (p_.stripe_rows > 0 || fits(whole)) return whole;
+      const CountPlan least = table(CountStrategy::striped, 1, chunk);
       const std::uint64_t rest = least.total_bytes() - least.table_bytes;
       const std::uint64_t left = least.budget_bytes - std::min(least.budget_bytes, rest);
-      rows = static_cast<std::int64_t>(std::clamp<std::uint64_t>(left / row_bytes_, 1, v_));
-    }
-    return table(CountStrategy::striped, rows);
+      return table(CountStrategy::striped,
+                   static_cast<std::int64_t>(std::clamp<std::uint64_t>(left / row_bytes_, 1, v_)), chunk);
+    });
   }
 
+  [[nodiscard]] std::uint64_t sparse_work(std::int64_t n) const {
+    return ops_.sparse_workspace_bytes(n, p_.vocab, p_.max_lag);
+  }
   [[nodiscard]] CountPlan sparse() const {
+    std::int64_t first = chunk_tokens(kSparseChunk, ChunkRing::kSlots * sizeof(TokenId));
+    if (p_.chunk_tokens == 0 && base_.budget_bytes > 0)
+      while (first > kLeastChunk && sparse_work(first) > base_.budget_bytes / 3)
+        first = std::max(first / 2, kLeastChunk);
+    return with_chunks(first, [&](std::int64_t chunk) { return sparse(chunk); });
+  }
+  [[nodiscard]] CountPlan sparse(std::int64_t chunk) const {
     CountPlan plan = base_;
     plan.strategy = CountStrategy::sparse;
     plan.stripe_rows = p_.vocab;
-    const auto work = [&](std::int64_t n) { return ops_.sparse_workspace_bytes(n, p_.vocab, p_.max_lag); };
-    plan.chunk_tokens = chunk_tokens(kSparseChunk, ChunkRing::kSlots * sizeof(TokenId));
-    if (p_.chunk_tokens == 0 && plan.budget_bytes > 0)
-      while (plan.chunk_tokens > kLeastChunk && work(plan.chunk_tokens) > plan.budget_bytes / 3)
-        plan.chunk_tokens = std::max(plan.chunk_tokens / 2, kLeastChunk);
+    plan.chunk_tokens = chunk;
     add_chunks(plan, 0);
     // A chunk's results are part of its work, there with every pair distinct.
     const auto tokens = static_cast<std::uint64_t>(plan.chunk_tokens);
     PartsShape parts;
     parts.largest = lags_ * tokens * kCsrEntry;
     parts.offsets = lags_ * (v_ + 1) * sizeof(std::uint64_t);
-    parts.counting =
-        work(plan.chunk_tokens) - std::min(work(plan.chunk_tokens), parts.largest + parts.offsets);
+    parts.counting = sparse_work(chunk) - std::min(sparse_work(chunk), parts.largest + parts.offsets);
     parts.result = plan.result_bytes - std::min(plan.result_bytes, parts.offsets);
     parts.growth = p_.expected_entries.empty() ? kUsualGrowth : p_.expected_growth;
     const double all = p_.expected_tokens == 0 ? static_cast<double>(v_) * kUnknownTokens

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 
+#include "host/chunk_ring.hpp"
 #include "pipeline/counts/counts.hpp"
 
 namespace aloft {
@@ -10,6 +11,7 @@ namespace aloft {
 struct CountPlan {
   CountStrategy strategy = CountStrategy::dense;
   std::int64_t chunk_tokens = 0;
+  std::int32_t chunks_at_once = ChunkRing::kSlots;  ///< in memory: no more than the corpus has
   std::int32_t stripes = 1;  ///< passes over the corpus; striped: each counts the pairs of some source ids
   std::int64_t stripe_rows = 0;       ///< source ids of a stripe (the last may have fewer); dense: all
   bool on_device = false;             ///< the three sizes below are the device's own memory, not the host's

@@ -97,7 +97,7 @@ Peak measure_memory(const LinearOps& ops, const CountsShape& counts, const Facto
   const Footprint moments = real(n, n + p.d_o), square = real(widest, widest);
   out.reach(held + moments + real(v, widest) + square + square);
   out.reach(held + moments + real(widest, 5 * widest) + ops.eigh_scratch(widest, 1));
-  out.reach(held + moments + real(widest, 4 * widest) + ops.svd_scratch(p.d_s, p.d_o, 1));
+  out.reach(held + moments + real(widest, 4 * widest) + ops.svd_scratch(p.d_s, p.d_o, 1, false));
   return out;
 }
 

@@ -77,4 +77,21 @@ Matching fit_matching(Context& ctx, const LagFactors& f, std::int64_t d_m, std::
   return out;
 }
 
+// Tables while [d_s, d_s] is formed; then what is left of it, its eigenvectors, and the map's factors.
+Peak matching_memory(const LinearOps& ops, std::int64_t vocab, std::int64_t d_s, std::int64_t d_o) {
+  const std::int64_t k = std::min(d_s, d_o);
+  const Footprint tables =
+                      on_device(matrix_bytes(vocab, 2 * d_s + d_o + 1)) + on_host(matrix_bytes(vocab, 1)),
+                  square = on_device(matrix_bytes(d_s, d_s)),
+                  held = tables + square + square + on_device(matrix_bytes(d_s, d_o)) +
+                         on_host(matrix_bytes(d_s, d_s)),
+                  factors = on_device(matrix_bytes(d_s, d_o + 2 * k) + matrix_bytes(k, d_o));
+  Peak out;
+  out.reach(held + ops.eigh_scratch(d_s, 1));
+  out.reach(held + square + square + square + ops.eigh_scratch(d_s, 1));
+  out.reach(held + square + factors + ops.svd_scratch(d_s, d_o, 1, true));
+  out.reach(held + square + factors + on_host(matrix_bytes(d_s + d_o, k)));
+  return out;
+}
+
 }  // namespace aloft

@@ -18,5 +18,8 @@ struct Matching {
 /// S has more directions. @pre 1 <= d_m <= factors.d_s, rank >= 1
 [[nodiscard]] Matching fit_matching(Context& ctx, const LagFactors& factors, std::int64_t d_m,
                                     std::int64_t rank);
+/// What it takes beside the factors.
+[[nodiscard]] Peak matching_memory(const LinearOps& ops, std::int64_t vocab, std::int64_t d_s,
+                                   std::int64_t d_o);
 
 }  // namespace aloft

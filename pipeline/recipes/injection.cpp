@@ -1,6 +1,7 @@
 #include <cmath>
 #include <utility>
 
+#include "pipeline/recipes/layer_memory.hpp"
 #include "pipeline/recipes/recipe.hpp"
 
 // `asymmetry` and `spread`: the antisymmetric target A of a layer (expand.cpp chose lag and spectrum) becomes
@@ -102,6 +103,15 @@ LayerDesign design_injection(Context& ctx, const RecipeInput& in, std::int64_t l
   out.heads.key = to_f32(key);
   out.heads.value = usual_matrix(ctx, in.params, in.shape, Part::value, layer);
   out.heads.output = usual_matrix(ctx, in.params, in.shape, Part::output, layer);
+  return out;
+}
+
+// Planes and the doubles of queries and keys wait until the last of the others is drawn.
+Peak injection_memory(const LinearOps&, const ModelShape& shape) {
+  const LayerNumbers n(shape);
+  Peak out;
+  out.reach(doubles(shape.d_model / 2 * 2 + 1, shape.d_model) + doubles(n.query + n.key) +
+            singles(n.query + 2 * n.key) + drawn(n.query));
   return out;
 }
 

@@ -6,6 +6,7 @@
 
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/recipes/haar.hpp"
+#include "pipeline/recipes/layer_memory.hpp"
 #include "pipeline/recipes/recipe.hpp"
 
 // Random directions with the five invariants that "attention views" found in a trained model. With P [d, r]
@@ -246,12 +247,45 @@ LayerDesign design_invariants(Context& ctx, const RecipeInput& in, std::int64_t 
   return out;
 }
 
+// Moment by moment in the order of the code above; "directions" are the bases of inputs, queries and keys.
+Peak invariants_memory(const LinearOps& ops, const ModelShape& s) {
+  const LayerNumbers n(s);
+  const std::int64_t d = s.d_model, query_rows = s.heads * s.head_dim, key_rows = s.kv_heads * s.head_dim,
+                     query_rank = std::min(query_rows, d), rank = std::min(key_rows, d);
+  const Footprint inputs = device_doubles(d, query_rank), query_out = device_doubles(query_rows, query_rank),
+                  key_out = device_doubles(key_rows, rank), key_each = device_doubles(query_rows, rank);
+  Peak out;
+  out.reach(inputs + ops.orthonormalize_scratch(d, query_rank, 1));
+  out.reach(inputs + query_out + ops.orthonormalize_scratch(query_rows, query_rank, 1));
+  out.reach(inputs + query_out + key_out + doubles(query_rows, query_rank) + doubles(key_rows, 2 * rank) +
+            ops.orthonormalize_scratch(key_rows, rank, 1));
+  const Footprint directions = inputs + query_out + key_out + key_each;
+  out.reach(directions + doubles(query_rows + key_rows, rank));
+  out.reach(directions + drawn(query_rank * rank));
+  out.reach(directions + doubles(query_rank, rank) + drawn(n.key));
+  const Footprint held = directions + doubles(query_rank, rank) + doubles(n.key);  // the kernel, values
+  out.reach(held + query_out + device_doubles(query_rank) + drawn(n.query));
+  out.reach(held + singles(n.query) + doubles(d, query_rank + 2 * rank) + device_doubles(d, rank));
+  out.reach(held + singles(n.query) + device_doubles(d + key_rows + 1, rank) + drawn(n.key));
+  out.reach(held + singles(n.query + 2 * n.key) + drawn(n.query));
+  if (d > kWidestMeasured) return out;
+  const Footprint measured = held + singles(2 * n.query + 2 * n.key) + device_doubles(n.query + 2 * n.key);
+  out.reach(measured + drawn(n.query));
+  const Footprint products = measured + device_doubles(n.query + d) + doubles(d, d);  // and singular values
+  out.reach(products + device_doubles(d, d));
+  out.reach(products + ops.svd_scratch(query_rows, d, 1, false));
+  out.reach(products + ops.svd_scratch(key_rows, d, 1, false));
+  out.reach(products + device_doubles(query_rows, key_rows) +
+            ops.svd_scratch(query_rows, key_rows, 1, false));
+  return out;
+}
+
 Recipe invariants_recipe() {
   return {.name = "invariants",
           .summary = "random directions with the spectra and norms of trained attention",
           .flags = {"strength"},
           .stages = {kCompose, kEmit},
-          .plan = plan_attention,
+          .plan = plan_layers<invariants_memory>,
           .design = design_layers<design_invariants>};
 }
 

@@ -3,6 +3,7 @@
 
 #include "pipeline/base/device_math.hpp"
 #include "pipeline/recipes/haar.hpp"
+#include "pipeline/recipes/layer_memory.hpp"
 #include "pipeline/recipes/recipe.hpp"
 
 // Trockman & Kolter, "Mimetic Initialization of Self-Attention Layers" (ICML 2023): per head W_Qᵀ W_K close
@@ -21,13 +22,16 @@ struct Truncated {
   std::vector<double> u, sigma, vt;
 };
 
+/// Triplets that are computed for k of them: all where that is about as cheap.
+std::int64_t triplets_width(std::int64_t d, std::int64_t k) { return 2 * k >= d ? d : k; }
+
 /// k <= d <= rows. Exact when the SVD is about as cheap (2k >= d), else randomized subspace iteration (Halko,
 /// Martinsson & Tropp 2011), which costs O(rows·d·k) instead of O(rows·d²).
 Truncated leading_triplets(Context& ctx, const Matrix& m, std::int64_t k, std::uint64_t seed,
                            std::uint64_t stream) {
   Device& device = ctx.device();
   LinearOps& linear = ctx.linear();
-  const std::int64_t rows = m.rows, d = m.cols, width = 2 * k >= d ? d : k;
+  const std::int64_t rows = m.rows, d = m.cols, width = triplets_width(d, k);
   Matrix u(device, rows, width), sigma(device, 1, width), vt(device, width, d);
   if (width == d) {
     linear.svd(m.cview(), u.view(), sigma.data.data(), vt.view());
@@ -48,6 +52,24 @@ Truncated leading_triplets(Context& ctx, const Matrix& m, std::int64_t k, std::u
   for (std::int64_t i = 0; i < rows; ++i) std::copy_n(&wide[i * width], k, &out.u[i * k]);
   out.sigma.resize(static_cast<std::size_t>(k));
   out.vt.resize(static_cast<std::size_t>(k * d));
+  return out;
+}
+
+/// What leading_triplets() of [rows, d] takes, its result among it.
+Peak triplets_memory(const LinearOps& ops, std::int64_t rows, std::int64_t d, std::int64_t k) {
+  const std::int64_t width = triplets_width(d, k);
+  const Footprint factors = device_doubles(rows + d + 1, width);
+  Footprint held = factors;
+  Peak out;
+  if (width == d) {
+    out.reach(factors + ops.svd_scratch(rows, d, 1, true));
+  } else {
+    held = held + device_doubles(d + rows + k, k);
+    out.reach(factors + device_doubles(d, k) + ops.orthonormalize_scratch(d, k, 1));
+    out.reach(held + ops.orthonormalize_scratch(d, k, 1));
+    out.reach(held + ops.svd_scratch(rows, k, 1, true));
+  }
+  out.reach(held + doubles(rows, width + k) + doubles(d, width));
   return out;
 }
 
@@ -144,12 +166,26 @@ LayerDesign design_mimetic(Context& ctx, const RecipeInput& in, std::int64_t lay
   return out;
 }
 
+Peak mimetic_memory(const LinearOps& ops, const ModelShape& shape) {
+  const LayerNumbers n(shape);
+  const std::int64_t d = shape.d_model, group_rows = shape.heads / shape.kv_heads * d;
+  const Footprint heads = singles(2 * n.query + 2 * n.key), square = device_doubles(d, d);
+  Peak out;
+  out.reach(singles(n.query + n.key) + drawn(n.key));        // usual values
+  out.reach(heads + square + doubles(d, d));                 // one
+  out.reach(heads + square + device_doubles(group_rows, d),  // one, and the group's targets
+            triplets_memory(ops, group_rows, d, std::min(shape.head_dim, d)));
+  out.reach(heads + square + square + doubles(d, d));
+  out.reach(heads + square, triplets_memory(ops, d, d, std::min(shape.kv_heads * shape.head_dim, d)));
+  return out;
+}
+
 Recipe mimetic_recipe() {
   return {.name = "mimetic",
           .summary = "query-key products near the identity, value-output products near minus the identity",
           .flags = {"mimetic-key", "mimetic-value"},
           .stages = {kCompose, kEmit},
-          .plan = plan_attention,
+          .plan = plan_layers<mimetic_memory>,
           .design = design_layers<design_mimetic>};
 }
 

@@ -62,6 +62,17 @@ std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualIni
   return out;
 }
 
+MlpOutputs silent_mlp_outputs(const DesignRequest& request) {
+  return missing(request).empty() ? MlpOutputs::silent : MlpOutputs::none;
+}
+
+MlpOutputs bounded_mlp_outputs(const DesignRequest& request, double allowed2) {
+  const ModelShape& s = request.shape;
+  const bool writes = missing(request).empty() &&
+                      mlp_added2(request.params.compose, s, hidden_of(request.arch), s.mlp_width) > allowed2;
+  return writes ? MlpOutputs::drawn : MlpOutputs::none;
+}
+
 void write_silent_mlp_outputs(DesignRun& run, const DesignRequest& request, HeadWeights& weights) {
   if (const std::string why = missing(request); !why.empty())
     return run.note("note: the MLP's output projection is left to the model: " + why);

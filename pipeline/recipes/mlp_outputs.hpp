@@ -26,6 +26,11 @@ enum class Hidden { gelu, gated, relu2 };
                                                                   const ModelShape& shape, Hidden hidden,
                                                                   double allowed2);
 
+/// Whether, and how, a recipe writes these projections.
+enum class MlpOutputs { none, silent, drawn };
+[[nodiscard]] MlpOutputs silent_mlp_outputs(const DesignRequest& request);
+[[nodiscard]] MlpOutputs bounded_mlp_outputs(const DesignRequest& request, double allowed2);
+
 /// Zeros for all of them; a note where the architecture does not say what to write.
 void write_silent_mlp_outputs(DesignRun& run, const DesignRequest& request, HeadWeights& weights);
 /// Smaller than the usual ones where those would add more than `allowed2`; a note where they would, and the

@@ -83,19 +83,23 @@ LagFactors unigram_factors(const Counts& counts, const OffsetLayout& layout) {
   return out;
 }
 
-/// What heads that nothing is designed for start as.
-LayerFunction layer_function(Background background) {
+/// What heads that nothing is designed for start as, and what that takes.
+struct Layers {
+  LayerFunction design;
+  LayerMemory memory;
+};
+Layers layers_of(Background background) {
   switch (background) {
     case Background::random:
-      return design_random;
+      return {design_random, random_memory};
     case Background::zero:
-      return design_zero_proj;
+      return {design_zero_proj, random_memory};
     case Background::orthogonal:
-      return design_orthogonal;
+      return {design_orthogonal, orthogonal_memory};
     case Background::mimetic:
-      return design_mimetic;
+      return {design_mimetic, mimetic_memory};
     case Background::invariants:
-      return design_invariants;
+      return {design_invariants, invariants_memory};
   }
   throw Error("internal error: unknown background");
 }
@@ -129,18 +133,20 @@ void plan_family(const PlanRequest& r) {
     Peak work = r.design.params.offset.control == Control::none
                     ? fit_lag_factors_memory(*r.backend.linear, r.counts, p)
                     : controlled_memory(r, p);
-    work.reach(held + held);  // saved
-    r.rows.row(kFactors, on_device(r.counts.bytes()), work, bytes + matrix_bytes(p.d_s, p.d_o, p.lags));
+    const std::uint64_t cores = matrix_bytes(p.d_s, p.d_o, p.lags);
+    work.reach(on_host(2 * (bytes + cores)));  // saved
+    r.rows.row(kFactors, on_device(r.counts.bytes()), work, bytes + cores);
   }
   Peak composing;
-  if (layout.match >= 0)  // the map of what is found
-    composing.reach(on_device(matrix_bytes(vocab, 2 * p.d_s + p.d_o)));
+  if (layout.match >= 0) composing = matching_memory(*r.backend.linear, vocab, p.d_s, p.d_o);
   plan_weights(r,
                {.embedding = true,
                 .head_or_positions = true,
-                .mlp_outputs = true,
+                .mlp_outputs = r.design.params.offset.placement.zero_outputs
+                                   ? silent_mlp_outputs(r.design)
+                                   : bounded_mlp_outputs(r.design, kRandomPart2),
                 .drawn_first = part == OffsetPart::unigram},
-               held, composing);
+               layers_of(r.design.params.offset.placement.background).memory, held, composing);
   r.rows.row(kOffsetReport, held, {}, 0);
 }
 
@@ -165,7 +171,7 @@ Composition compose_family(DesignRun& run, const DesignRequest& request, const O
                                 ? fit_matching(run.ctx, factors, layout.match_dims, request.shape.head_dim)
                                 : Matching{};
   const RecipeInput input{request.params.compose, request.shape};
-  const LayerFunction background = layer_function(params.background);
+  const LayerFunction background = layers_of(params.background).design;
   return design_offset(
       run.ctx, {part, params, request.params.compose, request.arch, request.shape, layout, factors, matching,
                 [&](std::int64_t layer) { return background(run.ctx, input, layer).heads; }});

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "pipeline/recipes/haar.hpp"
+#include "pipeline/recipes/layer_memory.hpp"
 #include "pipeline/recipes/recipe.hpp"
 
 // Every projection a (semi-)orthogonal matrix over all its heads (Saxe et al., "Exact solutions to the
@@ -41,11 +42,25 @@ LayerDesign design_orthogonal(Context& ctx, const RecipeInput& in, std::int64_t 
   return out;
 }
 
+// The last of them is drawn while the others wait.
+Peak orthogonal_memory(const LinearOps& ops, const ModelShape& shape) {
+  const LayerNumbers n(shape);
+  const auto turned = [&](std::int64_t heads) {
+    const std::int64_t rows = heads * shape.head_dim, d = shape.d_model;
+    return ops.orthonormalize_scratch(std::max(rows, d), std::min(rows, d), 1);
+  };
+  Peak out;
+  out.reach(singles(n.query) + device_doubles(n.key) + turned(shape.kv_heads));
+  out.reach(singles(n.query + 2 * n.key) + device_doubles(n.query) + turned(shape.heads));
+  out.reach(singles(n.query + 2 * n.key) + drawn(n.query));
+  return out;
+}
+
 Recipe orthogonal_recipe() {
   return {.name = "orthogonal",
           .summary = "orthogonal projections at the usual norm",
           .stages = {kCompose, kEmit},
-          .plan = plan_attention,
+          .plan = plan_layers<orthogonal_memory>,
           .design = design_layers<design_orthogonal>};
 }
 

@@ -2,60 +2,85 @@
 
 #include <algorithm>
 
+#include "pipeline/recipes/layer_memory.hpp"
+
 namespace aloft::recipes {
 namespace {
 
-constexpr std::uint64_t kReal = sizeof(double);
-
 /// How many numbers each part has.
 struct Numbers {
-  std::uint64_t heads = 0, mlps = 0, table = 0, positions = 0, layers = 1;
+  std::int64_t query, key, mlp = 0, table, positions, layers;
 
   Numbers(const ModelShape& s, const PlannedWeights& planned)
-      : heads(static_cast<std::uint64_t>(s.layers * 2 * (s.heads + s.kv_heads) * s.head_dim * s.d_model)),
-        mlps(planned.mlp_outputs ? static_cast<std::uint64_t>(s.layers * s.d_model * s.mlp_width) : 0),
-        table(static_cast<std::uint64_t>(s.vocab * s.d_model)),
-        positions(static_cast<std::uint64_t>(s.context * s.d_model)),
-        layers(static_cast<std::uint64_t>(s.layers)) {}
-  [[nodiscard]] std::uint64_t largest_matrix() const { return std::max(heads, mlps) / layers; }
+      : query(LayerNumbers(s).query),
+        key(LayerNumbers(s).key),
+        mlp(planned.mlp_outputs == MlpOutputs::none ? 0 : s.d_model * s.mlp_width),
+        table(s.vocab * s.d_model),
+        positions(s.context * s.d_model),
+        layers(s.layers) {}
+  [[nodiscard]] std::int64_t heads() const { return 2 * (query + key); }  ///< of a layer
 };
+
+/// Embedding, head and positions, as many as there are.
+std::int64_t numbers_of_tables(const Numbers& n, const Architecture& arch, const PlannedWeights& planned) {
+  if (!planned.embedding) return 0;
+  if (!planned.head_or_positions) return n.table;
+  return (arch.tied_head ? 1 : 2) * n.table + (arch.position_embedding.empty() ? 0 : n.positions);
+}
+
+/// The embedding, and then a head, next to all heads.
+void reach_tables(Peak& composing, const Numbers& n, const DesignRequest& design,
+                  const PlannedWeights& planned) {
+  const bool untied = planned.head_or_positions && !design.arch.tied_head;
+  const Footprint heads = singles(n.layers * n.heads()), rows = doubles(n.table), one = singles(n.table);
+  const Footprint before =
+      heads + (untied ? one : Footprint{});  // a head is made when the embedding is there
+  composing.reach(before + rows + one + doubles(planned.rows_downloaded, design.shape.d_model));
+  if (!planned.drawn_first) return;
+  composing.reach(before + drawn(n.table));
+  if (planned.head_or_positions) composing.reach(heads + rows + rows + one);
+}
+
+/// MLPs' output projections, when all else is there.
+void reach_mlps(Peak& composing, const Numbers& n, Footprint others, MlpOutputs how) {
+  if (how == MlpOutputs::silent) composing.reach(others + singles((n.layers + 1) * n.mlp));
+  if (how == MlpOutputs::drawn) composing.reach(others + singles((n.layers - 1) * n.mlp) + drawn(n.mlp));
+}
+
+/// A tensor's rows are put together, for which memory stays, and then turned.
+Footprint emit_memory(const Numbers& n, const Architecture& arch) {
+  const bool fused = arch.fusion != Architecture::Fusion::separate;
+  const std::int64_t together = fused ? n.query + 2 * n.key : n.query;
+  return singles(together + std::max({together, n.query, n.mlp}));
+}
 
 }  // namespace
 
 Footprint weights_footprint(const DesignRequest& design, const PlannedWeights& planned) {
   const Numbers n(design.shape, planned);
-  const bool untied = planned.head_or_positions && !design.arch.tied_head;
-  const std::uint64_t tables = !planned.embedding ? 0 : untied ? 2 * n.table : n.table;
-  return on_host((n.heads + n.mlps + tables) * sizeof(float));
+  return singles(n.layers * (n.heads() + n.mlp) + numbers_of_tables(n, design.arch, planned));
 }
 
-void plan_weights(const PlanRequest& request, const PlannedWeights& planned, Footprint held, Peak composing) {
-  const ModelShape& s = request.design.shape;
-  const Numbers n(s, planned);
-  const Footprint numbers = on_host((n.heads + n.mlps) * sizeof(float)),
-                  weights = weights_footprint(request.design, planned),
-                  matrices = on_host(2 * n.largest_matrix() * kReal);
-  composing.reach(numbers + on_device(matrices.host) + matrices);
-  if (planned.embedding) {
-    const std::uint64_t rows = n.table * kReal;
-    const Footprint single = on_host(n.table * sizeof(float));  // the embedding, while a head is made
-    if (planned.drawn_first)
-      composing.reach(numbers + (planned.head_or_positions ? single : Footprint{}) + on_device(rows) +
-                      on_host(rows));
-    if (planned.drawn_first && planned.head_or_positions)
-      composing.reach(numbers + on_host(2 * rows) + single);
-    composing.reach(weights + on_host(rows + matrix_bytes(planned.rows_downloaded, s.d_model)));
-  }
+void plan_weights(const PlanRequest& request, const PlannedWeights& planned, LayerMemory layer,
+                  Footprint held, Peak composing) {
+  const DesignRequest& design = request.design;
+  const Numbers n(design.shape, planned);
+  const std::int64_t tables = numbers_of_tables(n, design.arch, planned);
+  composing.reach(singles((n.layers - 1) * n.heads()), layer(*request.backend.linear, design.shape));
+  if (planned.embedding) reach_tables(composing, n, design, planned);
+  reach_mlps(composing, n, singles(n.layers * n.heads() + tables), planned.mlp_outputs);
+  composing.reach(weights_footprint(design, planned));
   request.rows.row(kCompose, held, composing, 0);
 
   Peak emitting;
-  emitting.reach(weights + matrices);  // a tensor put together
-  const std::uint64_t emitted = n.heads + n.mlps + (planned.embedding ? n.table : 0) +
-                                (planned.head_or_positions ? n.table + n.positions : 0);
+  emitting.reach(weights_footprint(design, planned) + emit_memory(n, design.arch));
+  const auto emitted = static_cast<std::uint64_t>(n.layers * (n.heads() + n.mlp) + tables);
   request.rows.row(kEmit, held, emitting,
                    emitted * dtype_bytes(request.dtype) + (request.save_heads ? emitted * sizeof(float) : 0));
 }
 
-void plan_attention(const PlanRequest& request) { plan_weights(request, {}, {}, {}); }
+void plan_attention(const PlanRequest& request, LayerMemory layer) {
+  plan_weights(request, {}, layer, {}, {});
+}
 
 }  // namespace aloft::recipes

@@ -1,4 +1,5 @@
 #pragma once
+#include "pipeline/recipes/mlp_outputs.hpp"
 #include "pipeline/recipes/recipe.hpp"
 
 namespace aloft::recipes {
@@ -7,14 +8,16 @@ namespace aloft::recipes {
 struct PlannedWeights {
   bool embedding = false;
   bool head_or_positions = false;  ///< an untied head or a table of positions as well
-  bool mlp_outputs = false;
+  MlpOutputs mlp_outputs = MlpOutputs::none;
   bool drawn_first = false;          ///< the embedding starts as the usual random table
   std::int64_t rows_downloaded = 0;  ///< of E, at a time
 };
 
 /// What all of it takes while it waits to be written.
 [[nodiscard]] Footprint weights_footprint(const DesignRequest& design, const PlannedWeights& planned);
-/// The rows of kCompose and kEmit. held: from earlier stages; composing: what the recipe takes beside that.
-void plan_weights(const PlanRequest& request, const PlannedWeights& planned, Footprint held, Peak composing);
+/// The rows of kCompose and kEmit. layer: what a layer takes; held: from earlier stages; composing: what the
+/// recipe takes beside that before the first layer.
+void plan_weights(const PlanRequest& request, const PlannedWeights& planned, LayerMemory layer,
+                  Footprint held, Peak composing);
 
 }  // namespace aloft::recipes

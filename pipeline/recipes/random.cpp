@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "pipeline/recipes/layer_memory.hpp"
 #include "pipeline/recipes/mlp_outputs.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
 #include "pipeline/recipes/recipe.hpp"
@@ -14,6 +15,14 @@ LayerDesign design_random(Context& ctx, const RecipeInput& in, std::int64_t laye
   out.heads.key = usual_matrix(ctx, in.params, in.shape, Part::key, layer);
   out.heads.value = usual_matrix(ctx, in.params, in.shape, Part::value, layer);
   out.heads.output = usual_matrix(ctx, in.params, in.shape, Part::output, layer);
+  return out;
+}
+
+// The last of them is drawn while the others wait.
+Peak random_memory(const LinearOps&, const ModelShape& shape) {
+  const LayerNumbers n(shape);
+  Peak out;
+  out.reach(singles(n.query + 2 * n.key) + drawn(n.query));
   return out;
 }
 
@@ -37,7 +46,7 @@ Recipe random_recipe() {
   return {.name = "random",
           .summary = "GPT-2's init: independent normal weights",
           .stages = {kCompose, kEmit},
-          .plan = plan_attention,
+          .plan = plan_layers<random_memory>,
           .design = design_layers<design_random>};
 }
 
@@ -45,7 +54,10 @@ Recipe zero_proj_recipe() {
   return {.name = "zero-proj",
           .summary = "random with output projections at zero",
           .stages = {kCompose, kEmit},
-          .plan = [](const PlanRequest& request) { plan_weights(request, {.mlp_outputs = true}, {}, {}); },
+          .plan =
+              [](const PlanRequest& r) {
+                plan_weights(r, {.mlp_outputs = silent_mlp_outputs(r.design)}, random_memory, {}, {});
+              },
           .design = design_silent};
 }
 

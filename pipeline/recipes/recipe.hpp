@@ -114,6 +114,15 @@ using LayerFunction = LayerDesign (*)(Context&, const RecipeInput&, std::int64_t
 [[nodiscard]] LayerDesign design_mimetic(Context& ctx, const RecipeInput& in, std::int64_t layer);
 [[nodiscard]] LayerDesign design_orthogonal(Context& ctx, const RecipeInput& in, std::int64_t layer);
 
+/// What designing one layer takes: its heads, and all that is worked with.
+using LayerMemory = Peak (*)(const LinearOps&, const ModelShape&);
+
+[[nodiscard]] Peak random_memory(const LinearOps& ops, const ModelShape& shape);  ///< and of design_zero_proj
+[[nodiscard]] Peak injection_memory(const LinearOps& ops, const ModelShape& shape);
+[[nodiscard]] Peak invariants_memory(const LinearOps& ops, const ModelShape& shape);
+[[nodiscard]] Peak mimetic_memory(const LinearOps& ops, const ModelShape& shape);
+[[nodiscard]] Peak orthogonal_memory(const LinearOps& ops, const ModelShape& shape);
+
 /// spread: lag of each layer where nobody says otherwise: layer l takes lag l + 1, the last lag repeats.
 [[nodiscard]] std::vector<std::int32_t> default_layer_lags(std::int64_t layers, std::int32_t lags);
 
@@ -130,8 +139,12 @@ Design design_layers(DesignRun& run, const DesignRequest& request, Keyed<Counts>
     return out;
   });
 }
+void plan_attention(const PlanRequest& request, LayerMemory layer);
 /// Its plan.
-void plan_attention(const PlanRequest& request);
+template <LayerMemory layer>
+void plan_layers(const PlanRequest& request) {
+  plan_attention(request, layer);
+}
 
 }  // namespace recipes
 }  // namespace aloft

@@ -102,29 +102,31 @@ void plan_injected(const PlanRequest& r) {
   const Footprint counts = on_device(r.counts.bytes()), embedding = on_device(matrix_bytes(v, d)),
                   projections = squares(4 * lags), spectra = squares(lags),
                   planes = squares(r.design.shape.layers);
-  const auto saved = [](Footprint x) { return x + on_host(x.device); };
+  const auto kept = [&](Footprint x, std::uint64_t tensors) {
+    return r.rows.kept(x.device, x.device / tensors);
+  };
   const EmbedParams how = embed_params(r.design);
 
   Peak embedding_work = embed_memory(ops, r.counts, how);
-  embedding_work.reach(saved(embedding) + on_host(embedding.device / 2));
+  embedding_work.reach(embedding + on_host(embedding.device + embedding.device / 2));  // saved as floats
   r.rows.row(kEmbed, counts, embedding_work, embedding.device / 2, how.method);
 
   Peak projecting = project_memory(ops, r.counts, d);
-  projecting.reach(saved(projections));
+  projecting.reach(kept(projections, 4));
   r.rows.row(kProject, counts + embedding, projecting, projections.device);
 
   Peak decomposing = decompose_memory(ops, d, lags);
-  decomposing.reach(saved(spectra));
+  decomposing.reach(kept(spectra, 2));
   r.rows.row(kDecompose, counts + embedding + projections, decomposing,
              spectra.device + matrix_bytes(d, 2 * lags));
 
   Peak expanding = expand_memory(ops, d, expand_params(r.design));
-  expanding.reach(saved(planes));
+  expanding.reach(kept(planes, 2));
   r.rows.row(kExpand, counts + embedding + projections + spectra, expanding, planes.device);
 
   const Footprint held = counts + embedding + spectra + planes;
   const PlannedWeights weights = planned_weights(r.design);
-  plan_weights(r, weights, held, {});
+  plan_weights(r, weights, injection_memory, held, {});
   plan_report(r, held + weights_footprint(r.design, weights));
 }
 

@@ -50,8 +50,11 @@ struct CorpusFacts {
                                const CorpusFacts& corpus, const Backend& backend);
 /// What the device's buffers may take: its budget; where it shares the host's memory, what that leaves.
 [[nodiscard]] std::uint64_t device_limit(const RunPlan& plan, const RunConfig& config);
-/// Throws ResourceError when the plan exceeds config.memory_bytes, the device's budget, or the free space at
-/// config.output.
-void check_plan(const RunPlan& plan, const RunConfig& config);
+/// plan_run(), for a run that is to begin. Throws ResourceError where it would exceed config.memory_bytes,
+/// the device's budget, or the free space at config.output; of memory it names sizes that will do for all of
+/// it.
+[[nodiscard]] RunPlan plan_within_limits(const RunConfig& config, const Architecture& arch,
+                                         const ModelShape& shape, const CorpusFacts& corpus,
+                                         const Backend& backend);
 
 }  // namespace aloft

@@ -66,8 +66,7 @@ RunOutcome run_init(const RunConfig& asked, const ModelFlags& flags, const Model
   DesignRun design_run{ctx, stages, note, 0, {}};
   const auto settle = [&](const CorpusFacts& corpus) {
     shape = resolve_shape(flags, model_config, arch, corpus.vocab);
-    RunPlan plan = plan_run(config, arch, shape, corpus, backend);
-    check_plan(plan, config);
+    RunPlan plan = plan_within_limits(config, arch, shape, corpus, backend);
     backend.device->limit_memory(device_limit(plan, config));
     if (recipe.check != nullptr) recipe.check(ctx, {recipe, params, arch, shape, config.lags, corpus.vocab});
     folder.begin();

@@ -25,7 +25,7 @@ Peak decompose_memory(const LinearOps& ops, std::int64_t d, std::int64_t lags) {
                   values = on_device(matrix_bytes(d + 1, lags));
   Peak out;
   out.reach(squares + squares + values + ops.skew_spectrum_scratch(d, lags));  // antisymmetric parts, planes
-  out.reach(squares + values + ops.svd_scratch(d, d, lags));
+  out.reach(squares + values + ops.svd_scratch(d, d, lags, false));
   return out;
 }
 

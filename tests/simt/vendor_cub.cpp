@@ -90,5 +90,7 @@ std::int64_t Vendor::sum_by_key(const std::uint64_t* keys, const std::uint64_t* 
 }
 
 Footprint Vendor::sort_pairs_scratch(std::int64_t) const { return {}; }
+Footprint Vendor::sort_keys_scratch(std::int64_t) const { return {}; }
+Footprint Vendor::run_lengths_scratch(std::int64_t) const { return {}; }
 
 }  // namespace aloft::cuda

@@ -59,17 +59,17 @@ class PlanCommand final : public Command {
     const CorpusFacts corpus = corpus_facts(backend, counts);
     const Architecture arch = specialize(model.architecture, model.config);
     const ModelShape shape = resolve_shape(model_.sizes, model.config, arch, corpus.vocab);
+    const auto plan = [&](const RunConfig& config) { return plan_run(config, arch, shape, corpus, backend); };
     try {
-      const RunPlan plan = plan_run(config_, arch, shape, corpus, backend);
-      print(plan, corpus);
-      check_plan(plan, config_);
+      print(plan(config_), corpus);
     } catch (const ResourceError&) {  // what it would take is the more worth knowing
       RunConfig unlimited = config_;
       unlimited.memory_bytes = 0;
-      if (unlimited.device_bytes > 0) unlimited.device_bytes = std::numeric_limits<std::uint64_t>::max();
-      if (!printed_) print(plan_run(unlimited, arch, shape, corpus, backend), corpus);
-      throw;
+      if (!backend.device->shares_host_memory())
+        unlimited.device_bytes = std::numeric_limits<std::uint64_t>::max();
+      print(plan(unlimited), corpus);
     }
+    (void)plan_within_limits(config_, arch, shape, corpus, backend);
   }
 
  private:
@@ -118,7 +118,6 @@ class PlanCommand final : public Command {
   }
 
   void print(const RunPlan& plan, const CorpusFacts& corpus) {
-    printed_ = true;
     const std::uint64_t free = free_disk(config_.output);
     if (output_.json) {
       nlohmann::ordered_json out{{"tokens", corpus.expected_tokens},
@@ -179,7 +178,6 @@ class PlanCommand final : public Command {
   CLI::App& app_;
   std::string config_path_;
   std::uint64_t tokens_ = 0;
-  bool printed_ = false;
   OutputOptions output_;
   CountOptions count_;
   ModelOptions model_;
