@@ -1,6 +1,7 @@
 #include "host/address_space.hpp"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -61,6 +62,12 @@ void expect_address_space(int threads) {
           "{}, {} threads need {} MiB of it before any data: raise the limit, or lower --threads",
           fmt::format(fmt::runtime(kind.what), limit.rlim_cur >> 20), workers(threads), (needs >> 20) + 1));
   }
+}
+
+void return_freed_memory() noexcept {
+#ifdef __GLIBC__
+  (void)malloc_trim(0);
+#endif
 }
 
 }  // namespace aloft

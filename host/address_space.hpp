@@ -12,4 +12,7 @@ namespace aloft {
 /// that. Called before the first thread starts.
 void expect_address_space(int threads);
 
+/// Gives memory that was freed in small pieces back to the system, where malloc keeps it. A few milliseconds.
+void return_freed_memory() noexcept;
+
 }  // namespace aloft

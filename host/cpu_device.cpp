@@ -34,15 +34,16 @@ class CpuDevice final : public Device {
           used_, bytes, limit_));
     const bool huge = bytes >= kHugeFrom;
     const std::size_t alignment = huge ? kHugePage : kAlignment;
-    const std::size_t rounded = bytes == 0 ? alignment : (bytes + alignment - 1) / alignment * alignment;
     struct Free {
       void operator()(void* at) const noexcept { std::free(at); }
     };
-    std::unique_ptr<void, Free> p(std::aligned_alloc(alignment, rounded));
-    if (p == nullptr)
+    void* at = nullptr;
+    if (posix_memalign(&at, alignment, std::max<std::size_t>(bytes, 1)) != 0)
       throw ResourceError(fmt::format("out of memory: {} were asked for", readable_bytes(bytes)));
-    if (huge)
-      (void)madvise(p.get(), rounded, MADV_HUGEPAGE);  // a wish: without it everything works, more slowly
+    std::unique_ptr<void, Free> p(at);
+    if (huge)  // a wish: without it everything works, more slowly. The rest of the last one stays in small
+               // pages
+      (void)madvise(at, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
     sizes_[p.get()] = bytes;
     used_ += bytes;
     peak_ = std::max(peak_, used_);

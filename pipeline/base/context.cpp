@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "host/address_space.hpp"
+
 namespace aloft {
 namespace {
 
@@ -16,6 +18,7 @@ Context::Scope Context::scope(std::string name) { return {*this, std::move(name)
 Context::Scope::Scope(Context& context, std::string name)
     : context_(context), name_(std::move(name)), start_(now()) {
   context_.check_interrupt();
+  return_freed_memory();  // what the stage before took is not beside what this one does
   context_.device().push_range(name_.c_str());
   context_.device().reset_peak();
   // Room for the rows of all open ones, so that ending them needs no memory.

@@ -11,6 +11,7 @@
 #include "pipeline/base/artifact_file.hpp"
 #include "pipeline/base/context.hpp"
 #include "pipeline/base/stage.hpp"
+#include "pipeline/counts/shuffled_entries.hpp"
 
 // The page to begin with for counting: a corpus in, the exact pair counts J_1..J_max_lag out. plan.hpp
 // decides how (and says why), accumulator.hpp does it, holdout.hpp sets a slice of the text aside,
@@ -83,6 +84,7 @@ struct CountParams {
   std::uint64_t expected_tokens = 0;  ///< for the plan and for `automatic`; 0: unknown
   std::vector<std::int64_t> expected_entries = {};  ///< [lags] pairs stored, for the plan; empty: estimated
   double expected_growth = 1;  ///< with the text's length, to this power (expected_entries.hpp)
+  std::vector<FrequencyClass> frequencies = {};  ///< of its ids, to plan counting it shuffled; empty: unknown
   std::uint64_t flush_after =
       0xFFFF'FFFFu;  ///< positions a u32 table may take in before it is emptied into u64
 };
@@ -96,8 +98,10 @@ void require_pairs(const Counts& counts, const std::string& origin);
 
 /// Counts of text whose tokens were drawn independently from the unigram (a shuffled corpus), the null of
 /// every asymmetry and spectrum: `tokens` tokens, one document, reproducible from the seed. Of `limits` only
-/// the memory counts.
+/// the memory counts, and, where they are for as many tokens, what is expected.
 [[nodiscard]] Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens,
                                          std::uint64_t seed, const CountParams& limits = {});
+/// What to plan it with, and its limits: those of the text that `counting` counts.
+[[nodiscard]] CountParams params_of_shuffled(const CountParams& counting, std::uint64_t tokens);
 
 }  // namespace aloft

@@ -67,6 +67,10 @@ ExpectedEntries expected_entries(TokenSource& corpus, std::int64_t vocab, std::i
     run[i] = ids[i] == kDocumentBreak ? 0 : 1 + (i > 0 ? run[i - 1] : 0);
 
   ExpectedEntries out{{}, 0};
+  std::vector<std::uint64_t> unigram(static_cast<std::size_t>(vocab));
+  for (const TokenId id : ids)
+    if (id != kDocumentBreak && id < unigram.size()) ++unigram[id];
+  out.frequencies = frequency_classes(unigram, ended);
   const auto v = static_cast<double>(vocab);
   for (std::int32_t lag = 1; lag <= lags; ++lag) {
     const auto back = static_cast<std::size_t>(lag);

@@ -3,12 +3,14 @@
 #include <vector>
 
 #include "host/token_source.hpp"
+#include "pipeline/counts/shuffled_entries.hpp"
 
 namespace aloft {
 
 struct ExpectedEntries {
-  std::vector<std::int64_t> entries;  ///< [lags]; empty: nothing is known
-  double growth = 1;                  ///< they grow as the number of tokens to this power
+  std::vector<std::int64_t> entries;             ///< [lags]; empty: nothing is known
+  double growth = 1;                             ///< they grow as the number of tokens to this power
+  std::vector<FrequencyClass> frequencies = {};  ///< of the ids
 };
 /// How many different pairs a corpus of `tokens` tokens (0: unknown) will have at each lag. Counts those
 /// of its beginning, all of it where it has at most two million tokens, and lets them grow as they grew there

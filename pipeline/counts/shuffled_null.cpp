@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "host/error.hpp"
@@ -62,6 +63,22 @@ class UnigramSource final : public TokenSource {
 
 }  // namespace
 
+CountParams params_of_shuffled(const CountParams& counting, std::uint64_t tokens) {
+  constexpr double kMargin = 1.02;  // what is drawn is not what is expected
+  CountParams out = counting;
+  out.strategy = CountStrategy::automatic;
+  out.repeatable = true;
+  out.expected_tokens = tokens;
+  out.expected_entries.clear();
+  if (counting.frequencies.empty() || tokens < 2) return out;
+  const double all = shuffled_entries(counting.frequencies, tokens),
+               half = shuffled_entries(counting.frequencies, tokens / 2);
+  out.expected_entries.assign(static_cast<std::size_t>(counting.max_lag),
+                              static_cast<std::int64_t>(std::ceil(kMargin * all)));
+  out.expected_growth = std::clamp(std::log2(all / std::max(half, 1.0)), 0.0, 1.0);
+  return out;
+}
+
 Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens, std::uint64_t seed,
                            const CountParams& limits) {
   CountParams p;
@@ -71,6 +88,10 @@ Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tok
   p.vocab = counts.vocab;
   p.max_lag = counts.max_lag;
   p.expected_tokens = tokens;
+  if (limits.expected_tokens == tokens) {
+    p.expected_entries = limits.expected_entries;
+    p.expected_growth = limits.expected_growth;
+  }
   return count_transitions(ctx, p,
                            [&] { return std::make_unique<UnigramSource>(counts.unigram, tokens, seed); });
 }

@@ -7,6 +7,7 @@
 #include "host/json_build.hpp"
 #include "host/json_text.hpp"
 #include "pipeline/base/host_matrix.hpp"
+#include "pipeline/base/machine_memory.hpp"
 #include "pipeline/counts/holdout.hpp"
 #include "pipeline/counts/plan.hpp"
 #include "pipeline/offset/residual.hpp"
@@ -108,17 +109,23 @@ Layers layers_of(Background background) {
 
 /// Fitting factors to a shuffled or reversed corpus; the shuffled one has to be counted first.
 Peak controlled_memory(const PlanRequest& r, const FactorParams& p) {
-  CountParams shuffled;
-  shuffled.vocab = r.design.corpus_vocab;
-  shuffled.max_lag = r.design.lags;
-  shuffled.expected_tokens = r.counting.expected_tokens;
-  const CountPlan control = plan_count(shuffled, *r.backend.count);
+  const LinearOps& ops = *r.backend.linear;
+  const Footprint held = on_device(r.counts.bytes());
   Peak out;
+  if (r.design.params.offset.control == Control::reversed) {
+    out.reach(held + ops.sparse_scratch(r.counts.vocab, r.counts.most_entries()));
+    out.reach(held, fit_lag_factors_memory(ops, r.counts, p));
+    return out;
+  }
+  CountParams& shuffled = r.null = params_of_shuffled(r.counting, r.counting.expected_tokens);
+  const bool apart = r.counting.device_bytes > 0;
+  shuffled.memory_bytes = left_of(r.counting.memory_bytes, apart ? 0 : held.device);
+  shuffled.device_bytes = left_of(r.counting.device_bytes, held.device);
+  const CountPlan control = plan_count(shuffled, *r.backend.count);
   out.reach(on_device(control.total_bytes()) + on_host(control.staging_bytes));
   out.reach(
       on_device(control.result_bytes),
-      fit_lag_factors_memory(*r.backend.linear,
-                             shape_of_bytes(shuffled.vocab, shuffled.max_lag, control.result_bytes), p));
+      fit_lag_factors_memory(ops, shape_of_bytes(shuffled.vocab, shuffled.max_lag, control.result_bytes), p));
   return out;
 }
 
@@ -158,7 +165,8 @@ Keyed<LagFactors> obtain_factors(DesignRun& run, const DesignRequest& request, c
   const ControlledFactors how{factor_params(request, layout), request.params.offset.control};
   return run.stages.stage<LagFactors>(kFactors, {counts.key}, how, [&] {
     if (how.control == Control::none) return fit_lag_factors(run.ctx, counts.value, how.factors);
-    return fit_lag_factors(run.ctx, controlled_counts(run.ctx, counts.value, how.control, how.factors.seed),
+    return fit_lag_factors(run.ctx,
+                           controlled_counts(run.ctx, counts.value, how.control, how.factors.seed, run.null),
                            how.factors);
   });
 }
@@ -231,8 +239,9 @@ OffsetLayout layout_of(const DesignRequest& request) {
   return plan_offset(request.arch, request.shape, p, request.lags, request.corpus_vocab);
 }
 
-Counts controlled_counts(Context& ctx, const Counts& counts, Control control, std::uint64_t seed) {
-  if (control == Control::shuffled) return count_shuffled_null(ctx, counts, counts.tokens, seed);
+Counts controlled_counts(Context& ctx, const Counts& counts, Control control, std::uint64_t seed,
+                         const CountParams& limits) {
+  if (control == Control::shuffled) return count_shuffled_null(ctx, counts, counts.tokens, seed, limits);
   expects(control == Control::reversed, "a control");
   Counts out = without_pairs(counts);
   out.pairs = counts.pairs;

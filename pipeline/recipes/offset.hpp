@@ -9,10 +9,10 @@ namespace aloft::recipes {
 /// Where the recipe is placed in this model. Throws UsageError for models that cannot host it.
 [[nodiscard]] OffsetLayout layout_of(const DesignRequest& request);
 
-/// The counts that `control` designs from: of as many tokens drawn from the unigram, or with source and
-/// target exchanged.
+/// The counts that `control` designs from: of as many tokens drawn from the unigram (within the memory of
+/// `limits`), or with source and target exchanged.
 [[nodiscard]] Counts controlled_counts(Context& ctx, const Counts& counts, Control control,
-                                       std::uint64_t seed);
+                                       std::uint64_t seed, const CountParams& limits);
 
 /// offset.json: the scalars and what chose them, where every lag is and how sharply it looks, losses beside
 /// the unigram's.

@@ -74,12 +74,9 @@ void plan_report(const PlanRequest& r, Footprint held) {
   work.reach(squares(6) + ops.skew_spectrum_scratch(d, 1));  // of Gaussian matrices
   std::string note;
   if (r.design.params.null_tokens > 0) {
-    CountParams& null = r.null = r.counting;
-    null.strategy = CountStrategy::automatic;
-    null.repeatable = true;
-    null.expected_entries.clear();  // shuffled text has more different pairs
-    null.expected_tokens =
-        std::min(r.design.params.null_tokens, std::max<std::uint64_t>(r.counting.expected_tokens, 1));
+    CountParams& null = r.null = params_of_shuffled(
+        r.counting,
+        std::min(r.design.params.null_tokens, std::max<std::uint64_t>(r.counting.expected_tokens, 1)));
     null.memory_bytes = left_of(r.counting.memory_bytes, held.host + held.device);
     null.device_bytes = left_of(r.counting.device_bytes, held.device);
     const CountPlan counting = plan_count(null, *r.backend.count);

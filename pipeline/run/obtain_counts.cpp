@@ -109,7 +109,9 @@ Counts load_counts(Context& ctx, const RunConfig& c, const Recipe& recipe) {
 }
 
 CorpusFacts facts_of(const Counts& counts) {
-  return {counts.vocab, counts.tokens, true, shape_of(counts).entries};
+  CorpusFacts out{counts.vocab, counts.tokens, true, shape_of(counts).entries};
+  out.expected.frequencies = frequency_classes(counts.unigram, true);
+  return out;
 }
 
 CountedCorpus obtain_counts(const CountingRun& run) {

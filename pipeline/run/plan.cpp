@@ -40,6 +40,7 @@ CountParams count_params(const RunConfig& config, const CorpusFacts& corpus, std
   p.expected_tokens = corpus.expected_tokens;
   p.expected_entries = corpus.expected.entries;
   p.expected_growth = corpus.expected.growth;
+  p.frequencies = corpus.expected.frequencies;
   p.repeatable = corpus.repeatable;
   p.program_bytes = program_memory(config.threads);
   return p;
