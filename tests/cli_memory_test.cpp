@@ -132,6 +132,7 @@ std::string size_to_give(const Outcome& refused) {
 // A run that was given what the refusal asked for was refused again, and asked for more: counting took longer
 // chunks with more memory, and the message knew of counting alone.
 TEST_F(ProgramMemory, WhatARefusalSaysWillDo) {
+  if (under_sanitizers()) GTEST_SKIP() << "sanitizers keep memory of their own";
   const Folder folder;
   const std::string corpus = folder.file("corpus.txt", sample_text(60'000, 3, 5000));
   const Words text{"--corpus", corpus, "--vocab-size", "3000", "--lags", "4"},
