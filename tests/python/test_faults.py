@@ -23,6 +23,13 @@ def test_what_a_fault_leaves(scenario):
     assert not [(t.fault, t.wrong) for t in trials if t.wrong], f"seed {seed}"
 
 
+def test_the_first_allocation_of_all_fails(tmp_path):
+    bench = sweep.Bench(Path(PROGRAM).parent, tmp_path)
+    for fault in ("alloc:1:ENOMEM", "alloc:1:ENOMEM+"):  # the copy of the command line
+        trial = bench.attempt(next(s for s in sweep.SCENARIOS if s.name == "count"), fault)
+        assert trial.hit and trial.code == 4 and not trial.wrong, fault
+
+
 # Between open() and flock() who had the file locked may have removed it: then a third process can lock the one that is there next.
 @pytest.mark.parametrize("name", ["init spread", "count"])  # the folder's lock, and that of a file that is being written
 def test_a_lock_whose_file_is_gone_is_none(tmp_path, name):

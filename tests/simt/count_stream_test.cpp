@@ -154,7 +154,9 @@ class Program {
     testing::internal::CaptureStdout();
     testing::internal::CaptureStderr();
     Outcome o;
-    o.code = run_program(words);
+    std::vector<const char*> arguments{"aloft"};
+    for (const std::string& word : words) arguments.push_back(word.c_str());
+    o.code = run_program(static_cast<int>(arguments.size()), arguments.data());
     o.out = testing::internal::GetCapturedStdout();
     o.err = testing::internal::GetCapturedStderr();
     return o;

@@ -27,7 +27,8 @@ class Command {
 [[nodiscard]] std::unique_ptr<Command> make_inspect_command(CLI::App& program);
 [[nodiscard]] std::unique_ptr<Command> make_doctor_command(CLI::App& program);
 
-/// The whole program: parses, runs, prints one line for an error. Returns the exit code.
-int run_program(const std::vector<std::string>& arguments);
+/// The whole program: parses, runs, prints one line for an error. Takes what main() is given, for to copy the
+/// words may already fail. Returns the exit code.
+int run_program(int argc, const char* const* argv);
 
 }  // namespace aloft

@@ -15,5 +15,5 @@ int main(int argc, char** argv) {
   // Matrices go back to the system when they are freed: glibc would keep those below 32 MB once one was
   // freed, and with the holes between them a run takes up to a fifth more than it has in use.
   (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
-  return aloft::run_program({argv + 1, argv + argc});
+  return aloft::run_program(argc, argv);
 }

@@ -141,10 +141,12 @@ class AtWork {
 
 }  // namespace
 
-int run_program(const std::vector<std::string>& arguments) {
-  install_interrupt_handlers();
+int run_program(int argc, const char* const* argv) {
   const AtWork from_here_on;
+  std::vector<std::string> arguments;
   try {
+    install_interrupt_handlers();
+    arguments.assign(argv + std::min(argc, 1), argv + argc);
     auto program = std::make_unique<Program>();
     if (!arguments.empty()) program->expect_known(arguments.front());
     parse(*program, arguments);
