@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """How long SIGTERM takes to be answered, in every stage of every recipe and estimator.
 
-    tests/interrupt_latency.py build/release/aloft --samples 12          # some 20 minutes on two processors
+    tests/interrupt_latency.py build/release/aloft --samples 5          # some 25 minutes on two processors
     tests/interrupt_latency.py build/release/aloft --only 'tucker|invariants' --samples 40
 
-A run is stopped at moments spread evenly over its length, which one run without a signal has shown. Printed: for every stage
-in which a signal came, how many came and the longest wait for the end of the process. A run must end with exit code 5 and one
-line that says so, or be through, and leave neither lock nor partial file; anything else, and a wait above --limit, fails.
+A run without a signal shows how long each stage takes. Then runs are stopped in each of them, at moments spread evenly over its
+length, which begins with the line that says that the stage before it is through; what an interrupted run had finished the next
+one resumes. Printed: for every stage how many signals came in it, and the longest wait for the end of the process. A run must end
+with exit code 5 and one line that says so, or be through, and leave neither lock nor partial file; anything else, a wait above
+--limit, and a stage in which no signal came although it took longer than --shortest, fails.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from array import array
 from collections import defaultdict
@@ -56,84 +59,108 @@ def cases(arguments, folder):
         yield recipe, ["init", "--recipe", recipe, "--model-vocab-size", arguments.vocab, *run]
 
 
-def finished_stages(stderr):
-    return re.findall(r"^(\S+) +(?:[0-9.]+ s|resumed)$", stderr, re.MULTILINE)
+STAGE = re.compile(r"^(\S+) +(?:[0-9.]+ s|resumed)$")
+TRIES = 4
+REST = "the rest"  # after the last stage that says that it is through; of `count`, all of it
 
 
 class Measurement:
-    def __init__(self, program, limit):
-        self.program, self.limit, self.failures = program, limit, []
+    def __init__(self, arguments):
+        self.program, self.limit, self.shortest = str(Path(arguments.program).resolve()), arguments.limit, arguments.shortest
+        self.samples, self.failures = arguments.samples, []
 
-    def start(self, command, folder):
-        shutil.rmtree(folder / "run", ignore_errors=True)
+    def run(self, command, folder, after=None, delay=None):
+        """Sends SIGTERM `delay` seconds after stage `after` is through (None: after the start). Returns exit code, what it said,
+        the seconds at which each stage was through, those of all of it, and those from the signal to the end."""
         if command[0] == "count":
-            (folder / "run").mkdir()
-        return subprocess.Popen([self.program, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            (folder / "run").mkdir(exist_ok=True)
+        begin = time.monotonic()
+        process = subprocess.Popen([self.program, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        sent = []
+
+        def send():
+            sent.append(time.monotonic())
+            process.send_signal(signal.SIGTERM)
+
+        timer = None if delay is None else threading.Timer(delay, send)
+        if timer and after is None:
+            timer.start()
+        through, said = {}, []
+        for line in process.stderr:
+            said.append(line)
+            if found := STAGE.match(line):
+                through[found[1]] = time.monotonic() - begin
+                if timer and found[1] == after:
+                    timer.start()
+        code = process.wait()
+        end = time.monotonic()
+        if timer:
+            timer.cancel()
+        return code, "".join(said), through, end - begin, end - sent[0] if sent else None
 
     def whole(self, name, command, folder):
-        """Seconds, and the stages in their order; nothing where the recipe refuses the request."""
-        begin = time.monotonic()
-        process = self.start(command, folder)
-        stderr = process.communicate()[1]
-        if process.returncode != 0:
-            self.failures.append(f"{name}: {stderr.strip()}")
+        """The stages in their order and the seconds of each; nothing where the recipe refuses the request."""
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        code, said, through, seconds, _ = self.run(command, folder)
+        if code != 0:
+            self.failures.append(f"{name}: {said.strip()}")
             return None
-        return time.monotonic() - begin, finished_stages(stderr)
+        moments = [0, *through.values(), seconds]
+        return {stage: moments[k + 1] - moments[k] for k, stage in enumerate([*through, REST])}
 
-    def interrupted(self, name, command, folder, delay, stages):
-        """(stage, wait), or nothing when the run was through before the signal came."""
-        process = self.start(command, folder)
-        time.sleep(delay)
-        begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        stderr = process.communicate()[1]
-        wait = time.monotonic() - begin
-        done = finished_stages(stderr)
-        stage = next((s for s in stages if s not in done), "end")
-        at = f"{name}, {stage}, signal after {delay:.2f} s"
-        if process.returncode == 0 or (process.returncode == -signal.SIGTERM and delay < STARTING):
-            return None
-        if process.returncode != 5 or not stderr.endswith(INTERRUPTED):
-            self.failures.append(f"{at}: exit code {process.returncode}: {stderr[-200:]!r}")
-        left = [p.name for p in (folder / "run").rglob(".*") if "lock" in p.name or "partial" in p.name]
-        if left:
+    def check(self, at, folder, code, said, wait):
+        if code != 5 or not said.endswith(INTERRUPTED):
+            self.failures.append(f"{at}: exit code {code}: {said[-200:]!r}")
+        if left := [p.name for p in (folder / "run").rglob(".*") if "lock" in p.name or "partial" in p.name]:
             self.failures.append(f"{at}: leaves {left}")
         if wait > self.limit:
             self.failures.append(f"{at}: answered after {wait:.2f} s")
-        return stage, wait
+
+    def measure(self, name, command, folder):
+        stages = self.whole(name, command, folder)
+        if stages is None:
+            return
+        order, waits = list(stages), defaultdict(list)
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        for k, stage in enumerate(order):
+            for sample in range(self.samples):
+                delay = stages[stage] * (sample + 0.5) / self.samples
+                for _ in range(TRIES):
+                    code, said, through, _, wait = self.run(command, folder, order[k - 1] if k else None, delay)
+                    in_it = next((s for s in order if s not in through), REST)
+                    if in_it != stage or code == 0:  # it went further: the next run is to come to this stage again
+                        shutil.rmtree(folder / "run", ignore_errors=True)
+                    if code != 0 and wait is not None and not (code == -signal.SIGTERM and k == 0 and delay < STARTING):
+                        self.check(f"{name}, {in_it}, {delay:.2f} s after {order[k - 1] if k else 'the start'}", folder, code, said, wait)
+                        waits[in_it].append(wait)
+                        break
+                    delay *= 0.7 if code == 0 else 1.3
+            if waits[stage]:
+                print(f"{name:<22}{stage:<12}{stages[stage]:>10.2f}{len(waits[stage]):>10}{max(waits[stage]):>18.2f}", flush=True)
+            elif stages[stage] > self.shortest:
+                self.failures.append(f"{name}, {stage}: no signal came in it, though it takes {stages[stage]:.2f} s")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program")
     parser.add_argument("--only", default="", help="cases whose name this regular expression finds")
-    parser.add_argument("--samples", type=int, default=12, help="signals a case")
+    parser.add_argument("--samples", type=int, default=5, help="signals a stage")
     parser.add_argument("--limit", type=float, default=1.0, help="seconds")
+    parser.add_argument("--shortest", type=float, default=0.02, help="seconds")
     for name, default in (("vocab", 8192), ("width", 512), ("layers", 6), ("tokens", 3_000_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
-    measurement = Measurement(str(Path(arguments.program).resolve()), arguments.limit)
+    measurement = Measurement(arguments)
     with tempfile.TemporaryDirectory(prefix="aloft-latency-") as name:
         folder = Path(name)
         write_corpus(folder / "corpus.u16", arguments.tokens, arguments.vocab)
         count = ["count", "--corpus", folder / "corpus.u16", "--vocab-size", arguments.vocab, "--output", folder / "counts.safetensors"]
         subprocess.run([measurement.program, *map(str, count), "--quiet"], check=True, stdout=subprocess.DEVNULL)
-        print(f"{'case':<22}{'stage':<12}{'signals':>8}{'longest wait, s':>18}", flush=True)
+        print(f"{'case':<22}{'stage':<12}{'takes, s':>10}{'signals':>10}{'longest wait, s':>18}", flush=True)
         for case, command in cases(arguments, folder):
-            if not re.search(arguments.only, case):
-                continue
-            whole = measurement.whole(case, command, folder)
-            if whole is None:
-                continue
-            length, stages = whole
-            waits = defaultdict(list)
-            for k in range(arguments.samples):
-                sample = measurement.interrupted(case, command, folder, length * (k + 0.5) / arguments.samples, stages)
-                if sample:
-                    waits[sample[0]].append(sample[1])
-            for stage, all_of_it in waits.items():
-                print(f"{case:<22}{stage:<12}{len(all_of_it):>8}{max(all_of_it):>18.2f}", flush=True)
-            print(f"{case:<22}{'(the run)':<12}{'':>8}{length:>18.2f}", flush=True)
+            if re.search(arguments.only, case):
+                measurement.measure(case, command, folder)
     for failure in measurement.failures:
         print("FAILED", failure)
     return 1 if measurement.failures else 0

@@ -11,8 +11,11 @@ namespace {
 using namespace aloft;
 
 ModelConfig config(const std::string& text) {
-  std::vector<Architecture> built_in;
-  for (const auto& a : builtin_architectures()) built_in.push_back(parse_architecture(a.json, a.name));
+  static const std::vector<Architecture> built_in = [] {
+    std::vector<Architecture> all;
+    for (const auto& a : builtin_architectures()) all.push_back(parse_architecture(a.json, a.name));
+    return all;
+  }();
   return parse_model_config(text, "config.json", built_in);
 }
 std::string refusal(const std::string& text) {
