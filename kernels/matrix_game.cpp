@@ -74,19 +74,24 @@ class Tableau {
   void pivot(std::int64_t row, std::int64_t column) {
     double* const chosen = &at(row, 0);
     const double scale = 1 / chosen[column];
-    for (std::int64_t j = 0; j < width_; ++j) chosen[j] *= scale;
+    filled_.clear();  // half of a tableau is the slack variables' columns, which are zero but for a few
+    for (std::int64_t j = 0; j < width_; ++j) {
+      if (chosen[j] == 0) continue;
+      chosen[j] *= scale;
+      filled_.push_back(j);
+    }
     for (std::int64_t i = 0; i <= rows_; ++i) {
       double* const other = &at(i, 0);
       const double factor = other[column];
       if (i == row || factor == 0) continue;
-      for (std::int64_t j = 0; j < width_; ++j) other[j] -= factor * chosen[j];
+      for (const std::int64_t j : filled_) other[j] -= factor * chosen[j];
     }
     basis_[size(row)] = column;
   }
 
   std::int64_t rows_, columns_, width_;
   std::vector<double> cells_;
-  std::vector<std::int64_t> basis_;
+  std::vector<std::int64_t> basis_, filled_;
 };
 
 }  // namespace

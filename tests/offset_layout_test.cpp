@@ -163,7 +163,7 @@ TEST(OffsetLayoutPlan, EveryBuiltInAndManySizesFit) {
     for (const std::int64_t layers : {1, 2, 6, 12})
       for (const auto& [heads, head_dim] : {std::pair{2, 16}, {2, 32}, {4, 16}, {6, 32}, {8, 64}}) {
         const Architecture a = architecture(name);
-        const ModelShape s = shape(layers, heads, heads, head_dim, heads * head_dim, a);
+        const ModelShape s = shape(layers, heads, heads, head_dim, heads * head_dim, a, 32);
         SCOPED_TRACE(std::string(name) + " " + std::to_string(s.d_model) + " " + std::to_string(layers));
         const OffsetLayout at = plan_offset(a, s, {}, 8);
         EXPECT_EQ(at.lags, std::min<std::int64_t>(layers, 8));

@@ -121,6 +121,10 @@ TEST(PositionOffsets, TableFrequenciesTellAllDistancesApart) {
     EXPECT_LT(theta.back(), std::numbers::pi);
     EXPECT_EQ(theta, table_frequencies(count, 64));
   }
+  const auto all = table_frequencies(2, 8, 64);
+  ASSERT_EQ(all.size(), 7u);
+  for (const std::int64_t count : {2, 4, 8})
+    EXPECT_EQ(all[static_cast<std::size_t>(count - 2)], table_frequencies(count, 64));
   // Chosen ones beat as many of RoPE's, and more of them tell more apart.
   const auto four = table_frequencies(4, 64), eight = table_frequencies(8, 64),
              rope = rope_frequencies(16, 10000);

@@ -35,12 +35,11 @@ std::vector<double> frequencies_of(const A& arch, const ModelShape& s, const Off
                                p.position_frequencies, 2 * p.position_frequencies, s.head_dim));
     return table_frequencies(p.position_frequencies, context);
   }
-  for (std::int64_t n = std::min(kFewest, room);; ++n) {
-    std::vector<double> out = table_frequencies(n, context);
-    if (n == room ||
-        mass_on_offset(offset_pattern(out, 0, context), out, 0, context, p.sharpness) >= kEnoughMass)
-      return out;
-  }
+  const auto choices = table_frequencies(std::min(kFewest, room), room, context);
+  for (const std::vector<double>& few : choices)
+    if (mass_on_offset(offset_pattern(few, 0, context), few, 0, context, p.sharpness) >= kEnoughMass)
+      return few;
+  return choices.back();
 }
 
 /// Rows of a head in which a query finds equal content wherever it is: those that RoPE does not turn, or

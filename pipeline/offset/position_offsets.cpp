@@ -17,6 +17,23 @@ constexpr std::int64_t kLongestContext = 8192;
 constexpr std::int64_t kGrid = 96;  // candidate frequencies of a position table
 constexpr double kTurns = 0.5;      // radians within the context; slower frequencies tell no distances apart
 
+std::vector<double> candidate_frequencies(std::int64_t candidates) {
+  std::vector<double> grid;
+  for (std::int64_t i = 1; i <= candidates; ++i)
+    grid.push_back(std::numbers::pi * (static_cast<double>(i) - 0.5) / static_cast<double>(candidates));
+  return grid;
+}
+
+/// Backward elimination: a frequency that the best pattern hardly uses is the one to do without. Offset 0
+/// sees every |distance| that any offset sees, and the cosine is even.
+void reduce_to(std::vector<double>& grid, std::int64_t count, std::int64_t context) {
+  while (static_cast<std::int64_t>(grid.size()) > count) {
+    const OffsetPattern pattern = offset_pattern(grid, 0, context);
+    const auto least = std::min_element(pattern.weights.begin(), pattern.weights.end());
+    grid.erase(grid.begin() + (least - pattern.weights.begin()));
+  }
+}
+
 }  // namespace
 
 OffsetPattern offset_pattern(const std::vector<double>& frequencies, std::int64_t offset,
@@ -62,18 +79,21 @@ OffsetPattern recency_pattern(const std::vector<double>& frequencies, double ran
 
 std::vector<double> table_frequencies(std::int64_t count, std::int64_t context) {
   expects(count >= 1, "a position table needs a frequency");
-  const std::int64_t candidates = std::max(kGrid, 2 * count);
-  std::vector<double> grid;
-  for (std::int64_t i = 1; i <= candidates; ++i)
-    grid.push_back(std::numbers::pi * (static_cast<double>(i) - 0.5) / static_cast<double>(candidates));
-  // Backward elimination: a frequency that the best pattern hardly uses is the one to do without. Offset 0
-  // sees every |distance| that any offset sees, and the cosine is even.
-  while (static_cast<std::int64_t>(grid.size()) > count) {
-    const OffsetPattern pattern = offset_pattern(grid, 0, context);
-    const auto least = std::min_element(pattern.weights.begin(), pattern.weights.end());
-    grid.erase(grid.begin() + (least - pattern.weights.begin()));
-  }
+  std::vector<double> grid = candidate_frequencies(std::max(kGrid, 2 * count));
+  reduce_to(grid, count, context);
   return grid;
+}
+
+std::vector<std::vector<double>> table_frequencies(std::int64_t fewest, std::int64_t most,
+                                                   std::int64_t context) {
+  expects(fewest >= 1 && fewest <= most && 2 * most <= kGrid, "counts that share a grid");
+  std::vector<std::vector<double>> out;
+  std::vector<double> grid = candidate_frequencies(kGrid);
+  for (std::int64_t count = most; count >= fewest; --count) {
+    reduce_to(grid, count, context);
+    out.insert(out.begin(), grid);
+  }
+  return out;
 }
 
 double mass_on_offset(const OffsetPattern& pattern, const std::vector<double>& frequencies,

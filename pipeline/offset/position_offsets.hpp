@@ -28,6 +28,11 @@ struct OffsetPattern {
 /// apart best, picked out of a fine grid on (0, π) by the linear programme's own weights. Ascending.
 [[nodiscard]] std::vector<double> table_frequencies(std::int64_t count, std::int64_t context);
 
+/// Those of every count from `fewest` to `most`, in this order: one pass over the grid finds them all.
+/// @pre 1 <= fewest <= most <= 48
+[[nodiscard]] std::vector<std::vector<double>> table_frequencies(std::int64_t fewest, std::int64_t most,
+                                                                 std::int64_t context);
+
 /// Share of attention that a head of this pattern puts on its offset when all `context` distances compete.
 [[nodiscard]] double mass_on_offset(const OffsetPattern& pattern, const std::vector<double>& frequencies,
                                     std::int64_t offset, std::int64_t context, double sharpness);
