@@ -30,7 +30,7 @@ class Interrupted : public testing::Test {
   }
   static Words design() {
     return {"--recipe",  "spread", "--arch",       "gpt2", "--layers",  "2",
-            "--d-model", "192",    "--vocab-size", "2000", "--threads", "2"};
+            "--d-model", "128",    "--vocab-size", "1200", "--threads", "2"};
   }
   static Words init(const Folder& folder, const std::string& output, const std::string& corpus = "") {
     return Words{"init", "--output", folder / output, "--corpus",
