@@ -110,6 +110,7 @@ run_fuzzers() { # seconds for each target; what they found before is where they 
 
 # Debian's torch belongs to the system's Python, so the environment is made with that one.
 make_environment() {
+  tools/install_dependencies.sh --fuzz || true # without it, g++ makes the fuzz targets
   tools/install_dependencies.sh --tests --benchmarks || return
   cmp -s tests/python/requirements.txt .venv/requirements.txt && return
   /usr/bin/python3 -m venv --system-site-packages .venv
@@ -158,10 +159,9 @@ run_pytest() { # name, python and its arguments
 
 step "packages"
 tools/install_dependencies.sh --cpp-tests libbenchmark-dev
-if [ "$mode" != --quick ]; then tools/install_dependencies.sh --fuzz || true; fi # without it, g++ does
 tools/cuda_headers.sh
 if [ "$mode" != --quick ]; then
-  make_environment >"$work/environment" 2>&1 & # torch is most of what is fetched, and only needed at the end
+  make_environment >"$work/environment" 2>&1 & # torch and clang are most of what is fetched, and only needed at the end
   environment=$!
 fi
 
@@ -195,12 +195,12 @@ if [ "$mode" != --quick ]; then
     "--gtest_filter=$kernel_suites"
   unset UBSAN_OPTIONS ASAN_OPTIONS
 
+  step "Python environment"
+  wait "$environment" || { cat "$work/environment"; exit 1; }
   step "build, fuzz targets"
   build_fuzzers
   if [ "$mode" = --thorough ]; then run_fuzzers 120; else run_fuzzers 4; fi
 
-  step "Python environment"
-  wait "$environment" || { cat "$work/environment"; exit 1; }
   run_pytest "Python tests" .venv/bin/python
   if [ "$mode" = --thorough ]; then
     step "Python environment, current transformers"
