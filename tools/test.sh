@@ -189,7 +189,7 @@ if [ "$mode" != --quick ]; then
   if [ "$mode" = --thorough ]; then test_objects=; fi
   cmake --preset debug -DALOFT_SIMT=ON "-DALOFT_TEST_OBJECTS=$test_objects" >/dev/null
   cmake --build --preset debug
-  export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1
+  export UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1:malloc_context_size=8 # of 30 frames: 2,500 programs are started
   run_gtest "C++ tests, ASan and UBSan" build/debug/tests/aloft_tests
   SIMT_SEED=$((commit_seed + 1)) run_gtest "CUDA kernels, ASan and UBSan" build/debug/tests/simt/aloft_simt_tests \
     "--gtest_filter=$kernel_suites"
