@@ -257,5 +257,17 @@ TEST_F(CorpusProgram, WhatIsReadAndWrittenIsCalledByItsName) {
   EXPECT_NE(few.err.find("aloft: stdin: holds fewer than two tokens"), std::string::npos) << few;
 }
 
+TEST_F(CorpusProgram, WhatWasCountedIsNotReadAnew) {
+  const Folder folder;
+  const std::string counts = folder / "c.safetensors", text = folder.file("t.txt", sample_text(500));
+  ASSERT_EQ(run({"count", "--quiet", "--corpus", text, "--vocab-size", "20", "--output", counts}).code, 0);
+  const Words plan{"plan", "--counts",  counts, "--recipe", "unigram", "--arch",    "llama", "--layers",
+                   "1",    "--d-model", "16",   "--heads",  "2",       "--context", "8"};
+  for (const Words& flag :
+       {Words{"--vocab-size", "300"}, {"--tokenizer", "bytes"}, {"--doc-sep", "x"}, {"--strategy", "dense"}})
+    EXPECT_TRUE(refused(run(plan + flag), 2, {"--counts and " + flag[0]}));
+  EXPECT_EQ(run(plan + Words{"--tokenizer", "words"}).code, 0) << "as manifests say it";
+}
+
 }  // namespace
 }  // namespace aloft::cli_tests::corpus

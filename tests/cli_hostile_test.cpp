@@ -194,6 +194,7 @@ TEST(InspectFiles, PipesFoldersAndDefaults) {
   Process reader({"inspect", pipe});
   { std::ofstream(pipe) << kSoundText; }
   const Outcome piped = reader.wait();
+  EXPECT_EQ(run({"inspect", "--corpus", text}).out, run({"inspect", text}).out);
   EXPECT_EQ(piped.code, 0) << piped;
   EXPECT_NE(piped.out.find("tokens: 17"), std::string::npos) << piped;
 

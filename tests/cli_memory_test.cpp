@@ -154,6 +154,24 @@ TEST_F(ProgramMemory, WhatARefusalSaysWillDo) {
   }
 }
 
+// A part of the counts waits for every digit of the number of stripes, each with offsets of all rows.
+TEST_F(ProgramMemory, ManyStripesFitWhatTheirRefusalNames) {
+  if (under_sanitizers()) GTEST_SKIP() << "sanitizers keep memory of their own";
+  const Folder folder;
+  std::string ids;
+  Numbers random(5);
+  for (int k = 0; k < 12'000; ++k) {
+    const auto id = static_cast<std::uint16_t>(random.below(2) == 0 ? random.below(20) : random.below(4000));
+    ids += {static_cast<char>(id & 0xFF), static_cast<char>(id >> 8)};
+  }
+  const Words count{"count",   "--corpus", folder.file("ids.u16", ids), "--vocab-size", "4000", "--strategy",
+                    "striped", "--output", folder / "c.safetensors",    "--backend",    "cpu",  "--threads",
+                    "1",       "--quiet"};
+  const std::string named = size_to_give(run(count + Words{"--memory", "1M"}));
+  const Outcome again = run(count + Words{"--memory", named});
+  EXPECT_EQ(again.code, 0) << named << again;
+}
+
 TEST_F(ProgramMemory, SizesMayBeOfEitherKindAndAreExplained) {
   const Words plan{"plan",     "--json", "--recipe", "mimetic", "--backend", "cpu", "--arch",    "llama",
                    "--layers", "1",      "--heads",  "1",       "--context", "8",   "--d-model", "32"};

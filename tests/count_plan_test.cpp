@@ -76,7 +76,16 @@ TEST(CountPlan, SortsWhereStripesWouldBeMany) {
   EXPECT_EQ(many.strategy, CountStrategy::striped) << "sorting needs more";
   EXPECT_GT(many.stripes, p.max_lag);
   EXPECT_NE(many.reason.find("sorting would not fit"), std::string::npos) << many.reason;
+  for (bool planned = true; planned; p.memory_bytes -= planned ? 16 * kMiB : 0) {
+    try {
+      EXPECT_LE(plan(p).stripes, 64);
+    } catch (const ResourceError&) {
+      planned = false;
+    }
+  }
+  EXPECT_NE(refusal<ResourceError>(p).find("(sparse)"), std::string::npos);
   p.strategy = CountStrategy::striped;
+  EXPECT_GT(plan(p).stripes, 64) << "asked for";
   p.stripe_rows = 1000;
   EXPECT_EQ(plan(p).stripes, 66) << "asked for";
   p.max_lag = 64;

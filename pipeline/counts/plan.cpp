@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "host/byte_size.hpp"
@@ -29,6 +30,7 @@ std::uint64_t product(std::uint64_t a, std::uint64_t b) {
   return __builtin_mul_overflow(a, b, &out) ? kBeyondAll : std::min(out, kBeyondAll);
 }
 
+constexpr std::int32_t kMostPasses = 64;  // unasked: more take days where a little more memory takes minutes
 constexpr double kUsualGrowth = 0.83;  // of the number of different pairs with the text's length (Heaps' law)
 constexpr double kUnknownTokens = 64;  // a pipe is taken for a text with so many tokens for each id
 
@@ -63,7 +65,7 @@ class Planner {
     // counting them in a table does: up to as many passes as there are lags, stripes are no slower.
     const CountPlan stripes = striped(), sorting = sparse();
     const bool few = stripes.stripes <= std::max<std::int32_t>(2, p_.max_lag);
-    if (p_.repeatable && fits(stripes)) {
+    if (p_.repeatable && fits(stripes) && stripes.stripes <= kMostPasses) {
       if (filled && few)
         return accept(stripes,
                       fmt::format("{}: {} do not fit {} at once, and {} passes cost less than sorting",
@@ -173,6 +175,11 @@ class Planner {
     if (p_.expected_tokens >= p_.flush_after || rows < p_.vocab) plan.workspace_bytes += adding_bytes();
     plan.stripes = static_cast<std::int32_t>((p_.vocab + rows - 1) / rows);
     plan.stripe_rows = (p_.vocab + plan.stripes - 1) / plan.stripes;
+    // As many parts wait to be added up as accumulator.cpp's binary counter has digits, each with offsets of
+    // all rows at every lag.
+    const std::uint64_t flushes =
+        product(static_cast<std::uint64_t>(plan.stripes), 1 + p_.expected_tokens / p_.flush_after);
+    plan.workspace_bytes += static_cast<std::uint64_t>(std::bit_width(flushes) - 1) * offsets_bytes();
     plan.table_bytes = product(static_cast<std::uint64_t>(plan.stripe_rows), row_bytes_);
     return plan;
   }
@@ -187,11 +194,16 @@ class Planner {
       const std::int64_t most = p_.stripe_rows > 0 ? std::min(p_.stripe_rows, p_.vocab) : p_.vocab;
       const CountPlan whole = table(CountStrategy::striped, most, chunk);
       if (p_.stripe_rows > 0 || fits(whole)) return whole;
-      const CountPlan least = table(CountStrategy::striped, 1, chunk);
-      const std::uint64_t rest = least.total_bytes() - least.table_bytes;
-      const std::uint64_t left = least.budget_bytes - std::min(least.budget_bytes, rest);
-      return table(CountStrategy::striped,
-                   static_cast<std::int64_t>(std::clamp<std::uint64_t>(left / row_bytes_, 1, v_)), chunk);
+      CountPlan plan = table(CountStrategy::striped, 1, chunk);
+      for (;;) {  // what is left for the table; fewer stripes then leave more
+        const std::uint64_t rest = plan.total_bytes() - plan.table_bytes,
+                            left = plan.budget_bytes - std::min(plan.budget_bytes, rest);
+        const auto rows = static_cast<std::int64_t>(std::clamp<std::uint64_t>(left / row_bytes_, 1, v_));
+        if (rows <= plan.stripe_rows) return plan;
+        const CountPlan higher = table(CountStrategy::striped, rows, chunk);
+        if (higher.stripe_rows <= plan.stripe_rows) return plan;
+        plan = higher;
+      }
     });
   }
 
@@ -215,7 +227,7 @@ class Planner {
     const auto tokens = static_cast<std::uint64_t>(plan.chunk_tokens);
     PartsShape parts;
     parts.largest = lags_ * tokens * kCsrEntry;
-    parts.offsets = lags_ * (v_ + 1) * sizeof(std::uint64_t);
+    parts.offsets = offsets_bytes();
     parts.counting = sparse_work(chunk) - std::min(sparse_work(chunk), parts.largest + parts.offsets);
     parts.result = plan.result_bytes - std::min(plan.result_bytes, parts.offsets);
     parts.growth = p_.expected_entries.empty() ? kUsualGrowth : p_.expected_growth;
@@ -228,6 +240,8 @@ class Planner {
     return plan;
   }
 
+  /// Of a result, beside its entries.
+  [[nodiscard]] std::uint64_t offsets_bytes() const { return lags_ * (v_ + 1) * sizeof(std::uint64_t); }
   // Parts are added up lag by lag: next to them are one lag's sum, and a number for each entry of a part.
   [[nodiscard]] std::uint64_t adding_bytes() const { return 2 * base_.result_bytes / lags_; }
 

@@ -238,11 +238,29 @@ void describe_recipes(CLI::App& command) {
   command.footer(list + "\n");
 }
 
+namespace {
+
+/// What is said of a corpus says nothing of counts that were made before. Defaults pass: manifests list them.
+void refuse_corpus_flags_beside_counts(const CLI::App& command, const RunConfig& c) {
+  if (c.counts_file.empty()) return;
+  if (!c.corpus.paths.empty()) throw UsageError("--counts and --corpus: give one of them");
+  for (const char* flag : {"--exclude", "--format", "--tokenizer", "--vocab-size", "--vocabulary",
+                           "--doc-sep-id", "--doc-sep", "--utf8", "--strategy"}) {
+    const CLI::Option* option = find_option(command, flag);
+    if (option == nullptr || option->count() == 0) continue;
+    if (option->results().size() == 1 && option->results().front() == option->get_default_str()) continue;
+    throw UsageError(fmt::format(
+        "--counts and {0}: what {1} holds was counted already, so {0} changes nothing; leave it out", flag,
+        c.counts_file));
+  }
+}
+
+}  // namespace
+
 void settle(const CLI::App& command, RunConfig& c, const CountOptions& count, const DesignOptions& o) {
   c.compose.recipe = o.recipe;
   refuse_foreign_flags(command, find_recipe(o.recipe));
-  if (!c.counts_file.empty() && !c.corpus.paths.empty())
-    throw UsageError("--counts and --corpus: give one of them");
+  refuse_corpus_flags_beside_counts(command, c);
   c.lags = count.lags;
   c.strategy = count.strategy;
   c.backend = count.backend;

@@ -68,6 +68,8 @@ class InspectCommand final : public Command {
   CLI::App& app() override { return app_; }
 
   void run() override {
+    if (path_.empty() && corpus_.paths.size() == 1)
+      path_ = corpus_.paths.front();  // as other commands say it
     if (path_.empty()) throw UsageError("inspect needs a file");
     if (path_ != "-" && !std::filesystem::exists(path_)) throw InputError(path_ + ": no such file");
     TerminalProgress progress(output_.quiet);

@@ -9,7 +9,7 @@
 namespace aloft {
 void add_output_options(CLI::App& command, OutputOptions& o) {
   command.add_flag("--json", o.json, "Print the result as JSON");
-  command.add_flag("--quiet", o.quiet, "No progress and no notes on stderr");
+  command.add_flag("--quiet", o.quiet, "No progress, notes and warnings on stderr");
 }
 
 void add_corpus_options(CLI::App& command, CorpusSpec& spec) {
