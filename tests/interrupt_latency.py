@@ -63,7 +63,7 @@ def cases(arguments, folder):
 
 
 STAGE = re.compile(r"^(\S+) +(?:[0-9.]+ s|resumed)$")
-TRIES = 4
+TRIES = 8
 REST = "the rest"  # after the last stage that says that it is through; of `count`, all of it
 
 
@@ -74,7 +74,7 @@ class Measurement:
 
     def run(self, command, folder, after=None, delay=None):
         """Sends SIGTERM `delay` seconds after stage `after` is through (None: after the start). Returns exit code, what it said,
-        the seconds at which each stage was through, those of all of it, and those from the signal to the end."""
+        the seconds at which each stage was through, those of all of it, that of the signal, and how long the end took from there."""
         if command[0] == "count":
             (folder / "run").mkdir(exist_ok=True)
         begin = time.monotonic()
@@ -99,12 +99,12 @@ class Measurement:
         end = time.monotonic()
         if timer:
             timer.cancel()
-        return code, "".join(said), through, end - begin, end - sent[0] if sent else None
+        return code, "".join(said), through, end - begin, *((sent[0] - begin, end - sent[0]) if sent else (None, None))
 
     def whole(self, name, command, folder):
         """The stages in their order and the seconds of each; nothing where the recipe refuses the request."""
         shutil.rmtree(folder / "run", ignore_errors=True)
-        code, said, through, seconds, _ = self.run(command, folder)
+        code, said, through, seconds, *_ = self.run(command, folder)
         if code != 0:
             self.failures.append(f"{name}: {said.strip()}")
             return None
@@ -127,17 +127,21 @@ class Measurement:
         shutil.rmtree(folder / "run", ignore_errors=True)
         for k, stage in enumerate(order):
             for sample in range(self.samples):
-                delay = stages[stage] * (sample + 0.5) / self.samples
+                later = 0  # seconds: before it listens to signals, the program must be loaded
                 for _ in range(TRIES):
-                    code, said, through, _, wait = self.run(command, folder, order[k - 1] if k else None, delay)
-                    in_it = next((s for s in order if s not in through), REST)
-                    if in_it != stage or code == 0:  # it went further: the next run is to come to this stage again
+                    delay = stages[stage] * (sample + 0.5) / self.samples + later
+                    code, said, through, seconds, sent, wait = self.run(command, folder, order[k - 1] if k else None, delay)
+                    in_it = next((s for s in order if s not in through or (sent is not None and through[s] > sent)), REST)
+                    if stage in through or code == 0:  # it went further: it was faster, and the next run is to come here again
+                        before = through.get(order[k - 1], 0) if k else 0
+                        stages[stage] = max(through.get(stage, seconds) - before, 0)
                         shutil.rmtree(folder / "run", ignore_errors=True)
-                    if code != 0 and wait is not None and not (code == -signal.SIGTERM and k == 0 and delay < STARTING):
+                    if code == -signal.SIGTERM and k == 0 and delay < STARTING:
+                        later += 0.02
+                    elif code != 0 and wait is not None:
                         self.check(f"{name}, {in_it}, {delay:.2f} s after {order[k - 1] if k else 'the start'}", folder, code, said, wait)
                         waits[in_it].append(wait)
                         break
-                    delay *= 0.7 if code == 0 else 1.3
             if waits[stage]:
                 print(f"{name:<22}{stage:<12}{stages[stage]:>10.2f}{len(waits[stage]):>10}{max(waits[stage]):>18.2f}", flush=True)
             elif stages[stage] > self.shortest:
