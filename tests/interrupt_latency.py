@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long SIGTERM takes to be answered, in every stage of every recipe and estimator.
 
-    tests/interrupt_latency.py build/release/aloft --samples 5          # some 25 minutes on two processors
+    tests/interrupt_latency.py build/release/aloft --samples 5
     tests/interrupt_latency.py build/release/aloft --only 'tucker|invariants' --samples 40
 
 A run without a signal shows how long each stage takes. Then runs are stopped in each of them, at moments spread evenly over its
