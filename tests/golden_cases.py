@@ -29,6 +29,8 @@ OFFSET = """
 --induction --offset-lags 2
 --induction --control reversed
 --zero-outputs
+--stream-scale 1
+--stream-scale 20 --zero-outputs
 --background invariants
 --background mimetic
 --background orthogonal

@@ -59,7 +59,7 @@ class OffsetRecipe : public testing::Test {
   OffsetRecipe() { params.seed = 3; }
 
   Designed design(const Host& m, const OffsetParams& p = {}, OffsetPart part = OffsetPart::all,
-                  Estimator estimator = Estimator::tucker) {
+                  Estimator estimator = Estimator::tucker, double stream_scale = 1) {
     Designed out;
     out.at = plan_offset(m.arch, m.shape, p, 4, kOffsetVocab);
     FactorParams factors;
@@ -74,8 +74,8 @@ class OffsetRecipe : public testing::Test {
     const auto background = [&](std::int64_t layer) {
       return background_of(p.background)(ctx, input, layer).heads;
     };
-    Composition c =
-        design_offset(ctx, {part, p, params, m.arch, m.shape, out.at, out.f, matching, background});
+    Composition c = design_offset(ctx, {part, p, params, m.arch, m.shape, out.at, out.f, matching,
+                                        stream_scale, p.zero_outputs ? 0 : kRandomPart2, background});
     out.w = std::move(c.weights);
     out.figures = std::move(c.layers);
     const Rows e = as_rows(out.w.embedding, m.shape.d_model);

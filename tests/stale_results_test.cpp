@@ -61,8 +61,10 @@ const std::map<std::string_view, Change> kChanges{
     {"ridge", [](RunConfig& c) { c.offset.factors.ridge = 7; }},
     {"induction", [](RunConfig& c) { c.offset.placement.induction = true; }}};
 /// What any run may be asked.
-const std::map<std::string_view, Change> kOthers{{"seed", [](RunConfig& c) { c.seed = 5; }},
-                                                 {"lags", [](RunConfig& c) { c.lags = 4; }}};
+const std::map<std::string_view, Change> kOthers{
+    {"seed", [](RunConfig& c) { c.seed = 5; }},
+    {"stream-scale", [](RunConfig& c) { c.compose.stream_scale = 5; }},
+    {"lags", [](RunConfig& c) { c.lags = 4; }}};
 
 class StaleResults : public testing::TestWithParam<std::string> {
  protected:

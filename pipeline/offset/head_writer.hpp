@@ -13,9 +13,10 @@ namespace aloft::offset {
 class HeadWriter {
  public:
   /// amplitude: size of one coordinate of the position table (0 without one); gain: what the norm multiplies
-  /// a token's own embedding by.
-  HeadWriter(const ModelShape& shape, const OffsetLayout& layout, double gain, double amplitude)
-      : shape_(shape), layout_(layout), gain_(gain), amplitude_(amplitude) {}
+  /// a token's own embedding by; both in a stream of scale 1. stream_scale: of what is written to it.
+  HeadWriter(const ModelShape& shape, const OffsetLayout& layout, double gain, double amplitude,
+             double stream_scale)
+      : shape_(shape), layout_(layout), gain_(gain), amplitude_(amplitude), stream_scale_(stream_scale) {}
 
   /// Query heads that share a key-value head.
   [[nodiscard]] std::int64_t per_group() const { return shape_.heads / shape_.kv_heads; }
@@ -55,7 +56,8 @@ class HeadWriter {
                      const Output& output, LayerHeads& w) const {
     const HostView<float> outputs = rows(w.output);
     for (std::int64_t h = group * per_group(); h < (group + 1) * per_group(); ++h)
-      for (std::int64_t c = 0; c < width; ++c) outputs(row(h, r), to + c) = static_cast<float>(output(c));
+      for (std::int64_t c = 0; c < width; ++c)
+        outputs(row(h, r), to + c) = static_cast<float>(output(c) * stream_scale_);
   }
 
  private:
@@ -65,7 +67,7 @@ class HeadWriter {
 
   const ModelShape& shape_;
   const OffsetLayout& layout_;
-  double gain_, amplitude_;
+  double gain_, amplitude_, stream_scale_;
 };
 
 }  // namespace aloft::offset

@@ -6,10 +6,11 @@
 namespace aloft::offset {
 namespace {
 
-constexpr double kBackground2 = 1.5;  // bound on what undesigned heads add, before attention averages it
-constexpr double kRecency = 4;        // profiles/training.md
-constexpr double kCode = 0.5;         // induction: norm of the copied code of the token before
-constexpr double kFoundLogit = 0.7;   // induction: what a token that a head finds gains, on average
+// Bound on what undesigned heads add to a stream of scale 1, before attention averages it.
+constexpr double kBackground2 = 1.5;
+constexpr double kRecency = 4;       // profiles/training.md
+constexpr double kCode = 0.5;        // induction: norm of the copied code of the token before
+constexpr double kFoundLogit = 0.7;  // induction: what a token that a head finds gains, on average
 
 /// What V has to be divided and O multiplied by for the two to have the same norm.
 double balance_of(double value_norm, double output_norm) {
@@ -44,7 +45,8 @@ LayerHeads HeadDesigner::background(std::int64_t layer) const {
     added2 += squared_norm(out.output.data() + h * block, block) *
               squared_norm(out.value.data() + h / write_.per_group() * block, block) /
               static_cast<double>(shape.head_dim);
-  const double allowed2 = kBackground2 / static_cast<double>(shape.layers);
+  const double allowed2 =
+      kBackground2 * request_.stream_scale * request_.stream_scale / static_cast<double>(shape.layers);
   if (added2 > allowed2)
     for (float& x : out.output) x *= static_cast<float>(std::sqrt(allowed2 / added2));
   return out;

@@ -11,7 +11,7 @@ class HeadDesigner {
   HeadDesigner(const OffsetRequest& request, const ResidualBudget& budget)
       : request_(request),
         budget_(budget),
-        write_(request.shape, request.layout, budget.gain, budget.amplitude) {}
+        write_(request.shape, request.layout, budget.gain, budget.amplitude, request.stream_scale) {}
 
   [[nodiscard]] LayerHeads layer(std::int64_t layer) const;
 

@@ -32,8 +32,8 @@ enum class OffsetPart {
   unigram,    ///< log p through the constant coordinate (tied: its own), nothing else
 };
 
-/// Squared norm that what is not designed may add until the final norm: what the recipe reckons with, and
-/// what MLPs are bounded to.
+/// Squared norm that what is not designed may add to a stream of scale 1 until the final norm: what the
+/// recipe reckons with at most, and what MLPs are bounded to.
 inline constexpr double kRandomPart2 = 0.2;
 
 struct OffsetRequest {
@@ -45,6 +45,8 @@ struct OffsetRequest {
   const OffsetLayout& layout;
   const LagFactors& factors;  ///< unigram: its log p alone
   const Matching& matching;   ///< induction alone
+  double stream_scale;        ///< all that the design writes to the residual stream is multiplied by it
+  double undesigned2;         ///< what else is written to it, in squared norm, divided by that
   /// What a layer's heads are before anything is designed.
   std::function<LayerHeads(std::int64_t layer)> background;
 };

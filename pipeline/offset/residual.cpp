@@ -10,19 +10,29 @@ namespace {
 
 constexpr double kPosition2 = 0.5;
 
+double token_norm2(const OffsetParams& p, const Architecture& arch, const OffsetLayout& layout) {
+  double out = 1 + (layout.constant >= 0 ? 1 : 0);
+  if (arch.tied_head) out += p.own_norm * p.own_norm + p.bias_norm * p.bias_norm;
+  return out;
+}
+
 /// Of the final residual, where each part of the stream adds its own.
 double final_norm2(const OffsetRequest& r, const ResidualBudget& b) {
   const double written2 = designed_lags(r.part, r.layout) > 0 ? r.params.write_norm * r.params.write_norm : 0;
-  double norm2 = b.token2 + b.position2 + written2 + kRandomPart2;
+  double norm2 = b.token2 + b.position2 + written2 + r.undesigned2;
   if (r.arch
           .tied_head) {  // half the tokens' own parts, roughly, are shorter than the longest; all are erased
-    norm2 -= kRandomPart2 + 0.5 * r.params.own_norm * r.params.own_norm;
+    norm2 -= r.undesigned2 + 0.5 * r.params.own_norm * r.params.own_norm;
     if (r.layout.drives_log_p) norm2 += r.params.constant * r.params.constant;
   }
   return norm2;
 }
 
 }  // namespace
+
+double stream_norm2(const OffsetParams& p, const Architecture& arch, const OffsetLayout& layout) {
+  return token_norm2(p, arch, layout) + (layout.position >= 0 ? kPosition2 : 0);
+}
 
 std::int32_t designed_lags(OffsetPart part, const OffsetLayout& layout) {
   if (part == OffsetPart::all) return layout.lags;
@@ -37,9 +47,7 @@ ResidualBudget residual_budget(const OffsetRequest& r) {
   const LagFactors& f = r.factors;
   const auto width = static_cast<double>(r.shape.d_model);
   ResidualBudget b;
-  b.token2 = 1 + (r.layout.constant >= 0 ? 1 : 0);
-  if (r.arch.tied_head)
-    b.token2 += r.params.own_norm * r.params.own_norm + r.params.bias_norm * r.params.bias_norm;
+  b.token2 = token_norm2(r.params, r.arch, r.layout);
   if (r.layout.position >= 0) {
     b.position2 = kPosition2;
     b.amplitude = std::sqrt(b.position2 / static_cast<double>(r.layout.frequencies.size()));

@@ -13,8 +13,9 @@ namespace aloft::offset {
 /// heads; where there are none it is log p.
 [[nodiscard]] const std::vector<double>& bias_of(const OffsetRequest& request);
 
-/// How large everything is in the residual stream, and the scales that follow from it. A squared norm ends
-/// in 2.
+/// How large everything is in a residual stream of scale 1, and the scales that follow from it. A squared
+/// norm ends in 2. What is written at another scale is multiplied by it at the very end; what reads the
+/// stream does so through a norm, which takes the scale out again.
 struct ResidualBudget {
   double token2 = 0;     ///< of every row of the embedding
   double position2 = 0;  ///< of every row of the position table; 0 without one
@@ -26,5 +27,9 @@ struct ResidualBudget {
   double final_rms = 1;  ///< root mean square of the final residual, which its norm divides by
 };
 [[nodiscard]] ResidualBudget residual_budget(const OffsetRequest& request);
+
+/// Squared norm of what every place starts with: a row of the embedding and one of the position table.
+[[nodiscard]] double stream_norm2(const OffsetParams& p, const Architecture& arch,
+                                  const OffsetLayout& layout);
 
 }  // namespace aloft::offset

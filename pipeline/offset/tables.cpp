@@ -54,6 +54,7 @@ std::vector<float> embedding_table(Context& ctx, const OffsetRequest& r, const R
         for (std::int64_t c = 0; c < layout.d_o; ++c) row[layout.output + c] = target(id, c) * budget.tau;
     }
     row[layout.padding] = std::sqrt(std::max(0.0, budget.token2 - squared_norm(row, d)));
+    for (std::int64_t c = 0; c < d; ++c) row[c] *= r.stream_scale;
   }
   return to_f32(out);
 }
@@ -81,11 +82,12 @@ std::vector<float> position_table(const OffsetRequest& r, const ResidualBudget& 
   std::vector<float> out(static_cast<std::size_t>(r.shape.context * r.shape.d_model));
   const HostView<float> rows(out, r.shape.d_model);
   const auto pairs = static_cast<std::int64_t>(r.layout.frequencies.size());
+  const double amplitude = budget.amplitude * r.stream_scale;
   for (std::int64_t t = 0; t < r.shape.context; ++t)
     for (std::int64_t i = 0; i < pairs; ++i) {
       const double angle = static_cast<double>(t) * at(r.layout.frequencies, i);
-      rows(t, r.layout.position + 2 * i) = static_cast<float>(budget.amplitude * std::cos(angle));
-      rows(t, r.layout.position + 2 * i + 1) = static_cast<float>(budget.amplitude * std::sin(angle));
+      rows(t, r.layout.position + 2 * i) = static_cast<float>(amplitude * std::cos(angle));
+      rows(t, r.layout.position + 2 * i + 1) = static_cast<float>(amplitude * std::sin(angle));
     }
   return out;
 }
@@ -108,6 +110,9 @@ void write_final_norm(const OffsetRequest& r, const ResidualBudget& budget, Head
     w.final_norm_bias.assign(width, 0.0F);
     at(w.final_norm_bias, layout.log_p) = static_cast<float>(needed);
   }
+  // The embedding is the head as well.
+  for (std::vector<float>* part : {&w.final_norm, &w.final_norm_bias})
+    for (float& x : *part) x = static_cast<float>(x / r.stream_scale);
 }
 
 }  // namespace aloft::offset

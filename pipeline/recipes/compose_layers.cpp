@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/recipes/stream_scale.hpp"
 
 namespace aloft::recipes {
 namespace {
@@ -47,6 +47,16 @@ Composition compose_layers(Context& ctx, LayerFunction design, const RecipeInput
                           static_cast<double>(in.shape.layers), done, "layers");
   }
   return out;
+}
+
+Design design_attention(DesignRun& run, const DesignRequest& request, LayerFunction layer) {
+  check_stream_scale(request);
+  return run.stages.run(kCompose, [&] {
+    Design out;
+    out.composition = compose_layers(run.ctx, layer, {request.params.compose, request.shape});
+    scale_stream(run.ctx, request, out.composition.weights);
+    return out;
+  });
 }
 
 }  // namespace aloft::recipes

@@ -286,7 +286,8 @@ Recipe invariants_recipe() {
           .flags = {"strength"},
           .stages = {kCompose, kEmit},
           .plan = plan_layers<invariants_memory>,
-          .design = design_layers<design_invariants>};
+          .design = design_layers<design_invariants>,
+          .designs_outputs = true};
 }
 
 }  // namespace aloft::recipes

@@ -186,7 +186,8 @@ Recipe mimetic_recipe() {
           .flags = {"mimetic-key", "mimetic-value"},
           .stages = {kCompose, kEmit},
           .plan = plan_layers<mimetic_memory>,
-          .design = design_layers<design_mimetic>};
+          .design = design_layers<design_mimetic>,
+          .designs_outputs = true};
 }
 
 }  // namespace aloft::recipes

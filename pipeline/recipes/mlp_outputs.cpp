@@ -11,19 +11,27 @@ double gelu(double z) { return z * 0.5 * std::erfc(-z / std::sqrt(2.0)); }
 double relu2(double z) { return z > 0 ? z * z : 0; }
 double silu(double z) { return z / (1 + std::exp(-z)); }
 
-/// E f(z)² for z normal of this variance: the trapezoidal rule, which is exact to rounding for such
+/// E g(f(z)) for z normal of this variance: the trapezoidal rule, which is exact to rounding for smooth
 /// integrands.
-template <class F>
-double mean_square(double variance, const F& f) {
+template <class F, class G>
+double mean_of(double variance, const F& f, const G& g) {
   constexpr int kSteps = 400;
   constexpr double kReach = 10;  // standard deviations
   const double step = kReach / kSteps, deviation = std::sqrt(variance);
   double sum = 0;
   for (int i = -kSteps; i <= kSteps; ++i) {
-    const double z = i * step, y = f(z * deviation);
-    sum += y * y * std::exp(-z * z / 2);
+    const double z = i * step;
+    sum += g(f(z * deviation)) * std::exp(-z * z / 2);
   }
   return sum * step / std::sqrt(2 * kPi);
+}
+template <class F>
+double mean_square(double variance, const F& f) {
+  return mean_of(variance, f, [](double y) { return y * y; });
+}
+template <class F>
+double mean_size(double variance, const F& f) {
+  return mean_of(variance, f, [](double y) { return std::abs(y); });
 }
 
 /// Why nothing can be written; "" where it can.
@@ -46,6 +54,14 @@ double mlp_added2(const UsualInit& p, const ModelShape& shape, Hidden hidden, st
                                                    : mean_square(variance, gelu);
   const double out = output_std(p, shape);
   return static_cast<double>(shape.layers) * d * static_cast<double>(width) * out * out * hidden2;
+}
+
+double mlp_moved(const UsualInit& p, const ModelShape& shape, Hidden hidden, std::int64_t width) {
+  const double variance = static_cast<double>(shape.d_model) * p.init_std * p.init_std;
+  const double size = hidden == Hidden::gated   ? mean_size(variance, silu) * std::sqrt(2 * variance / kPi)
+                      : hidden == Hidden::relu2 ? mean_size(variance, relu2)
+                                                : mean_size(variance, gelu);
+  return static_cast<double>(shape.layers * width) * size;
 }
 
 std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualInit& p, const ModelShape& shape,

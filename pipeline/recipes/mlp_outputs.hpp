@@ -20,6 +20,11 @@ enum class Hidden { gelu, gated, relu2 };
 [[nodiscard]] double mlp_added2(const UsualInit& p, const ModelShape& shape, Hidden hidden,
                                 std::int64_t width);
 
+/// What a step of size 1 on every weight of all MLPs' output projections adds to a coordinate of the stream
+/// when all steps agree: layers · width · E|h|, h as above.
+[[nodiscard]] double mlp_moved(const UsualInit& p, const ModelShape& shape, Hidden hidden,
+                               std::int64_t width);
+
 /// Output projections, [layers] of [d, mlp_width], that let all MLPs add `allowed2` in all: normal numbers.
 /// Empty where the usual init adds no more than that, and where the width is not known.
 [[nodiscard]] std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualInit& p,

@@ -1,5 +1,7 @@
 #include "pipeline/recipes/offset.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -13,7 +15,7 @@
 #include "pipeline/offset/residual.hpp"
 #include "pipeline/recipes/mlp_outputs.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
-#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/recipes/stream_scale.hpp"
 
 // `offset`, and its parts to compare it with: one way from counts to tensors, and less of it for each part.
 
@@ -105,6 +107,28 @@ Layers layers_of(Background background) {
   throw Error("internal error: unknown background");
 }
 
+double standing_family(const DesignRequest& request) {
+  const double norm2 =
+      offset::stream_norm2(request.params.offset.placement, request.arch, layout_of(request));
+  return standing_scale(request, std::sqrt(norm2 / static_cast<double>(request.shape.d_model)));
+}
+
+/// What MLPs may add to the stream, in squared norm.
+double allowed_of_mlps(const DesignRequest& request) {
+  const double c = stream_scale(request);
+  return kRandomPart2 * c * c;
+}
+
+/// What is not designed adds to a stream of scale 1, as OffsetRequest has it: with MLPs as they are bounded.
+double undesigned2(const DesignRequest& request) {
+  if (request.params.offset.placement.zero_outputs) return 0;
+  const double c = stream_scale(request);
+  const ModelShape& s = request.shape;
+  const double usual2 = mlp_added2(request.params.compose, s, hidden_of(request.arch),
+                                   s.mlp_width > 0 ? s.mlp_width : 4 * s.d_model);
+  return std::min(kRandomPart2, std::max(kRandomPart2, usual2) / (c * c));
+}
+
 // ---- plan
 
 /// Fitting factors to a shuffled or reversed corpus; the shuffled one has to be counted first.
@@ -148,10 +172,11 @@ void plan_family(const PlanRequest& r) {
   if (layout.match >= 0) composing = matching_memory(*r.backend.linear, vocab, p.d_s, p.d_o);
   plan_weights(r,
                {.embedding = true,
-                .head_or_positions = true,
+                .head = true,
+                .positions = true,
                 .mlp_outputs = r.design.params.offset.placement.zero_outputs
                                    ? silent_mlp_outputs(r.design)
-                                   : bounded_mlp_outputs(r.design, kRandomPart2),
+                                   : bounded_mlp_outputs(r.design, allowed_of_mlps(r.design)),
                 .drawn_first = part == OffsetPart::unigram},
                layers_of(r.design.params.offset.placement.background).memory, held, composing);
   r.rows.row(kOffsetReport, held, {}, 0);
@@ -182,6 +207,7 @@ Composition compose_family(DesignRun& run, const DesignRequest& request, const O
   const LayerFunction background = layers_of(params.background).design;
   return design_offset(
       run.ctx, {part, params, request.params.compose, request.arch, request.shape, layout, factors, matching,
+                stream_scale(request), undesigned2(request),
                 [&](std::int64_t layer) { return background(run.ctx, input, layer).heads; }});
 }
 
@@ -199,7 +225,7 @@ Design design_family(DesignRun& run, const DesignRequest& request, Keyed<Counts>
   if (request.params.offset.placement.zero_outputs)
     write_silent_mlp_outputs(run, request, out.composition.weights);
   else
-    write_bounded_mlp_outputs(run, request, kRandomPart2, out.composition.weights);
+    write_bounded_mlp_outputs(run, request, allowed_of_mlps(request), out.composition.weights);
   out.report = [text = offset_report_json(request, layout, factors.value, out.composition.layers)] {
     return text;
   };
@@ -215,7 +241,8 @@ Recipe member(const Member& m, std::vector<std::string_view> more_flags) {
              .stages = {kCount, kFactors, kCompose, kEmit, kOffsetReport},
              .plan = plan_family,
              .design = design_family,
-             .reads_holdout = true};
+             .reads_holdout = true,
+             .stream_scale = standing_family};
   if (m.part == OffsetPart::unigram)
     out.stages.erase(out.stages.begin() + 1);
   else
@@ -270,6 +297,7 @@ std::string offset_report_json(const DesignRequest& request, const OffsetLayout&
         {"unigram_loss", f.holdout_unigram_loss},
         {"what", "tokens of the training stream that the statistics of this choice exclude; nats"}}},
       {"participation_ratio_of_realised_maps", f.participation},
+      {"stream_scale", stream_scale(request)},
       {"source_dims", layout.d_s},
       {"output_dims", layout.d_o},
       {"coordinates",

@@ -61,7 +61,8 @@ Recipe orthogonal_recipe() {
           .summary = "orthogonal projections at the usual norm",
           .stages = {kCompose, kEmit},
           .plan = plan_layers<orthogonal_memory>,
-          .design = design_layers<design_orthogonal>};
+          .design = design_layers<design_orthogonal>,
+          .designs_outputs = true};
 }
 
 }  // namespace aloft::recipes

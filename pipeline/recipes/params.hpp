@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "pipeline/model/usual_init.hpp"
@@ -21,7 +22,8 @@ struct ComposeParams : UsualInit {
   bool emit_embedding = true;   ///< asymmetry and spread: the file carries E
   double mimetic_value = 0.05;  ///< β: W_O W_V ≈ −β I
   double mimetic_value_noise = 0.01;
-  double mimetic_key = -1;  ///< α: W_Qᵀ W_K ≈ α I; < 0: 0.7/√d
+  double mimetic_key = -1;             ///< α: W_Qᵀ W_K ≈ α I; < 0: 0.7/√d
+  std::optional<double> stream_scale;  ///< stream_scale.hpp; absent: the recipe's own
 };
 
 /// What becomes of the statistics before anything is designed from them.

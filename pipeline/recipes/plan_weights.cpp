@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pipeline/recipes/layer_memory.hpp"
+#include "pipeline/recipes/stream_scale.hpp"
 
 namespace aloft::recipes {
 namespace {
@@ -24,21 +25,21 @@ struct Numbers {
 /// Embedding, head and positions, as many as there are.
 std::int64_t numbers_of_tables(const Numbers& n, const Architecture& arch, const PlannedWeights& planned) {
   if (!planned.embedding) return 0;
-  if (!planned.head_or_positions) return n.table;
-  return (arch.tied_head ? 1 : 2) * n.table + (arch.position_embedding.empty() ? 0 : n.positions);
+  return (planned.head && !arch.tied_head ? 2 : 1) * n.table +
+         (planned.positions && !arch.position_embedding.empty() ? n.positions : 0);
 }
 
 /// The embedding, and then a head, next to all heads.
 void reach_tables(Peak& composing, const Numbers& n, const DesignRequest& design,
                   const PlannedWeights& planned) {
-  const bool untied = planned.head_or_positions && !design.arch.tied_head;
+  const bool untied = planned.head && !design.arch.tied_head;
   const Footprint heads = singles(n.layers * n.heads()), rows = doubles(n.table), one = singles(n.table);
   const Footprint before =
       heads + (untied ? one : Footprint{});  // a head is made when the embedding is there
   composing.reach(before + rows + one + doubles(planned.rows_downloaded, design.shape.d_model));
   if (!planned.drawn_first) return;
   composing.reach(before + drawn(n.table));
-  if (planned.head_or_positions) composing.reach(heads + rows + rows + one);
+  if (planned.head) composing.reach(heads + rows + rows + one);
 }
 
 /// MLPs' output projections, when all else is there.
@@ -79,8 +80,14 @@ void plan_weights(const PlanRequest& request, const PlannedWeights& planned, Lay
                    emitted * dtype_bytes(request.dtype) + (request.save_heads ? emitted * sizeof(float) : 0));
 }
 
+PlannedWeights scaled_tables(const DesignRequest& design) {
+  const bool scaled = stream_scale(design) != 1;
+  return {.embedding = scaled, .positions = scaled, .drawn_first = scaled};
+}
+
 void plan_attention(const PlanRequest& request, LayerMemory layer) {
-  plan_weights(request, {}, layer, {}, {});
+  check_stream_scale(request.design);
+  plan_weights(request, scaled_tables(request.design), layer, {}, {});
 }
 
 }  // namespace aloft::recipes

@@ -7,11 +7,15 @@ namespace aloft::recipes {
 /// Which tensors a recipe writes beside attention, for the plan.
 struct PlannedWeights {
   bool embedding = false;
-  bool head_or_positions = false;  ///< an untied head or a table of positions as well
+  bool head = false;       ///< where it is not tied
+  bool positions = false;  ///< where there is a table of them
   MlpOutputs mlp_outputs = MlpOutputs::none;
   bool drawn_first = false;          ///< the embedding starts as the usual random table
   std::int64_t rows_downloaded = 0;  ///< of E, at a time
 };
+
+/// What a recipe that writes attention alone writes beside it where the stream is scaled.
+[[nodiscard]] PlannedWeights scaled_tables(const DesignRequest& design);
 
 /// What all of it takes while it waits to be written.
 [[nodiscard]] Footprint weights_footprint(const DesignRequest& design, const PlannedWeights& planned);

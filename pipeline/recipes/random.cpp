@@ -3,7 +3,7 @@
 #include "pipeline/recipes/layer_memory.hpp"
 #include "pipeline/recipes/mlp_outputs.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
-#include "pipeline/recipes/recipe.hpp"
+#include "pipeline/recipes/stream_scale.hpp"
 
 // `random` is what everybody uses; `zero-proj` the same with silent output projections.
 
@@ -56,7 +56,10 @@ Recipe zero_proj_recipe() {
           .stages = {kCompose, kEmit},
           .plan =
               [](const PlanRequest& r) {
-                plan_weights(r, {.mlp_outputs = silent_mlp_outputs(r.design)}, random_memory, {}, {});
+                check_stream_scale(r.design);
+                PlannedWeights planned = scaled_tables(r.design);
+                planned.mlp_outputs = silent_mlp_outputs(r.design);
+                plan_weights(r, planned, random_memory, {}, {});
               },
           .design = design_silent};
 }

@@ -81,6 +81,9 @@ struct Recipe {
   Design (*design)(DesignRun&, const DesignRequest&, Keyed<Counts>*) = nullptr;
 
   bool reads_holdout = false;  ///< its scalars are chosen on the slice that the counts hold
+  /// Of the stream, where nobody says otherwise; null: 1, the usual init's (stream_scale.hpp).
+  double (*stream_scale)(const DesignRequest&) = nullptr;
+  bool designs_outputs = false;  ///< its W_O are made for what the stream holds, not drawn
 
   [[nodiscard]] bool reads_corpus() const { return !stages.empty() && stages.front().name == kCount.name; }
 };
@@ -130,14 +133,11 @@ using LayerMemory = Peak (*)(const LinearOps&, const ModelShape&);
 [[nodiscard]] Composition compose_layers(Context& ctx, LayerFunction design, const RecipeInput& in);
 
 /// The usual way of a recipe that reads no corpus: kCompose runs one LayerFunction, and attention is all that
-/// is written.
+/// is written where the stream has its usual scale.
+[[nodiscard]] Design design_attention(DesignRun& run, const DesignRequest& request, LayerFunction layer);
 template <LayerFunction layer>
 Design design_layers(DesignRun& run, const DesignRequest& request, Keyed<Counts>*) {
-  return run.stages.run(kCompose, [&] {
-    Design out;
-    out.composition = compose_layers(run.ctx, layer, {request.params.compose, request.shape});
-    return out;
-  });
+  return design_attention(run, request, layer);
 }
 void plan_attention(const PlanRequest& request, LayerMemory layer);
 /// Its plan.

@@ -12,6 +12,7 @@
 #include "pipeline/recipes/plan_weights.hpp"
 #include "pipeline/recipes/recipe.hpp"
 #include "pipeline/recipes/spectra_report.hpp"
+#include "pipeline/recipes/stream_scale.hpp"
 
 // The papers' recipes: `spread` injects the corpus asymmetry at lag ℓ+1, its spectrum expanded, into layer ℓ;
 // `asymmetry` that of lag 1, as it is, into every layer. They differ in what expand() is asked for.
@@ -54,6 +55,7 @@ EmbedParams embed_params(const DesignRequest& r) {
 
 void check_injected(Context& ctx, const DesignRequest& r) {
   (void)expand_params(r);
+  check_stream_scale(r);
   if (const EmbedParams p = embed_params(r); from_file(p))
     (void)embed_from_file(ctx, p.method, p.tensor, r.corpus_vocab, p.d);
 }
@@ -62,6 +64,7 @@ void check_injected(Context& ctx, const DesignRequest& r) {
 
 PlannedWeights planned_weights(const DesignRequest& r) {
   return {.embedding = r.params.compose.emit_embedding,
+          .positions = stream_scale(r) != 1,
           .drawn_first = true,
           .rows_downloaded = longest_stripe(r.corpus_vocab)};
 }
@@ -206,6 +209,7 @@ Design design_injected(DesignRun& run, const DesignRequest& request, Keyed<Count
     if (compose.emit_embedding)
       made.composition.weights.embedding =
           embedding_rows(run.ctx, compose, request.shape, s->embedding.value);
+    scale_stream(run.ctx, request, made.composition.weights);
     return made;
   });
   if (!compose.emit_embedding)

@@ -18,7 +18,8 @@ from aloft.trial.jobs import Job, Trial
 from aloft.trial.models import Model, Shape, initialise
 from aloft.trial.report import steps_to
 from aloft.trial.run import load_spec, same_trial
-from aloft.trial.schedule import best_peak, jobs_of
+from aloft.trial.schedule import best_peak, jobs_of, restricted
+from aloft.trial.spec import PRESETS
 from aloft.trial.training import learning_rate, train, validation_loss, windows
 from conftest import PROGRAM, ROOT
 from sample_text import dependent_words
@@ -43,12 +44,19 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
     late = run(*words, "--minutes", 0.0001)
     assert late.returncode == 0 and "time is up" in late.stderr and not (folder / "results.jsonl").exists(), late.stderr
     start = time.time()
+    one = run(*words, "--arms", "random", "--threads", 2)
+    assert one.returncode == 0 and one.stdout.count(" -> ") == 3, one.stderr
     first = run(*words)
     assert first.returncode == 0, first.stderr
     assert time.time() - start < 120
     lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
     assert len(lines) == 6  # two arms at two rates, a second seed, a longer budget
-    assert first.stdout.count(" -> ") == 6
+    assert first.stdout.count(" -> ") == 3
+    assert not list((folder / "unfinished").iterdir())
+    for r in map(json.loads, lines):  # a sign step of 1e-4 changes little, one of 1e-3 more
+        assert list(r["fragility"]) == ["0.0001", "0.001"]
+        assert abs(r["fragility"]["0.0001"] - r["initial"]) < 0.2
+    assert "| after a sign step of 1e-4, 1e-3 |" in first.stdout
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["arms"]["offset"]["budgets"]["20"]["initial"] < summary["unigram_loss"] - 0.1
     assert summary["arms"]["random"]["budgets"]["20"]["seeds"] == 2
@@ -69,12 +77,14 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
 
 
 def test_what_is_no_trial_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="neither a file nor one of full, small, small-gpt2, smoke"):
+    with pytest.raises(UsageError, match="neither a file nor one of full, paper, small, small-gpt2, smoke"):
         load_spec("tiny")
     for broken in ("model: [", "model: {}\ncorpus: {}", "- 1"):
         (tmp_path / "spec.yaml").write_text(broken)
         with pytest.raises(InputError, match="spec.yaml"):
             load_spec(str(tmp_path / "spec.yaml"))
+    refused(2, "--arms: nothing is none of random, offset", "smoke", "--output", tmp_path / "arms", "--text", ROOT / "README.md",
+            "--program", PROGRAM, "--arms", "nothing")
     refused(3, "is not there: give --text", "smoke", "--output", tmp_path, "--text", tmp_path / "absent.txt")
     text = tmp_path / "t.txt"
     text.write_text("one two three")
@@ -195,8 +205,17 @@ def test_jobs_are_named_once_and_rates_are_those_of_their_files():
             jobs_of({"arms": {"a": {}}, "plan": spec["plan"] | wrong}, {})
 
 
+def test_some_arms_wait_for_no_other():
+    some = restricted(PLAN, ["a"])
+    assert jobs_of(some, {}) == [Job("a", 0.004, 10, 0), Job("a", 0.002, 10, 0)]
+    results = {}
+    finish(results, jobs_of(some, {}), lambda j: j.peak)
+    assert {(j.arm, j.steps) for j in jobs_of(some, results)} == {("a", 10), ("a", 40)}
+    assert restricted(PLAN, []) == PLAN
+
+
 def test_every_preset_plans(monkeypatch):
-    for name in ("smoke", "small", "small-gpt2", "full"):
+    for name in sorted(p.stem for p in PRESETS.glob("*.yaml")):
         spec, results, rounds = load_spec(name), {}, 0
         while any((j.arm, j.peak, j.steps, j.seed) not in results for j in jobs_of(spec, results)):
             finish(results, jobs_of(spec, results), lambda j: j.peak)
@@ -318,10 +337,10 @@ def test_training_learns_and_every_arm_sees_the_same_data():
         seen = []
 
         class Watching(Model):
-            def forward(self, batch):
+            def final(self, batch):
                 if self.training:
                     seen.append(batch.clone())
-                return super().forward(batch)
+                return super().final(batch)
 
         return train(initialise(Watching(shape), seed, std=std), ids, held, steps=20, peak=0.01, seed=seed, batch=4, context=16,
                      warmup=5, every=10), seen

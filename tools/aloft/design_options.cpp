@@ -137,6 +137,13 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->capture_default_str()
       ->check(whole_number())
       ->group(group);
+  command
+      .add_option("--stream-scale", c.compose.stream_scale,
+                  "All that is written to the residual stream by design times this, and the embedding "
+                  "(default: what stands the first steps for offset and its parts, else 1)")
+      ->check(number_above_zero())
+      ->type_name("X")
+      ->group(group);
   add_choice(command, "--dtype", c.dtype, {{"f32", DType::f32}, {"f16", DType::f16}, {"bf16", DType::bf16}},
              "Type of the tensors written")
       ->group(group);

@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--text", help="corpus (UTF-8 text)")
     trial.add_argument("--program", default="build/release/aloft", help="the aloft program")
     trial.add_argument("--workers", type=int, help="jobs at a time (default: one a processor)")
+    trial.add_argument("--threads", type=int, default=1, help="of each job (default 1; more jobs are faster than more threads)")
+    trial.add_argument("--arms", help="a,b,c: run these arms alone; the table has whatever is there")
     trial.add_argument("--minutes", type=float, help="start no job after so many minutes")
     return parser
 

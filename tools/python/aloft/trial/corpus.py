@@ -7,38 +7,90 @@ figures of the sample corpus use; ids alone, no statistics).
 """
 
 import collections
+import json
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
+
 Ids = NDArray[Any]  # unsigned, 16 or 32 bits
 
 TOKEN = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]|\n")
 
 
+JOIN = "\n\n"  # between documents
+
+
+def documents_of(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The texts of a file of JSON Lines ({"text": ...} each, as `aloft` takes them), or a text as one document."""
+    if not str(path).endswith(".jsonl"):
+        yield Path(path).read_text(encoding="utf8", errors="replace")
+        return
+    with open(path, encoding="utf8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield str(json.loads(line)["text"]) + JOIN
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"trial: line {number} of {path} is no JSON object with a text") from None
+
+
 def prepare(text_path: str | os.PathLike[str], folder: str | os.PathLike[str], vocab: int, held_out: float = 0.1,
             vocabulary_from: str = "training") -> tuple[Path, Path]:
-    """Writes train.u16 and held.u16 (u32 above 65536 ids) and returns their paths. Existing ones are kept."""
+    """Writes train.u16 and held.u16 (u32 above 65536 ids), and words.json, the vocabulary; returns the first two's paths.
+    Existing ones are kept. Of one text the last tenth is held out, of many documents every tenth, drawn."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     kind = "<u2" if vocab <= 1 << 16 else "<u4"
     suffix = "u16" if kind == "<u2" else "u32"
     train, held = folder / f"train.{suffix}", folder / f"held.{suffix}"
-    if not (train.exists() and held.exists()):
-        tokens = TOKEN.findall(Path(text_path).read_text(encoding="utf8", errors="replace").lower())
-        cut = int(len(tokens) * (1 - held_out))
-        counted = collections.Counter(tokens if vocabulary_from == "all" else tokens[:cut])
-        index = {w: i + 1 for i, (w, _) in enumerate(counted.most_common(vocab - 1))}
-        ids = np.array([index.get(w, 0) for w in tokens], kind)
-        for path, part in ((held, ids[cut:]), (train, ids[:cut])):
-            partial = path.with_suffix(".partial")
-            part.tofile(partial)
-            partial.rename(path)
+    if train.exists() and held.exists():
+        return train, held
+    kept, apart = _split(text_path, held_out)
+    counted: collections.Counter[str] = collections.Counter()
+    for tokens in kept:
+        counted.update(tokens)
+    if vocabulary_from == "all":
+        for tokens in apart:
+            counted.update(tokens)
+    words = [w for w, _ in counted.most_common(vocab - 1)]
+    _write(folder / "words.json", json.dumps(words).encode())
+    for path, parts in ((held, apart), (train, kept)):
+        _write(path, ids_of(parts, words).astype(kind).tobytes())
     return train, held
+
+
+def _split(text_path: str | os.PathLike[str], held_out: float) -> tuple[list[list[str]], list[list[str]]]:
+    """Tokens of each document, those to train on and those that are held out."""
+    documents = [TOKEN.findall(text.lower()) for text in documents_of(text_path)]
+    if len(documents) == 1:
+        cut = int(len(documents[0]) * (1 - held_out))
+        return [documents[0][:cut]], [documents[0][cut:]]
+    apart = set(np.random.default_rng(0).permutation(len(documents))[: int(len(documents) * held_out)].tolist())
+    return [d for i, d in enumerate(documents) if i not in apart], [d for i, d in enumerate(documents) if i in apart]
+
+
+def ids_of(documents: Iterable[list[str]], words: Sequence[str]) -> Ids:
+    """Ids of all documents, one after the other; 0 for what is not among the words."""
+    index = {w: i + 1 for i, w in enumerate(words)}
+    return np.concatenate([np.array([index.get(w, 0) for w in tokens], np.uint32) for tokens in documents])
+
+
+def other_ids(text_path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Ids:
+    """Ids of another text in the vocabulary of a folder that prepare() filled."""
+    words = json.loads((Path(folder) / "words.json").read_text())
+    return ids_of([TOKEN.findall(text.lower()) for text in documents_of(text_path)], words)
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(data)
+    partial.rename(path)
 
 
 def load(path: str | os.PathLike[str]) -> Ids:

@@ -14,15 +14,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from ..apply import Report, apply_init
 from ..errors import InputError, ProgramError, UsageError
+from ..fragility import sign_steps
 from . import corpus, results
+from .gauges import turn_gauges
+from .loss import next_token_loss
 from .models import Model, Shape, initialise
 from .results import Result
 from .spec import Spec
-from .training import Progress, train, validation_loss, windows
+from .training import Progress, train, training_batch, validation_loss, windows
+
+FRAGILITY_WINDOWS = 32
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,29 @@ class Trial:
 
     def windows(self) -> Tensor:
         """The validation windows: curves, choice of rates, targets."""
-        return windows(corpus.load(self.held_path), self.shape.context, self._validation_windows())
+        return self._held_windows(self._validation_windows(), 0)
 
     def test_windows(self) -> Tensor | None:
         """Windows behind the validation windows, for a loss that no choice has seen; None where the spec asks for none."""
         count = self.spec["training"].get("test_tokens", 0) // self.shape.context
-        return windows(corpus.load(self.held_path), self.shape.context, count, self._validation_windows()) if count else None
+        return self._held_windows(count, self._validation_windows()) if count else None
+
+    def other_windows(self) -> Tensor | None:
+        """Windows of a text of another kind, in the same vocabulary; None where the spec names none."""
+        text, count = self.spec["corpus"].get("other_text"), self.spec["training"].get("test_tokens", 0) // self.shape.context
+        if not text or not count:
+            return None
+        with self.alone("other"):
+            path = self.folder / "corpus" / "other.npy"
+            if not path.exists():
+                with open(path.with_suffix(".partial"), "wb") as file:
+                    np.save(file, corpus.other_ids(text, self.folder / "corpus"))
+                path.with_suffix(".partial").rename(path)
+        return windows(np.load(path), self.shape.context, count, drawn=True)
+
+    def _held_windows(self, count: int, first: int) -> Tensor:
+        return windows(corpus.load(self.held_path), self.shape.context, count, first,
+                       drawn=self.spec["corpus"].get("windows") == "drawn")
 
     def _validation_windows(self) -> int:
         return int(self.spec["training"].get("validation_tokens", 10240)) // self.shape.context
@@ -138,6 +162,7 @@ class Trial:
                            zero_outputs=a.get("zero_outputs", False))
         path = self.init_file(arm, seed)
         report = apply_init(model, path) if path else None
+        turn_gauges(model, a.get("gauges", {}))
         return model, report
 
     def run(self, job: Job, progress: Progress | None = None) -> Result:
@@ -147,15 +172,22 @@ class Trial:
             return done
         model, _ = self.build(job.arm, job.seed)
         t = self.spec["training"]
-        device = t.get("device", "cpu")
+        device, bf16 = t.get("device", "cpu"), t.get("precision", "f32") == "bf16"
         model.to(device)
-        test = self.test_windows()
-        history = train(model, corpus.load(self.train_path), self.windows(), steps=job.steps, peak=job.peak, seed=job.seed,
-                        batch=t["batch"], context=self.shape.context, warmup=t.get("warmup", 50),
-                        every=t.get("every", 25), device=device, progress=progress)
-        result: Result = asdict(job) | {"history": history, "initial": history[0][1], "final": history[-1][1]}
-        if test is not None:
-            result["test"] = validation_loss(model, test.to(device))
+        ids, held = corpus.load(self.train_path), self.windows()
+        generator = torch.Generator().manual_seed(job.seed)
+        tokens = training_batch(torch.from_numpy(ids.astype(np.int64)), t["batch"], self.shape.context, generator)
+        some = held[:FRAGILITY_WINDOWS].to(device)
+        fragility = sign_steps(model.parameters(), lambda: next_token_loss(model, tokens.to(device)), lambda: validation_loss(model, some))
+        (self.folder / "unfinished").mkdir(exist_ok=True)
+        history = train(model, ids, held, steps=job.steps, peak=job.peak, seed=job.seed, batch=t["batch"],
+                        context=self.shape.context, warmup=t.get("warmup", 50), every=t.get("every", 25), device=device,
+                        optimizer=t.get("optimizer", "adamw"), bf16=bf16, state=self.folder / "unfinished" / f"{job.name}.pt",
+                        progress=progress)
+        result: Result = asdict(job) | {"history": history, "initial": history[0][1], "final": history[-1][1], "fragility": fragility}
+        for name, some in (("test", self.test_windows()), ("other", self.other_windows())):
+            if some is not None:
+                result[name] = validation_loss(model, some.to(device), bf16=bf16)
         results.append(self.results_path, result)
         return result
 

@@ -1,8 +1,9 @@
-"""The two small models of the trial, with Hugging Face's parameter names, so that files for `gpt2` and `llama` load.
+"""The small models of the trial, with the parameter names of the architectures they are called after, so that files for those load.
 
 `gpt2`: learned positions, LayerNorm, biases, GELU (its tanh form, as GPT-2 has it), tied head. `llama`: RoPE (half-rotate), RMSNorm, SwiGLU, no biases,
-untied head. Every weight matrix starts from a normal distribution of standard deviation `std` (GPT-2: 0.02), output
-projections of both sub-layers divided by sqrt(2 * layers); the head of the untied model has `std`, too.
+untied head. `nanogpt-rope`: RoPE, RMSNorm, GELU, no biases, one tensor for query, key and value, tied head (the papers' model). Every
+weight matrix starts from a normal distribution of standard deviation `std` (GPT-2: 0.02), output projections of both
+sub-layers divided by sqrt(2 * layers); the head of the untied model has `std`, too.
 """
 
 import math
@@ -13,10 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import InputError
+
+STYLES = ("llama", "gpt2", "nanogpt-rope")
+
 
 @dataclass(frozen=True)
 class Shape:
-    style: str = "llama"  # or "gpt2"
+    style: str = "llama"  # or "gpt2", "nanogpt-rope"
     layers: int = 4
     heads: int = 4
     width: int = 128
@@ -25,7 +30,7 @@ class Shape:
 
     @property
     def mlp(self) -> int:
-        return 4 * self.width if self.style == "gpt2" else 8 * self.width // 3 // 8 * 8
+        return 8 * self.width // 3 // 8 * 8 if self.style == "llama" else 4 * self.width
 
 
 Rope = tuple[Tensor, Tensor]  # cosines and sines, [length, head_dim / 2] each
@@ -53,10 +58,13 @@ class RMSNorm(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """q, k, v [batch, heads, length, head_dim]; mask [length, length] is added."""
-    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + mask
+    """q, k, v [batch, heads, length, head_dim]; mask [length, length] is added: minus infinity above the diagonal."""
     batch, heads, length, head_dim = q.shape
-    return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, heads * head_dim)
+    if hasattr(F, "scaled_dot_product_attention"):  # torch 2: scores are not stored
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    else:
+        out = (q @ k.transpose(-1, -2) / math.sqrt(head_dim) + mask).softmax(-1) @ v
+    return out.transpose(1, 2).reshape(batch, length, heads * head_dim)
 
 
 def split(x: Tensor, heads: int) -> Tensor:
@@ -97,6 +105,13 @@ class GPT2Block(nn.Module):
         return x + self.mlp(self.ln_2(x))
 
 
+def turned(rows: Tensor, rope: Rope) -> Tensor:
+    """Queries or keys [batch, heads, length, head_dim]: coordinates i and i + head_dim/2 turn together."""
+    cos, sin = rope
+    a, b = rows.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+
 class LlamaAttention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -105,13 +120,7 @@ class LlamaAttention(nn.Module):
             setattr(self, name, nn.Linear(shape.width, shape.width, bias=False))
 
     def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
-        cos, sin = rope
-
-        def turned(rows: Tensor) -> Tensor:
-            a, b = rows.chunk(2, -1)
-            return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
-
-        q, k = turned(split(self.q_proj(x), self.heads)), turned(split(self.k_proj(x), self.heads))
+        q, k = turned(split(self.q_proj(x), self.heads), rope), turned(split(self.k_proj(x), self.heads), rope)
         return self.o_proj(attend(q, k, split(self.v_proj(x), self.heads), mask))
 
 
@@ -137,11 +146,46 @@ class LlamaBlock(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
+class NanoGPTAttention(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.c_attn = nn.Linear(shape.width, 3 * shape.width, bias=False)
+        self.c_proj = nn.Linear(shape.width, shape.width, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        q, k, v = (split(part, self.heads) for part in self.c_attn(x).split(x.shape[-1], dim=2))
+        return self.c_proj(attend(turned(q, rope), turned(k, rope), v, mask))
+
+
+class NanoGPTMLP(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(shape.width, shape.mlp, bias=False)
+        self.c_proj = nn.Linear(shape.mlp, shape.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.gelu(self.c_fc(x)))
+
+
+class NanoGPTBlock(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.ln_1, self.attn = RMSNorm(shape.width), NanoGPTAttention(shape)
+        self.ln_2, self.mlp = RMSNorm(shape.width), NanoGPTMLP(shape)
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        x = x + self.attn(self.ln_1(x), mask, rope)
+        return x + self.mlp(self.ln_2(x))
+
+
 class Model(nn.Module):
     """forward(ids [batch, length]) -> logits [batch, length, vocab]."""
 
     def __init__(self, shape: Shape, base: float = 10000.0) -> None:
         super().__init__()
+        if shape.style not in STYLES:
+            raise InputError(f"trial: section model: style {shape.style} is none of {', '.join(STYLES)}")
         self.shape = shape
         half = shape.width // shape.heads // 2
         angles = torch.arange(shape.context).float()[:, None] * base ** (-torch.arange(half).float() / half)
@@ -149,34 +193,54 @@ class Model(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
         mask = torch.full((shape.context, shape.context), -math.inf).triu(1)
         self.register_buffer("mask", mask, persistent=False)
-        if shape.style == "gpt2":
-            self.transformer = nn.ModuleDict({
-                "wte": nn.Embedding(shape.vocab, shape.width),
-                "wpe": nn.Embedding(shape.context, shape.width),
-                "h": nn.ModuleList(GPT2Block(shape) for _ in range(shape.layers)),
-                "ln_f": nn.LayerNorm(shape.width),
-            })
-        else:
+        if shape.style == "llama":
             self.model = nn.ModuleDict({
                 "embed_tokens": nn.Embedding(shape.vocab, shape.width),
                 "layers": nn.ModuleList(LlamaBlock(shape) for _ in range(shape.layers)),
                 "norm": RMSNorm(shape.width),
             })
             self.lm_head = nn.Linear(shape.width, shape.vocab, bias=False)
+        else:
+            gpt2 = shape.style == "gpt2"
+            self.transformer = nn.ModuleDict({
+                "wte": nn.Embedding(shape.vocab, shape.width),
+                **({"wpe": nn.Embedding(shape.context, shape.width)} if gpt2 else {}),
+                "h": nn.ModuleList((GPT2Block if gpt2 else NanoGPTBlock)(shape) for _ in range(shape.layers)),
+                "ln_f": (nn.LayerNorm if gpt2 else RMSNorm)(shape.width),
+            })
 
-    def forward(self, ids: Tensor) -> Tensor:
+    @property
+    def embedding(self) -> Tensor:
+        """[vocab, width]."""
+        return (self.model["embed_tokens"] if self.shape.style == "llama" else self.transformer["wte"]).weight
+
+    @property
+    def head(self) -> Tensor:
+        """[vocab, width]; of a tied model the embedding."""
+        return self.lm_head.weight if self.shape.style == "llama" else self.transformer["wte"].weight
+
+    def tables(self) -> list[Tensor]:
+        """What has a row for each token or position: embedding, head, positions."""
+        positions = [self.transformer["wpe"].weight] if self.shape.style == "gpt2" else []
+        return [*({id(t): t for t in (self.embedding, self.head)}.values()), *positions]
+
+    def final(self, ids: Tensor) -> Tensor:
+        """What the head reads: [batch, length, width]."""
         length = ids.shape[1]
         mask, rope = self.mask[:length, :length], (self.cos[:length], self.sin[:length])
-        if self.shape.style == "gpt2":
-            t = self.transformer
-            x = t["wte"](ids) + t["wpe"].weight[:length]
-            blocks, norm, head = t["h"], t["ln_f"], t["wte"].weight
+        x = F.embedding(ids, self.embedding)
+        if self.shape.style == "llama":
+            blocks, norm = self.model["layers"], self.model["norm"]
         else:
-            x = self.model["embed_tokens"](ids)
-            blocks, norm, head = self.model["layers"], self.model["norm"], self.lm_head.weight
+            blocks, norm = self.transformer["h"], self.transformer["ln_f"]
+        if self.shape.style == "gpt2":
+            x = x + self.transformer["wpe"].weight[:length]
         for block in blocks:
             x = block(x, mask, rope)
-        return norm(x) @ head.t()
+        return norm(x)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.final(ids) @ self.head.t()
 
 
 RESIDUAL = ("c_proj.weight", "o_proj.weight", "down_proj.weight")  # what writes into the residual stream

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -29,11 +29,14 @@ def summary(trial: Trial) -> Data:
                 continue
             runs = [r for (a, p, s, _), r in results.items() if (a, p, s) == (arm, peak, steps)]
             finals = [r["final"] for r in runs]
+            steps_after = [r["fragility"] for r in runs if "fragility" in r]
             tests = [r["test"] for r in runs if "test" in r]
             sweep = {f"{p:g}": r["final"] for (a, p, s, k), r in sorted(results.items()) if (a, s, k) == (arm, steps, 0)}
             budgets[steps] = {"peak": peak, "seeds": len(runs), "initial": mean(r["initial"] for r in runs),
                               "final": mean(finals), "spread": stdev(finals) if len(finals) > 1 else None,
                               "test": mean(tests) if len(tests) == len(runs) else None,
+                              "other": mean(r["other"] for r in runs) if all("other" in r for r in runs) else None,
+                              "fragility": {k: mean(f[k] for f in steps_after) for k in steps_after[0]} if steps_after else None,
                               "middle": mean(_at(r["history"], steps // 2) for r in runs), "sweep": sweep,
                               "histories": [r["history"] for r in runs]}
         if budgets:
@@ -67,10 +70,24 @@ def early_only(arm: str, other: str, data: Data, steps: int) -> bool:
     return bool(a and b and a["initial"] < b["initial"] - 0.05 and a["middle"] > b["middle"] - 0.005)
 
 
+def _optional_columns(data: Data) -> list[tuple[str, Callable[[Data], str]]]:
+    """Columns of figures that older results, or other specs, lack: the title, and a budget's cell."""
+    def cell(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    def after(b: Data) -> str:
+        return ", ".join(f"{loss:.2f}" for loss in (b.get("fragility") or {}).values())
+
+    budgets = [b for e in data["arms"].values() for b in e["budgets"].values()]
+    columns: list[tuple[str, Callable[[Data], str]]] = [
+        ("test", lambda b: cell(b["test"])), ("other text", lambda b: cell(b.get("other"))), ("after a sign step of 1e-4, 1e-3", after)]
+    return [(title, of) for title, of in columns if any(of(b) for b in budgets)]
+
+
 def markdown(data: Data, baseline: str = "random") -> str:
-    tested = any(b["test"] is not None for e in data["arms"].values() for b in e["budgets"].values())
+    more = _optional_columns(data)
     rows = ["| arm | steps | peak LR (of) | seeds | before training | half-way | final | against "
-            f"{baseline} | {'test | ' if tested else ''}what it is |", "|---" * (9 + tested) + "|"]
+            f"{baseline} | {''.join(title + ' | ' for title, _ in more)}what it is |", "|---" * (9 + len(more)) + "|"]
     for arm, entry in data["arms"].items():
         for steps, b in entry["budgets"].items():
             base = data["arms"].get(baseline, {}).get("budgets", {}).get(steps)
@@ -79,9 +96,9 @@ def markdown(data: Data, baseline: str = "random") -> str:
                 gain += " (early only)"
             spread = f" ± {b['spread']:.3f}" if b["spread"] is not None else ""
             swept = f" ({len(b['sweep'])})"
-            test = "" if not tested else " | " if b["test"] is None else f"{b['test']:.3f} | "
+            cells = "".join(f"{of(b)} | " for _, of in more)
             rows.append(f"| {arm} | {steps} | {b['peak']:g}{swept} | {b['seeds']} | {b['initial']:.3f} | {b['middle']:.3f} | "
-                        f"{b['final']:.3f}{spread} | {gain} | {test}{entry['about']} |")
+                        f"{b['final']:.3f}{spread} | {gain} | {cells}{entry['about']} |")
     lines = [f"On the same tokens: unigram {data['unigram_loss']:.3f}, smoothed bigram {data['bigram_loss']:.3f} nats.", "", *rows]
     for t in data["targets"]:
         lines += ["", f"{t['arm']} with {t['steps']} steps ends at {t['loss']:.3f}; {t['baseline']} with {t['budget']} at "

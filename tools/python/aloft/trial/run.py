@@ -1,51 +1,65 @@
 """Runs a trial: workers side by side, one torch thread each, resumable job by job."""
 
 import argparse
+import contextlib
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import InputError
 from .jobs import Job, Trial, found_program
 from .report import write
-from .schedule import jobs_of
+from .schedule import jobs_of, restricted
 from .spec import Spec, load_spec, same_trial
 
-Task = tuple[Spec, str, str, Job, float | None]
+Task = tuple[Spec, str, str, Job, float | None, int]
 
 
 def _work(task: Task) -> tuple[Job, float, float, float] | None:
-    spec, folder, program, job, until = task
+    spec, folder, program, job, until, threads = task
     if until is not None and time.time() >= until:  # asked here: a pool takes its queue in long before it is worked off
         return None
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     start = time.time()
     result = Trial(spec, folder, program).run(job)
     return job, result["initial"], result["final"], time.time() - start
 
 
+def _end_with_parent() -> None:
+    """A worker whose trial was killed trains on for nobody: on Linux it is killed, too."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() == 1:  # gone already
+        os._exit(1)
+
+
 def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers: int | None = None, only_init: bool = False,
-              until: float | None = None) -> Trial:
-    """Every job of the plan; returns the Trial. until: a time (seconds since the epoch) after which no job is started."""
+              until: float | None = None, only: Collection[str] = (), threads: int = 1) -> Trial:
+    """Every job of the plan, or those of the arms in `only`; returns the Trial. until: a time (seconds since the epoch) after
+    which no job is started. threads: of each worker."""
     for limit in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[limit] = "1"
+        os.environ[limit] = str(threads)
+    wanted = restricted(spec, only)
     trial = Trial(spec, folder, program)
-    trial.windows(), trial.test_windows()
+    trial.windows(), trial.test_windows(), trial.other_windows()
     trial.counts_file()
     if only_init:
         return trial
-    with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count()) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count(), _end_with_parent) as pool:
         while True:
             results = trial.done()
-            jobs = [j for j in jobs_of(spec, results) if (j.arm, j.peak, j.steps, j.seed) not in results]
+            jobs = [j for j in jobs_of(wanted, results) if (j.arm, j.peak, j.steps, j.seed) not in results]
             if not jobs:
                 break
             start, done = time.time(), 0
-            tasks: list[Task] = [(spec, str(folder), program, j, until) for j in jobs]
+            tasks: list[Task] = [(spec, str(folder), program, j, until, threads) for j in jobs]
             for result in pool.imap_unordered(_work, tasks):
                 if result is None:
                     continue
@@ -69,6 +83,7 @@ def main(arguments: argparse.Namespace) -> None:
     found_program(arguments.program)  # before any work
     same_trial(spec, arguments.output)
     until = time.time() + 60 * arguments.minutes if arguments.minutes else None
-    trial = run_trial(spec, arguments.output, arguments.program, arguments.workers, until=until)
+    trial = run_trial(spec, arguments.output, arguments.program, arguments.workers, until=until,
+                      only=arguments.arms.split(",") if arguments.arms else (), threads=arguments.threads)
     write(trial)
     print((trial.folder / "table.md").read_text())

@@ -6,9 +6,9 @@
    a run whose schedule ends there, never read off the middle of a longer one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from .jobs import Job
 from .results import Key, Result
 from .spec import Spec
@@ -31,6 +31,22 @@ def _best(results: Mapping[Key, Result], arm: str, steps: int) -> float:
     if peak is None:
         raise InputError(f"trial: {arm} has no finished run of {steps} steps at seed 0")
     return peak
+
+
+def restricted(spec: Spec, arms: Collection[str]) -> Spec:
+    """The same trial with the jobs of these arms alone (all, where there are none): later phases then wait for no other arm."""
+    unknown = [arm for arm in arms if arm not in spec["arms"]]
+    if unknown:
+        raise UsageError(f"trial: --arms: {unknown[0]} is none of {', '.join(spec['arms'])}")
+    if not arms:
+        return spec
+    plan = spec["plan"]
+
+    def some(phase: Spec) -> Spec:
+        return phase | {"arms": [arm for arm in phase.get("arms", spec["arms"]) if arm in arms]}
+
+    return spec | {"plan": plan | {"sweep": some(plan["sweep"]), "seeds": some(plan.get("seeds", {"arms": []})),
+                                   "budgets": [some(budget) for budget in plan.get("budgets", [])]}}
 
 
 def rate(peak: float) -> float:

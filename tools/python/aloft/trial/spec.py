@@ -24,10 +24,27 @@ def load_spec(name: str) -> Spec:
         spec = yaml.safe_load(path.read_text(encoding="utf8"))
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"trial: {path}: {error}") from None
+    if isinstance(spec, dict) and isinstance(spec.get("extends"), str):
+        spec = _extended(load_spec(spec["extends"]), spec)
     missing = [s for s in SECTIONS if not isinstance(spec, dict) or not isinstance(spec.get(s), dict)]
     if missing:
         raise InputError(f"trial: {path} has no section {missing[0]}: it needs {', '.join(SECTIONS)}")
     out: Spec = spec
+    return out
+
+
+def _extended(base: Spec, more: Spec) -> Spec:
+    """`extends: NAME`: the sections of another spec, entry by entry replaced; `arms: [names]` keeps those arms alone."""
+    out: Spec = {}
+    for section in SECTIONS:
+        mine = more.get(section, {})
+        if section == "arms" and isinstance(mine, list):
+            unknown = [name for name in mine if name not in base["arms"]]
+            if unknown:
+                raise InputError(f"trial: {more['extends']} has no arm {unknown[0]}")
+            out[section] = {name: base["arms"][name] for name in mine}
+        else:
+            out[section] = base[section] | mine
     return out
 
 

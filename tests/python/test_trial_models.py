@@ -1,0 +1,184 @@
+"""The trial's models, their loss and its gradient, and the scales that change nothing before training."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import nanogpt
+import nanogpt_rope
+from aloft import InputError, UsageError
+from aloft.trial import loss as losses
+from aloft.trial.corpus import documents_of, load, other_ids, prepare
+from aloft.trial.gauges import GAUGES, turn_gauges
+from aloft.trial.loss import next_token_loss
+from aloft.trial.models import STYLES, Model, Shape, initialise
+from aloft.trial.spec import load_spec
+from aloft.trial.training import optimizers_of, train, windows
+
+ALL = pytest.mark.parametrize("style", STYLES)
+
+
+def small(style, std=0.3, seed=0):
+    return initialise(Model(Shape(style, layers=2, heads=2, width=16, context=16, vocab=40)), seed, std=std)
+
+
+def tokens(seed=1):
+    return torch.randint(0, 40, (3, 17), generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_papers_style_is_the_architecture_nanogpt_rope():
+    ours = small("nanogpt-rope")
+    theirs = nanogpt_rope.GPT(nanogpt.Config(n_layer=2, n_head=2, n_embd=16, block_size=16, vocab_size=40))
+    left = theirs.load_state_dict(ours.state_dict(), strict=False)
+    assert not left.unexpected_keys and set(left.missing_keys) <= {"lm_head.weight"}
+    a, b = ours(tokens()[:, :-1]), theirs(tokens()[:, :-1])
+    assert a.std() > 0.5 and (a - b).abs().max() < 1e-3 * b.abs().max()  # the epsilons of their norms differ
+
+
+def test_an_unknown_style_is_refused():
+    with pytest.raises(InputError, match="style gpt3 is none of llama, gpt2, nanogpt-rope"):
+        Model(Shape("gpt3"))
+
+
+@ALL
+def test_the_loss_is_cross_entropy_and_so_is_its_gradient(style, monkeypatch):
+    monkeypatch.setattr(losses, "ENTRIES", 40 * 7)  # several parts, the last one shorter
+    one, other = small(style), small(style)
+    ours = next_token_loss(one, tokens())
+    theirs = F.cross_entropy(other(tokens()[:, :-1]).flatten(0, 1), tokens()[:, 1:].flatten())
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+    (3 * ours).backward(), (3 * theirs).backward()
+    for (name, a), b in zip(one.named_parameters(), other.parameters()):
+        assert torch.allclose(a.grad, b.grad, atol=1e-5 * b.grad.abs().max().item() + 1e-9), name
+    with torch.no_grad():
+        assert next_token_loss(one, tokens()).item() == pytest.approx(ours.item(), abs=1e-6)
+
+
+@ALL
+def test_bf16_is_close(style):
+    model = small(style, std=0.1)
+    exact, rough = next_token_loss(model, tokens()), next_token_loss(model, tokens(), bf16=True)
+    assert 0 < abs(exact.item() - rough.item()) < 0.02
+    rough.backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+
+
+@ALL
+def test_gauges_change_no_function(style):
+    model = small(style).double()
+    before = model(tokens()[:, :-1])
+    for name in GAUGES:
+        if style != "llama" and name in ("head", "mlp"):
+            with pytest.raises(InputError, match=f"gauge {name}"):
+                turn_gauges(model, {name: 3.0})
+            continue
+        weights = [p.detach().clone() for p in model.parameters()]
+        turn_gauges(model, {name: 3.0})
+        moved = [i for i, (p, old) in enumerate(zip(model.parameters(), weights)) if not torch.equal(p, old)]
+        assert len(moved) >= 2 and (model(tokens()[:, :-1]) - before).abs().max() < 1e-12, name
+    with pytest.raises(InputError, match="gauge tone is none of values, queries"):
+        turn_gauges(model, {"tone": 2.0})
+
+
+# ---- optimisers, and a run that is cut off
+
+IDS = np.random.default_rng(0).integers(0, 8, 3000).astype(np.uint16) * 5
+
+
+def trained(state=None, steps=20, stop=None, style="nanogpt-rope", **more):
+    model = small(style, std=0.1)
+    seen = []
+
+    def progress(step, *_):
+        seen.append(step)
+        if step == stop:
+            raise KeyboardInterrupt
+
+    history = train(model, IDS, windows(IDS, 16, 10), steps=steps, peak=0.01, seed=0, batch=4, context=16, warmup=5, every=5,
+                    state=state, save_every=4, progress=progress, **more)
+    return history, seen, model
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_result(tmp_path):
+    whole, _, wanted = trained()
+    state = tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        trained(state, stop=15)
+    assert state.exists()
+    history, seen, model = trained(state)
+    assert seen == [15, 20] and history == whole and not state.exists()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), wanted.parameters()))
+    with pytest.raises(KeyboardInterrupt):
+        trained(state, stop=15)
+    state.write_bytes(state.read_bytes()[:100])  # cut off: begun anew
+    assert trained(state)[0] == whole
+
+
+def test_muon_trains_the_blocks_and_adamw_the_tables():
+    model = small("llama")
+    if not hasattr(torch.optim, "Muon"):
+        with pytest.raises(UsageError, match="optimizer muon needs torch 2.9"):
+            optimizers_of(model, "muon", 0.01)
+    else:
+        adamw, muon = optimizers_of(model, "muon", 0.01)
+        names = {id(p): name for name, p in model.named_parameters()}
+        of = {kind: {names[id(p)] for g in o.param_groups for p in g["params"]} for kind, o in (("adamw", adamw), ("muon", muon))}
+        assert of["adamw"] | of["muon"] == set(names.values()) and not of["adamw"] & of["muon"]
+        assert {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"} <= of["adamw"]
+        assert of["muon"] == {n for n in names.values() if n.endswith("proj.weight")}
+        history = trained(style="llama", optimizer="muon")[0]
+        assert history[-1][1] < history[0][1] - 0.2
+    assert len(optimizers_of(model, "adamw", 0.01)) == 1
+    with pytest.raises(InputError, match="optimizer sgd is neither adamw nor muon"):
+        optimizers_of(model, "sgd", 0.01)
+
+
+# ---- text in documents
+
+def test_documents_are_held_out_whole(tmp_path):
+    path = tmp_path / "documents.jsonl"
+    path.write_text("".join('{"text": "%s"}\n' % " ".join([chr(97 + i)] * 8) for i in range(20)))
+    train_path, held_path = prepare(path, tmp_path / "a", vocab=30)
+    train_ids, held_ids = load(train_path), load(held_path)
+    ends = 2 * 20  # newlines between documents
+    assert len(train_ids) + len(held_ids) == 20 * 8 + ends and len(held_ids) == 2 * 10
+    assert (held_ids == 0).sum() == 16  # no word of theirs is in the others
+    runs = train_ids.reshape(18, 10)
+    assert all(len(set(run[:8])) == 1 for run in runs) and (runs[:, 8:] == 1).all()  # the newline is the most frequent
+    again = prepare(path, tmp_path / "b", vocab=30)
+    assert load(again[1]).tolist() == held_ids.tolist()
+    other = tmp_path / "other.txt"
+    other.write_text("zz " + "\n")
+    assert other_ids(other, tmp_path / "a").tolist() == [0, 1]
+    (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{"words": 1}\n')
+    with pytest.raises(InputError, match="line 2 of .*broken.jsonl is no JSON object with a text"):
+        list(documents_of(tmp_path / "broken.jsonl"))
+
+
+def test_drawn_windows_come_from_everywhere_and_do_not_overlap():
+    ids = np.arange(1601, dtype=np.uint16)
+    some, rest = windows(ids, 16, 20, drawn=True), windows(ids, 16, 80, first=20, drawn=True)
+    starts = sorted(int(w[0]) for w in torch.cat([some, rest]))
+    assert starts == list(range(0, 1600, 16))
+    first = sorted(int(w[0]) for w in some)
+    assert first != list(range(0, 320, 16)) and max(first) > 1200
+    assert torch.equal(windows(ids, 16, 20, drawn=True), some)
+
+
+# ---- specs that extend others
+
+def test_a_spec_may_extend_another(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: small\nmodel: {layers: 2}\narms: [random, offset]\nplan: {seeds: {}, budgets: [], targets: []}\n")
+    mine, base = load_spec(str(path)), load_spec("small")
+    assert mine["model"] == base["model"] | {"layers": 2} and list(mine["arms"]) == ["random", "offset"]
+    assert mine["training"] == base["training"] and mine["plan"]["sweep"] == base["plan"]["sweep"] and mine["plan"]["budgets"] == []
+    path.write_text("extends: small\narms: {random: {about: r}, new: {about: n}}\n")
+    assert set(load_spec(str(path))["arms"]) == set(base["arms"]) | {"new"}
+    path.write_text("extends: small\narms: [none]\n")
+    with pytest.raises(InputError, match="small has no arm none"):
+        load_spec(str(path))
+    path.write_text("extends: nowhere\n")
+    with pytest.raises(UsageError, match="nowhere is neither a file nor one of"):
+        load_spec(str(path))
