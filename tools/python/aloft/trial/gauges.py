@@ -24,10 +24,10 @@ def _rows(model: Model, block: nn.Module) -> dict[str, Tensor]:
         a, m = block.self_attn, block.mlp
         return {"query": a.q_proj.weight, "key": a.k_proj.weight, "value": a.v_proj.weight, "output": a.o_proj.weight,
                 "gate": m.gate_proj.weight, "up": m.up_proj.weight, "mlp_out": m.down_proj.weight}
-    turn = (lambda w: w.t()) if model.shape.style == "gpt2" else (lambda w: w)
-    query, key, value = turn(block.attn.c_attn.weight).chunk(3, 0)
-    return {"query": query, "key": key, "value": value, "output": turn(block.attn.c_proj.weight),
-            "up": turn(block.mlp.c_fc.weight), "mlp_out": turn(block.mlp.c_proj.weight)}
+    weights = [block.attn.c_attn.weight, block.attn.c_proj.weight, block.mlp.c_fc.weight, block.mlp.c_proj.weight]
+    fused, output, up, mlp_out = [w.t() for w in weights] if model.shape.style == "gpt2" else weights
+    query, key, value = fused.chunk(3, 0)
+    return {"query": query, "key": key, "value": value, "output": output, "up": up, "mlp_out": mlp_out}
 
 
 def _norms(model: Model, block: nn.Module) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,7 @@ class HeadLoss(torch.autograd.Function):
         count, wanted = len(targets), ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         rows, weight = final.to(dtype), head.to(dtype)
         total = torch.zeros((), device=final.device)
-        d_rows = torch.empty_like(rows) if wanted else None
-        d_weight = torch.zeros_like(head, dtype=torch.float32) if wanted else None
+        d_rows, d_weight = (torch.empty_like(rows), torch.zeros_like(head, dtype=torch.float32)) if wanted else (rows, head)
         step = max(1, ENTRIES // len(head))
         for first in range(0, count, step):
             part, target = rows[first : first + step], targets[first : first + step, None]

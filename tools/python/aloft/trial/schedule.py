@@ -43,7 +43,8 @@ def restricted(spec: Spec, arms: Collection[str]) -> Spec:
     plan = spec["plan"]
 
     def some(phase: Spec) -> Spec:
-        return phase | {"arms": [arm for arm in phase.get("arms", spec["arms"]) if arm in arms]}
+        of: list[str] = phase.get("arms", list(spec["arms"]))
+        return phase | {"arms": [arm for arm in of if arm in arms]}
 
     return spec | {"plan": plan | {"sweep": some(plan["sweep"]), "seeds": some(plan.get("seeds", {"arms": []})),
                                    "budgets": [some(budget) for budget in plan.get("budgets", [])]}}
