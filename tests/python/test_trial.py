@@ -77,7 +77,7 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
 
 
 def test_what_is_no_trial_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="neither a file nor one of full, paper, small, small-gpt2, smoke"):
+    with pytest.raises(UsageError, match="neither a file nor one of full, full-100m, paper, paper-llama, paper-muon, small, small-gpt2, smoke"):
         load_spec("tiny")
     for broken in ("model: [", "model: {}\ncorpus: {}", "- 1"):
         (tmp_path / "spec.yaml").write_text(broken)

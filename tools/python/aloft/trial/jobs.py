@@ -63,7 +63,7 @@ class Trial:
             raise InputError(f"trial: section model: {str(error).removeprefix('Shape.__init__() ')}") from None
         self.train_path, self.held_path = corpus.prepare(
             spec["corpus"]["text"], self.folder / "corpus", self.shape.vocab,
-            vocabulary_from=spec["corpus"].get("vocabulary_from", "training"))
+            vocabulary_from=spec["corpus"].get("vocabulary_from", "training"), tokenizer=spec["corpus"].get("tokenizer", "words"))
         self.arms: dict[str, Any] = spec["arms"]
         self.results_path = self.folder / "results.jsonl"
 
@@ -85,7 +85,7 @@ class Trial:
             path = self.folder / "corpus" / "other.npy"
             if not path.exists():
                 with open(path.with_suffix(".partial"), "wb") as file:
-                    np.save(file, corpus.other_ids(text, self.folder / "corpus"))
+                    np.save(file, corpus.other_ids(text, self.folder / "corpus", self.spec["corpus"].get("tokenizer", "words")))
                 path.with_suffix(".partial").rename(path)
         return windows(np.load(path), self.shape.context, count, drawn=True)
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ENTRIES = 1 << 23  # logits at a time
+ENTRIES = {"cpu": 1 << 23, "cuda": 1 << 28}  # logits at a time
 
 
 class HeadLoss(torch.autograd.Function):
@@ -19,7 +19,7 @@ class HeadLoss(torch.autograd.Function):
         rows, weight = final.to(dtype), head.to(dtype)
         total = torch.zeros((), device=final.device)
         d_rows, d_weight = (torch.empty_like(rows), torch.zeros_like(head, dtype=torch.float32)) if wanted else (rows, head)
-        step = max(1, ENTRIES // len(head))
+        step = max(1, ENTRIES.get(final.device.type, 1 << 26) // len(head))
         for first in range(0, count, step):
             part, target = rows[first : first + step], targets[first : first + step, None]
             logits = (part @ weight.t()).float()
