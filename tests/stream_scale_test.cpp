@@ -123,8 +123,9 @@ TEST_F(StreamScale, StandsTheFirstStepsWhereNobodySaysOtherwise) {
   };
   // docs/science.md, section 5.4, has these three
   EXPECT_EQ(of_offset(host_model("llama", 4, 4, 4, 32), 64, 336), 1);
-  EXPECT_NEAR(of_offset(host_model("nanogpt-rope", 4, 4, 4, 32), 64, 512), 4, 0.3);
-  EXPECT_NEAR(of_offset(host_model("nanogpt-rope", 8, 8, 8, 32), 256, 1024), 33, 2);
+  EXPECT_NEAR(of_offset(host_model("llama", 8, 8, 8, 32), 256, 680), 4, 0.1);
+  EXPECT_EQ(of_offset(host_model("nanogpt-rope", 4, 4, 4, 32), 64, 512), std::sqrt(128.0));
+  EXPECT_NEAR(of_offset(host_model("nanogpt-rope", 8, 8, 8, 32), 256, 1024), 19.3, 0.2);
   const Host wide = host_model("llama", 32, 32, 32, 128);  // bounded: coordinates of 4
   EXPECT_NEAR(of_offset(wide, 2048, 11008) * std::sqrt(2.0 / 4096), 4, 1e-9);
   for (const Recipe& r : all_recipes()) {

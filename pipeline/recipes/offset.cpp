@@ -107,10 +107,14 @@ Layers layers_of(Background background) {
   throw Error("internal error: unknown background");
 }
 
-double standing_family(const DesignRequest& request) {
+/// The scale of the family's stream: it stands the first steps and, where the embedding is the head as well,
+/// has coordinates of about 1. There the final gain makes up for a smaller stream, and multiplies what a step
+/// on a row does to the logits.
+double stream_of_family(const DesignRequest& request) {
   const double norm2 =
       offset::stream_norm2(request.params.offset.placement, request.arch, layout_of(request));
-  return standing_scale(request, std::sqrt(norm2 / static_cast<double>(request.shape.d_model)));
+  const double root_d = std::sqrt(static_cast<double>(request.shape.d_model));
+  return std::max(standing_scale(request, std::sqrt(norm2) / root_d), request.arch.tied_head ? root_d : 1);
 }
 
 /// What MLPs may add to the stream, in squared norm.
@@ -242,7 +246,7 @@ Recipe member(const Member& m, std::vector<std::string_view> more_flags) {
              .plan = plan_family,
              .design = design_family,
              .reads_holdout = true,
-             .stream_scale = standing_family};
+             .stream_scale = stream_of_family};
   if (m.part == OffsetPart::unigram)
     out.stages.erase(out.stages.begin() + 1);
   else

@@ -15,7 +15,7 @@ namespace aloft::recipes {
 /// size at most; never below 1, nor so large that coordinates exceed kLargestCoordinate, beyond which nothing
 /// was tried.
 [[nodiscard]] double standing_scale(const DesignRequest& request, double rms);
-inline constexpr double kFirstStep = 1e-3, kStandable = 0.3, kLargestCoordinate = 4;
+inline constexpr double kFirstStep = 1e-3, kStandable = 0.5, kLargestCoordinate = 4;
 
 /// Throws UsageError where the file cannot carry a scale other than 1: no token embedding in it, a vocabulary
 /// that is not known, a tied head whose final norm the architecture does not name.

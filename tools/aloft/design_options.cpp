@@ -138,9 +138,11 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->check(whole_number())
       ->group(group);
   command
-      .add_option("--stream-scale", c.compose.stream_scale,
-                  "All that is written to the residual stream by design times this, and the embedding "
-                  "(default: what stands the first steps for offset and its parts, else 1)")
+      .add_option(
+          "--stream-scale", c.compose.stream_scale,
+          "All that is written to the residual stream by design times this, and the embedding "
+          "(default for offset and its parts: sqrt(d) where the head is tied, more where the first steps "
+          "would undo the design; else 1)")
       ->check(number_above_zero())
       ->type_name("X")
       ->group(group);
