@@ -77,7 +77,7 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
 
 
 def test_what_is_no_trial_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="neither a file nor one of full, full-100m, paper, paper-llama, paper-muon, small, small-gpt2, smoke"):
+    with pytest.raises(UsageError, match="neither a file nor one of full, full-100m, paper, paper-llama, paper-muon, small, small-gpt2, small-scale, small-tied, smoke"):
         load_spec("tiny")
     for broken in ("model: [", "model: {}\ncorpus: {}", "- 1"):
         (tmp_path / "spec.yaml").write_text(broken)
@@ -154,7 +154,7 @@ def test_a_killed_writer_damages_no_line(tmp_path):
 
 
 def test_the_committed_results_are_those_of_the_presets():
-    for name, count in (("small", 150), ("small-gpt2", 10)):
+    for name, count in (("small", 150), ("small-gpt2", 10), ("small-scale", 20), ("small-tied", 10), ("paper", 4)):
         found = results.read(ROOT / "profiles/trials" / f"{name}.jsonl")
         assert len(found) >= count and {arm for arm, *_ in found} <= set(load_spec(name)["arms"])
         for (_, _, steps, _), r in found.items():
@@ -220,7 +220,7 @@ def test_every_preset_plans(monkeypatch):
         while any((j.arm, j.peak, j.steps, j.seed) not in results for j in jobs_of(spec, results)):
             finish(results, jobs_of(spec, results), lambda j: j.peak)
             rounds += 1
-        assert 2 <= rounds <= 3
+        assert 1 <= rounds <= 3
         for target in spec["plan"].get("targets", []):
             assert any((a, s) == (target["arm"], round(target["budget"] * target["fraction"])) for a, _, s, _ in results), target
             assert any((a, s) == (target["baseline"], target["budget"]) for a, _, s, _ in results), target
