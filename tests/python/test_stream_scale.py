@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import nanogpt
 import nanogpt_rope
-from aloft import UsageError, apply_init, fragility
+from aloft import AloftError, UsageError, apply_init, fragility
 from aloft.errors import InputError
 from conftest import PROGRAM
 from test_model_types import CONTEXT, MAPPED, VOCAB, config_of, corpus, designed, run  # noqa: F401 (corpus is a fixture)
@@ -133,6 +133,34 @@ def test_fragility_takes_the_slice_of_the_runs_own_counts(corpus, tmp_path):
         fragility(model, tmp_path / "run")
 
 
+def test_what_fragility_cannot_do_is_one_clear_error(corpus, tmp_path):
+    model = transformers.AutoModelForCausalLM.from_config(config_of(*MAPPED["llama"]))
+    file, ids = file_of("llama", corpus, tmp_path / "a", "--quiet"), corpus[1].flatten()
+    assert fragility(model, file, ids.tolist()) == fragility(model, file, ids, context=CONTEXT)  # the model's own context
+    with torch.no_grad():
+        assert "before" in fragility(model, file, ids)
+
+    def refused(says, ids=ids, model=model, **more):
+        with pytest.raises(AloftError, match=says):
+            fragility(model, file, ids, **more)
+
+    refused("an id is -3, and the design has 128 tokens", torch.cat([ids[:-40], torch.tensor([-3] * 40)]))
+    refused("an id is 128, and the design has 128 tokens", torch.cat([ids[:-40], torch.tensor([128] * 40)]))
+    refused("are to be integers, and these are float64", ids.double().numpy())
+    refused("are to be integers, and these are bool", ids.numpy() > 3)
+    refused("are to be", [[1, 2], [3]])
+    refused("are to be integers", ["a", "b"])
+    refused("context is to be a whole number above 0, and is 0", context=0)
+    refused("context is to be a whole number above 0, and is '32'", context="32")
+    refused("sizes are to be a list of numbers above 0", sizes=1e-3)
+    refused("sizes are to be a list of numbers above 0", sizes=[float("nan")])
+    refused("a torch module is needed, and no NoneType", model=None)
+    refused("failed on windows of 32 tokens", loss=3)
+    refused("the loss is to be one number that depends on the parameters|failed on windows", loss=lambda m, t: torch.tensor(1.0))
+    frozen = transformers.AutoModelForCausalLM.from_config(config_of(*MAPPED["llama"])).requires_grad_(False)
+    refused("no parameter of the model requires a gradient", model=frozen)
+
+
 def test_fragility_of_nanogpt_and_of_a_loss_of_ones_own(corpus, tmp_path):
     file = file_of("nanogpt", corpus, tmp_path / "a", "--quiet")
     model = built("nanogpt").float()
@@ -153,6 +181,7 @@ def test_fragility_of_nanogpt_and_of_a_loss_of_ones_own(corpus, tmp_path):
 
 @pytest.mark.parametrize("words,code,says", [
     (["--stream-scale", "0"], 2, "--stream-scale"), (["--stream-scale", "-1"], 2, "--stream-scale"), (["--stream-scale", "nan"], 2, "--stream-scale"),
+    (["--stream-scale", "0.001"], 2, "not in range 0.01"), (["--stream-scale", "1e5"], 2, "not in range 0.01"),
     (["--recipe", "random", "--stream-scale", "4"], 2, "give --model-vocab-size")])
 def test_what_cannot_be_is_refused_in_one_line(words, code, says, tmp_path):
     done = run("init", "--arch", "nanogpt-rope", "--layers", 2, "--heads", 2, "--d-model", 32, "--context", 16, *words, "--output", tmp_path / "run")

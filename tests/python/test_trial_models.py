@@ -1,5 +1,10 @@
 """The trial's models, their loss and its gradient, and the scales that change nothing before training."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +18,10 @@ from aloft.trial.corpus import documents_of, load, other_ids, prepare
 from aloft.trial.gauges import GAUGES, turn_gauges
 from aloft.trial.loss import next_token_loss
 from aloft.trial.models import STYLES, Model, Shape, initialise
-from aloft.trial.spec import load_spec
+from aloft.trial.run import usable
+from aloft.trial.spec import load_spec, same_trial
 from aloft.trial.training import optimizers_of, train, windows
+from conftest import ROOT
 
 ALL = pytest.mark.parametrize("style", STYLES)
 
@@ -199,3 +206,90 @@ def test_a_spec_may_extend_another(tmp_path):
     path.write_text("extends: nowhere\n")
     with pytest.raises(UsageError, match="nowhere is neither a file nor one of"):
         load_spec(str(path))
+
+
+SMALL = "extends: smoke\n"
+
+
+@pytest.mark.parametrize("text,says", [
+    ("model: 3", "section model is to hold entries, and is 3"),
+    ("model:", "section model is to hold entries, and is None"),
+    ("trainig: {batch: 3}", "there is no section trainig"),
+    ("arms: [[random]]", r"smoke has no arm \['random'\]"),
+    ("model: {layers: two}", "section model: layers is to be a whole number above 0, and is 'two'"),
+    ("model: {heads: 0}", "heads is to be a whole number above 0, and is 0"),
+    ("training: {optimiser: muon}", "section training knows no optimiser: give some of batch, warmup"),
+    ("training: {precision: fp16}", "precision is to be f32 or bf16, and is 'fp16'"),
+    ("training: {batch: 0}", "batch is to be a whole number above 0"),
+    ("corpus: {windows: draw}", "windows is to be first or drawn, and is 'draw'"),
+    ("corpus: {other_text: 7}", "other_text is to be text, and is 7"),
+    ("arms: {random:}", "arm random is to hold entries, and is None"),
+    ("arms: {7: {about: x}}", "arm 7: give it a name without /"),
+    ("arms: {a/b: {about: x}}", "arm 'a/b': give it a name without /"),
+    ("arms: {random: {gauges: {values: 0}}}", "gauges is to be names with numbers above 0"),
+    ("arms: {random: {init: [offset]}}", "init is to be flags of aloft init"),
+    ("arms: {random: {stdev: 1}}", "arm random knows no stdev"),
+    ("plan: {sweep: {steps: 20}}", "plan.sweep lacks peaks"),
+    ("plan: {sweep: {steps: 20, peaks: 0.1}}", "peaks is to be a list of numbers above 0"),
+    ("plan: {seeds: {arms: [random]}}", "plan.seeds lacks count"),
+    ("plan: {budgets: [{steps: 3}]}", "budget 1 of the plan lacks arms"),
+    ("plan: {targets: [{arm: offset}]}", "target 1 of the plan lacks baseline"),
+    ("plan: {baseline: rnadom}", "the plan's baseline is rnadom, which is no arm"),
+])
+def test_a_spec_that_says_nonsense_is_refused_before_any_work(text, says, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(SMALL + text + "\n")
+    with pytest.raises(InputError, match=says):
+        load_spec(str(path))
+
+
+def test_a_spec_that_extends_itself_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"extends: {path}\n")
+    with pytest.raises(InputError, match="extends itself"):
+        load_spec(str(path))
+
+
+def test_a_folder_holds_one_trial(tmp_path):
+    text, other = tmp_path / "t.txt", tmp_path / "o.txt"
+    text.write_text("a b c " * 40), other.write_text("c b a " * 40)
+    spec = load_spec("smoke")
+    spec["corpus"]["text"] = str(text)
+    same_trial(spec, tmp_path / "trial")
+    same_trial(spec, tmp_path / "trial")
+    more = spec | {"arms": spec["arms"] | {"new": {"std": 0.1}}}
+    same_trial(more, tmp_path / "trial")
+    same_trial(spec, tmp_path / "trial")  # an arm less is no other trial
+
+    def refused(says, **changed):
+        with pytest.raises(UsageError, match=says):
+            same_trial(spec | changed, tmp_path / "trial")
+
+    refused("another tokenizer", corpus=spec["corpus"] | {"tokenizer": "gpt2"})
+    refused("another windows", corpus=spec["corpus"] | {"windows": "drawn"})
+    refused("another other text", corpus=spec["corpus"] | {"other_text": str(other)})
+    refused("another text", corpus=spec["corpus"] | {"text": str(other)})  # as long
+    refused("another training", training=spec["training"] | {"batch": 3})
+    refused("another arm new", arms={"new": {"std": 0.2}})
+    renamed = spec["arms"] | {"random": {"about": "other words for it"}}
+    same_trial(spec | {"arms": renamed}, tmp_path / "trial")
+    trial = tmp_path / "trial/trial.json"
+    old = json.loads(trial.read_text())
+    trial.write_text(json.dumps({k: old[k] for k in ("model", "training", "vocabulary_from", "text_bytes", "test_tokens")}))
+    same_trial(spec, tmp_path / "trial")  # of a time when there was no more in it
+    trial.write_text("[]")
+    with pytest.raises(InputError, match="is damaged"):
+        same_trial(spec, tmp_path / "trial")
+
+
+def test_a_worker_ends_with_its_trial():
+    for parent, code in (("os.getppid()", 0), ("12345678", 1)):
+        words = f"import os; from aloft.trial.run import _end_with; _end_with({parent})"
+        assert subprocess.run([sys.executable, "-c", words], env=os.environ | {"PYTHONPATH": str(ROOT / "tools/python")}).returncode == code
+
+
+def test_a_device_that_is_not_there_is_refused():
+    usable("cpu")
+    for device in ("nonsense", *(() if torch.cuda.is_available() else ("cuda",))):
+        with pytest.raises(UsageError, match=f"device {device} cannot be used"):
+            usable(device)

@@ -144,6 +144,7 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
           "(default for offset and its parts: sqrt(d) where the head is tied, more where the first steps "
           "would undo the design; else 1)")
       ->check(number_above_zero())
+      ->check(CLI::Range(0.01, 1e4))
       ->type_name("X")
       ->group(group);
   add_choice(command, "--dtype", c.dtype, {{"f32", DType::f32}, {"f16", DType::f16}, {"bf16", DType::bf16}},

@@ -167,9 +167,11 @@ class Trial:
 
     def run(self, job: Job, progress: Progress | None = None) -> Result:
         """Trains one job, unless its result is there already, and returns the result."""
-        done = results.read(self.results_path).get((job.arm, job.peak, job.steps, job.seed))
-        if done is not None:
-            return done
+        with self.alone(f"job_{job.name}"):  # against another trial in this folder
+            done = results.read(self.results_path).get((job.arm, job.peak, job.steps, job.seed))
+            return done if done is not None else self._train(job, progress)
+
+    def _train(self, job: Job, progress: Progress | None) -> Result:
         model, _ = self.build(job.arm, job.seed)
         t = self.spec["training"]
         device, bf16 = t.get("device", "cpu"), t.get("precision", "f32") == "bf16"

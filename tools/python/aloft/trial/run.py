@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from .jobs import Job, Trial, found_program
 from .report import write
 from .schedule import jobs_of, restricted
@@ -32,11 +32,11 @@ def _work(task: Task) -> tuple[Job, float, float, float] | None:
     return job, result["initial"], result["final"], time.time() - start
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """A worker whose trial was killed trains on for nobody: on Linux it is killed, too."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() == 1:  # gone already
+    if os.getppid() != parent:  # gone already
         os._exit(1)
 
 
@@ -52,7 +52,7 @@ def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers:
     trial.counts_file()
     if only_init:
         return trial
-    with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count(), _end_with_parent) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count(), _end_with, (os.getpid(),)) as pool:
         while True:
             results = trial.done()
             jobs = [j for j in jobs_of(wanted, results) if (j.arm, j.peak, j.steps, j.seed) not in results]
@@ -74,13 +74,26 @@ def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers:
     return trial
 
 
+def usable(device: str) -> None:
+    """UsageError where torch cannot put a tensor there."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"trial: device {device} cannot be used: {str(error).splitlines()[0]}") from None
+
+
 def main(arguments: argparse.Namespace) -> None:
     spec = load_spec(arguments.spec)
+    if arguments.threads < 1 or (arguments.workers is not None and arguments.workers < 1):
+        raise UsageError("trial: --threads and --workers are to be 1 or more")
     if arguments.text:
         spec["corpus"]["text"] = arguments.text
     if not Path(spec["corpus"].get("text", "")).is_file():
         raise InputError(f"trial: the text {spec['corpus'].get('text')} is not there: give --text FILE")
     found_program(arguments.program)  # before any work
+    usable(spec["training"].get("device", "cpu"))
     same_trial(spec, arguments.output)
     until = time.time() + 60 * arguments.minutes if arguments.minutes else None
     trial = run_trial(spec, arguments.output, arguments.program, arguments.workers, until=until,

@@ -1,7 +1,10 @@
 """What a trial is to do, read from a preset or a YAML file."""
 
+import hashlib
 import json
+import math
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ SECTIONS = ("model", "corpus", "training", "arms", "plan")
 PRESETS = Path(__file__).with_name("presets")
 
 
-def load_spec(name: str) -> Spec:
+def load_spec(name: str, depth: int = 0) -> Spec:
     """A preset's name, or a YAML file."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if not path.exists():
@@ -25,44 +28,151 @@ def load_spec(name: str) -> Spec:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"trial: {path}: {error}") from None
     if isinstance(spec, dict) and isinstance(spec.get("extends"), str):
-        spec = _extended(load_spec(spec["extends"]), spec)
+        if spec["extends"] == name or depth > 8:
+            raise InputError(f"trial: {path} extends itself")
+        spec = _extended(load_spec(spec["extends"], depth + 1), spec, str(path))
     missing = [s for s in SECTIONS if not isinstance(spec, dict) or not isinstance(spec.get(s), dict)]
     if missing:
         raise InputError(f"trial: {path} has no section {missing[0]}: it needs {', '.join(SECTIONS)}")
     out: Spec = spec
+    check_spec(out, str(path))
     return out
 
 
-def _extended(base: Spec, more: Spec) -> Spec:
+def _extended(base: Spec, more: Spec, path: str) -> Spec:
     """`extends: NAME`: the sections of another spec, entry by entry replaced; `arms: [names]` keeps those arms alone."""
+    unknown = [key for key in more if key not in (*SECTIONS, "extends")]
+    if unknown:
+        raise InputError(f"trial: {path}: there is no section {unknown[0]}: give some of {', '.join(SECTIONS)}")
     out: Spec = {}
     for section in SECTIONS:
         mine = more.get(section, {})
         if section == "arms" and isinstance(mine, list):
-            unknown = [name for name in mine if name not in base["arms"]]
+            unknown = [arm for arm in mine if not isinstance(arm, str) or arm not in base["arms"]]
             if unknown:
-                raise InputError(f"trial: {more['extends']} has no arm {unknown[0]}")
+                raise InputError(f"trial: {path}: {more['extends']} has no arm {unknown[0]}")
             out[section] = {name: base["arms"][name] for name in mine}
-        else:
+        elif isinstance(mine, dict):
             out[section] = base[section] | mine
+        else:
+            raise InputError(f"trial: {path}: section {section} is to hold entries, and is {mine!r}")
     return out
 
 
+def _count(least: int) -> Callable[[Any], bool]:
+    return lambda x: isinstance(x, int) and not isinstance(x, bool) and x >= least
+
+
+def _number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x) and x > 0
+
+
+def _among(*words: str) -> Callable[[Any], bool]:
+    return lambda x: x in words
+
+
+def _text(x: Any) -> bool:
+    return isinstance(x, str)
+
+
+def _names(x: Any) -> bool:
+    return isinstance(x, list) and all(isinstance(name, str) for name in x)
+
+
+def _rates(x: Any) -> bool:
+    return isinstance(x, list) and bool(x) and all(map(_number, x))
+
+
+def _entries(x: Any) -> bool:
+    return isinstance(x, dict)
+
+
+Entries = dict[str, tuple[Callable[[Any], bool], str]]
+SIZE = (_count(1), "a whole number above 0")
+FROM_ZERO = (_count(0), "a whole number")
+NUMBER = (_number, "a number above 0")
+WORD = (_text, "text")
+ARMS = (_names, "a list of arms")
+KNOWN: dict[str, Entries] = {
+    "model": {"style": WORD, **dict.fromkeys(("layers", "heads", "width", "context", "vocab"), SIZE)},
+    "corpus": {"text": WORD, "other_text": WORD, "tokenizer": WORD, "vocabulary_from": (_among("training", "all"), "training or all"),
+               "windows": (_among("first", "drawn"), "first or drawn")},
+    "training": {"batch": SIZE, "warmup": SIZE, "every": SIZE, "validation_tokens": SIZE, "test_tokens": FROM_ZERO, "device": WORD,
+                 "optimizer": (_among("adamw", "muon"), "adamw or muon"), "precision": (_among("f32", "bf16"), "f32 or bf16")},
+    "plan": {"baseline": WORD, "plot": ARMS, "sweep": (_entries, "entries"), "seeds": (_entries, "entries"),
+             "budgets": (lambda x: isinstance(x, list), "a list"), "targets": (lambda x: isinstance(x, list), "a list")},
+}
+ARM: Entries = {"about": WORD, "init": (_entries, "flags of aloft init"), "std": NUMBER, "mlp_std": NUMBER,
+                "zero_outputs": (lambda x: isinstance(x, bool), "true or false"),
+                "gauges": (lambda x: isinstance(x, dict) and all(map(_number, x.values())), "names with numbers above 0")}
+SWEEP: Entries = {"steps": SIZE, "peaks": (_rates, "a list of numbers above 0"), "arms": ARMS}
+SEEDS: Entries = {"arms": ARMS, "count": SIZE}
+BUDGET: Entries = {"steps": SIZE, "arms": ARMS, "peak_factors": (_rates, "a list of numbers above 0"), "seeds": SIZE}
+TARGET: Entries = {"baseline": WORD, "arm": WORD, "budget": SIZE, "fraction": NUMBER}
+
+
+def check_spec(spec: Spec, path: str) -> None:
+    """InputError, saying where, for an entry that is not known, lacks or is of another kind: before hours of training."""
+    def check(where: str, found: Any, known: Entries, needed: Sequence[str] = ()) -> None:
+        if not isinstance(found, dict):
+            raise InputError(f"trial: {path}: {where} is to hold entries, and is {found!r}")
+        for key, value in found.items():
+            if key not in known:
+                raise InputError(f"trial: {path}: {where} knows no {key}: give some of {', '.join(known)}")
+            if not known[key][0](value):
+                raise InputError(f"trial: {path}: {where}: {key} is to be {known[key][1]}, and is {value!r}")
+        for key in needed:
+            if key not in found:
+                raise InputError(f"trial: {path}: {where} lacks {key}")
+
+    for section, known in KNOWN.items():
+        check(f"section {section}", spec[section], known, {"training": ("batch",), "plan": ("sweep",)}.get(section, ()))
+    for name, arm in spec["arms"].items():
+        if not isinstance(name, str) or "/" in name:
+            raise InputError(f"trial: {path}: arm {name!r}: give it a name without /")
+        check(f"arm {name}", arm, ARM)
+    plan = spec["plan"]
+    check("plan.sweep", plan["sweep"], SWEEP, ("steps", "peaks"))
+    check("plan.seeds", plan.get("seeds", {}), SEEDS, ("arms", "count") if plan.get("seeds") else ())
+    for number, budget in enumerate(plan.get("budgets", []), 1):
+        check(f"budget {number} of the plan", budget, BUDGET, ("steps", "arms"))
+    for number, target in enumerate(plan.get("targets", []), 1):
+        check(f"target {number} of the plan", target, TARGET, tuple(TARGET))
+    if plan.get("baseline", "random") not in spec["arms"]:
+        raise InputError(f"trial: {path}: the plan's baseline is {plan.get('baseline', 'random')}, which is no arm")
+
+
 def same_trial(spec: Spec, folder: str | os.PathLike[str]) -> None:
-    """Results of one folder are compared with each other: refuses one that holds those of another model, text or protocol."""
-    mine = {"model": spec["model"], "training": {k: v for k, v in spec["training"].items() if k not in ("device", "test_tokens")},
-            "vocabulary_from": spec["corpus"].get("vocabulary_from", "training"),
-            "text_bytes": os.path.getsize(spec["corpus"]["text"]), "test_tokens": spec["training"].get("test_tokens", 0)}
+    """Results of one folder are compared with each other: refuses one that holds those of another model, text, protocol or
+    of an arm that meant something else."""
+    corpus, training = spec["corpus"], spec["training"]
+    mine = {"model": spec["model"], "training": {k: v for k, v in training.items() if k not in ("device", "test_tokens")},
+            "vocabulary_from": corpus.get("vocabulary_from", "training"), "text_bytes": os.path.getsize(corpus["text"]),
+            "test_tokens": training.get("test_tokens", 0), "text": _content(corpus["text"]),
+            "tokenizer": corpus.get("tokenizer", "words"), "windows": corpus.get("windows", "first"),
+            "other_text": _content(corpus["other_text"]) if corpus.get("other_text") else None,
+            "arms": {name: {k: v for k, v in arm.items() if k != "about"} for name, arm in spec["arms"].items()}}
     path = Path(folder) / "trial.json"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(mine, indent=1))
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        theirs = json.loads(path.read_text())
-        theirs.setdefault("test_tokens", mine["test_tokens"])  # of a time before there were any: its results have no test loss
+        theirs = json.loads(path.read_text()) if path.exists() else {}
+        known = theirs.setdefault("arms", {})
+        for key in ("test_tokens", "text", "tokenizer", "windows", "other_text"):
+            theirs.setdefault(key, mine[key])  # of a time before there were any
     except (ValueError, AttributeError):
         raise InputError(f"trial: {path} is damaged: give another --output") from None
     for key, value in mine.items():
-        if theirs.get(key) != value:
+        if key != "arms" and theirs.setdefault(key, value) != value:
             raise UsageError(f"trial: {folder} holds a trial of another {key.replace('_', ' ')} ({theirs.get(key)}, not {value}): "
                              "give another --output")
+    for name, arm in mine["arms"].items():
+        if known.setdefault(name, arm) != arm:
+            raise UsageError(f"trial: {folder} holds results of another arm {name} ({known[name]}, not {arm}): give it another name")
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(theirs, indent=1))
+    os.replace(partial, path)
+
+
+def _content(path: str | os.PathLike[str]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16] if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()[:16]
