@@ -46,11 +46,14 @@ TEST_F(OffsetRecipe, AStreamOfAnotherScaleIsTheSameFunction) {
       OffsetParams p = silent;
       p.induction = part == OffsetPart::induction;
       if (p.induction && m.shape.head_dim < 32 && m.name != "llama") continue;  // no room for the code
+      if (part != OffsetPart::all && m.name != "llama" && m.name != "nanogpt-rope" && m.name != "gpt2")
+        continue;
       const Designed one = design(m, p, part);
       const std::vector<std::uint32_t> text = sample(m.shape);
       const bool subtract_mean = m.arch.norm == Architecture::Norm::layernorm;
       const Rows wanted = forward(m.arch, m.shape, one.w, text, subtract_mean).logits;
-      for (const double c : {0.25, 7.0, 64.0}) {
+      for (const double c :
+           part == OffsetPart::all ? std::vector<double>{0.25, 64} : std::vector<double>{7}) {
         const Designed other = design(m, p, part, Estimator::tucker, c);
         const Rows found = forward(m.arch, m.shape, other.w, text, subtract_mean).logits;
         EXPECT_LT((found - wanted).cwiseAbs().maxCoeff(), 1e-5 * std::max(1.0, wanted.cwiseAbs().maxCoeff()));
