@@ -1,6 +1,7 @@
 #include "pipeline/recipes/stream_scale.hpp"
 
 #include <cmath>
+#include <map>
 
 #include "host/error.hpp"
 #include "pipeline/recipes/mlp_outputs.hpp"
@@ -142,20 +143,21 @@ TEST_F(StreamScale, StandsTheFirstStepsWhereNobodySaysOtherwise) {
 
 TEST_F(StreamScale, OfRecipesThatWriteAttention) {
   for (const Host& m : hosts_of_every_kind())
-    for (const char* name : {"random", "zero-proj", "orthogonal", "mimetic", "invariants"}) {
+    for (const auto& [name, kind] :
+         std::map<const char*, Background>{{"random", Background::random},
+                                           {"zero-proj", Background::zero},
+                                           {"orthogonal", Background::orthogonal},
+                                           {"mimetic", Background::mimetic},
+                                           {"invariants", Background::invariants}}) {
       SCOPED_TRACE(m.name + std::string(" ") + name);
       const Recipe& recipe = find_recipe(name);
       params_.compose.seed = 5;
-      const recipes::LayerFunction layer = std::string_view(name) == "random"      ? recipes::design_random
-                                           : std::string_view(name) == "zero-proj" ? recipes::design_zero_proj
-                                           : std::string_view(name) == "orthogonal"
-                                               ? recipes::design_orthogonal
-                                           : std::string_view(name) == "mimetic" ? recipes::design_mimetic
-                                                                                 : recipes::design_invariants;
+      const recipes::LayerFunction layer = background_of(kind);
+      const char* const recipe_name = name;
       const auto designed = [&](std::optional<double> c) {
         params_.compose.stream_scale = c;
         HeadWeights w = recipes::compose_layers(ctx_, layer, {params_.compose, m.shape}).weights;
-        recipes::scale_stream(ctx_, request(name, m), w);
+        recipes::scale_stream(ctx_, request(recipe_name, m), w);
         return w;
       };
       const HeadWeights usual = designed({}), one = designed(1), nine = designed(9), two = designed(2);
