@@ -1,12 +1,16 @@
 """The trial harness: the smoke preset from end to end, resumed; what it runs in which order; what it concludes."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import pickle
+import re
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from aloft.trial import corpus, report, results
 from aloft.trial.jobs import Job, Trial
 from aloft.trial.models import Model, Shape, initialise
 from aloft.trial.report import steps_to
-from aloft.trial.run import load_spec, same_trial
+from aloft.trial.run import ProgressLines, load_spec, same_trial
 from aloft.trial.schedule import best_peak, jobs_of, restricted
 from aloft.trial.spec import PRESETS
 from aloft.trial.training import learning_rate, train, validation_loss, windows
@@ -76,6 +80,50 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
     assert json.loads((folder / "summary.json").read_text()) == summary
 
 
+def alive(group):
+    """Processes of a group that are more than a dead one's entry."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, _parent, pgid = entry.read_text().rpartition(")")[2].split()[:3]
+            found += [entry.parent.name] if int(pgid) == group and state != "Z" else []
+    return found
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT of the whole group"])  # a cluster; a key of a terminal
+def test_a_trial_that_is_interrupted_says_so_and_leaves_nobody(tmp_path, how):
+    text, folder = tmp_path / "corpus.txt", tmp_path / "trial"
+    text.write_text(dependent_words(30000))
+    long = tmp_path / "long.yaml"
+    long.write_text("extends: smoke\nplan: {sweep: {steps: 100000, peaks: [0.004], arms: [random]}, seeds: {}, budgets: [], targets: []}\n")
+    trial = subprocess.Popen(
+        [sys.executable, "-m", "aloft", "trial", long, "--text", text, "--output", folder, "--program", PROGRAM, "--workers", "1"],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT / "tools/python")}, start_new_session=True)
+    line = trial.stderr.readline()  # training
+    assert re.fullmatch(r"random_0.004_100000_0: step \d+ of 100000, loss \d.\d{4}, \S+ s a step, about \d+ min left\n", line), line
+    trial.send_signal(signal.SIGTERM) if how == "SIGTERM" else os.killpg(trial.pid, signal.SIGINT)
+    rest = trial.communicate(timeout=60)[1].splitlines()
+    assert trial.returncode == 5
+    assert [line for line in rest if ": step " not in line] == ["aloft: interrupted; the same command again goes on"]
+    for _ in range(100):  # Python's own helper process ends a moment later
+        if not (left := alive(trial.pid)):
+            break
+        time.sleep(0.1)
+    assert not left
+    assert list((folder / "unfinished").iterdir())
+
+
+def test_progress_is_a_line_now_and_then(capsys):
+    now = 0.0
+    lines = ProgressLines(Job("random", 0.004, 200, 0), every=10, now=lambda: now)
+    for step in range(100, 201):  # a run that goes on at its hundredth step
+        lines(step, 3.5)
+        now += 4
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "random_0.004_200_0: step 101 of 200, loss 3.5000, 4 s a step, about 7 min left"
+    assert len(said) == 34 and said[-2] == "random_0.004_200_0: step 197 of 200, loss 3.5000, 4 s a step, about 12 s left"
+
+
 def test_what_is_no_trial_is_refused(tmp_path):
     with pytest.raises(UsageError, match="neither a file nor one of full, full-100m, paper, paper-llama, paper-muon, small, small-gpt2, small-scale, small-tied, smoke"):
         load_spec("tiny")
@@ -104,6 +152,7 @@ def test_what_is_no_trial_is_refused(tmp_path):
     words = ("smoke", "--output", tmp_path / "short", "--text", text, "--program")
     refused(3, "held-out tokens; there are 1: ask for fewer, or give a longer text", *words, PROGRAM)
     refused(2, "there is no program /nope: give --program FILE", *words, "/nope")
+    refused(2, "--minutes is to be above 0", *words, PROGRAM, "--minutes", "nan")
     text.write_text("one two three four")
     with pytest.raises(UsageError, match="text bytes"):
         same_trial(spec, tmp_path)

@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--threads", type=int, default=1, help="of each job (default 1; more jobs are faster than more threads)")
     trial.add_argument("--arms", help="a,b,c: run these arms alone; the table has whatever is there")
     trial.add_argument("--minutes", type=float, help="start no job after so many minutes")
+    trial.add_argument("--quiet", action="store_true", help="no progress on stderr while a job trains")
     return parser
 
 

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, UsageError
@@ -17,33 +18,70 @@ from .report import write
 from .schedule import jobs_of, restricted
 from .spec import Spec, load_spec, same_trial
 
-Task = tuple[Spec, str, str, Job, float | None, int]
+
+@dataclass(frozen=True)
+class Work:
+    """What the workers of a trial share: where, until when (seconds since the epoch) they begin jobs, torch threads of each."""
+
+    spec: Spec
+    folder: str
+    program: str
+    until: float | None
+    threads: int
+    quiet: bool
+
+    @property
+    def is_over(self) -> bool:
+        return self.until is not None and time.time() >= self.until
 
 
-def _work(task: Task) -> tuple[Job, float, float, float] | None:
-    spec, folder, program, job, until, threads = task
-    if until is not None and time.time() >= until:  # asked here: a pool takes its queue in long before it is worked off
+def _work(task: tuple[Work, Job]) -> tuple[Job, float, float, float] | None:
+    work, job = task
+    if work.is_over:  # asked here: a pool takes its queue in long before it is worked off
         return None
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(work.threads)
     start = time.time()
-    result = Trial(spec, folder, program).run(job)
+    result = Trial(work.spec, work.folder, work.program).run(job, None if work.quiet else ProgressLines(job))
     return job, result["initial"], result["final"], time.time() - start
 
 
-def _end_with(parent: int) -> None:
-    """A worker whose trial was killed trains on for nobody: on Linux it is killed, too."""
+class ProgressLines:
+    """A line on stderr every few seconds about one job, which may take an hour: its step, its rate, what is left."""
+
+    def __init__(self, job: Job, every: float = 10, now: Callable[[], float] = time.monotonic) -> None:
+        self.job, self.every, self.now = job, every, now
+        self.first: tuple[int, float] | None = None  # step and time of the first call: a run that goes on begins late
+        self.last = now() + 2 - every  # the first line soon: that it trains at all
+
+    def __call__(self, step: int, loss: float) -> None:
+        now = self.now()
+        begun, since = self.first = self.first or (step, now)
+        if now < self.last + self.every or step == begun:
+            return
+        self.last = now
+        seconds = (now - since) / (step - begun)
+        left = seconds * (self.job.steps - step)
+        print(f"{self.job.name}: step {step} of {self.job.steps}, loss {loss:.4f}, {seconds:.3g} s a step, about "
+              f"{f'{left / 60:.0f} min' if left > 90 else f'{left:.0f} s'} left", file=sys.stderr, flush=True)
+
+
+def _begin(parent: int) -> None:
+    """A worker. One whose trial was killed would train on for nobody: on Linux it is killed, too. Of a key that interrupts, which
+    all of a terminal's processes meet, the trial itself makes something; it then ends its workers by SIGTERM."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # gone already
         os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as an exception, so that a program it has started ends as well
 
 
 def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers: int | None = None, only_init: bool = False,
-              until: float | None = None, only: Collection[str] = (), threads: int = 1) -> Trial:
+              until: float | None = None, only: Collection[str] = (), threads: int = 1, quiet: bool = True) -> Trial:
     """Every job of the plan, or those of the arms in `only`; returns the Trial. until: a time (seconds since the epoch) after
-    which no job is started. threads: of each worker."""
+    which no job is started. threads: of each worker. quiet: no progress within a job."""
     for limit in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[limit] = str(threads)
     wanted = restricted(spec, only)
@@ -52,15 +90,15 @@ def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers:
     trial.counts_file()
     if only_init:
         return trial
-    with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count(), _end_with, (os.getpid(),)) as pool:
+    work = Work(spec, str(folder), program, until, threads, quiet)
+    with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count(), _begin, (os.getpid(),)) as pool:
         while True:
             results = trial.done()
             jobs = [j for j in jobs_of(wanted, results) if (j.arm, j.peak, j.steps, j.seed) not in results]
             if not jobs:
                 break
             start, done = time.time(), 0
-            tasks: list[Task] = [(spec, str(folder), program, j, until, threads) for j in jobs]
-            for result in pool.imap_unordered(_work, tasks):
+            for result in pool.imap_unordered(_work, [(work, job) for job in jobs]):
                 if result is None:
                     continue
                 job, initial, final, seconds = result
@@ -68,7 +106,7 @@ def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers:
                 left = (time.time() - start) / done * (len(jobs) - done)
                 print(f"{job.name}: {initial:.3f} -> {final:.4f} in {seconds:.0f} s; {len(jobs) - done} jobs left in this phase, "
                       f"about {left / 60:.0f} min", flush=True)
-            if until is not None and time.time() >= until:
+            if work.is_over:
                 print("time is up: run again to go on", file=sys.stderr)
                 break
     return trial
@@ -88,15 +126,18 @@ def main(arguments: argparse.Namespace) -> None:
     spec = load_spec(arguments.spec)
     if arguments.threads < 1 or (arguments.workers is not None and arguments.workers < 1):
         raise UsageError("trial: --threads and --workers are to be 1 or more")
+    if arguments.minutes is not None and not arguments.minutes > 0:
+        raise UsageError("trial: --minutes is to be above 0")
     if arguments.text:
         spec["corpus"]["text"] = arguments.text
     if not Path(spec["corpus"].get("text", "")).is_file():
         raise InputError(f"trial: the text {spec['corpus'].get('text')} is not there: give --text FILE")
     found_program(arguments.program)  # before any work
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way to stop a job is a key that interrupts
     usable(spec["training"].get("device", "cpu"))
     same_trial(spec, arguments.output)
-    until = time.time() + 60 * arguments.minutes if arguments.minutes else None
+    until = time.time() + 60 * arguments.minutes if arguments.minutes is not None else None
     trial = run_trial(spec, arguments.output, arguments.program, arguments.workers, until=until,
-                      only=arguments.arms.split(",") if arguments.arms else (), threads=arguments.threads)
+                      only=arguments.arms.split(",") if arguments.arms else (), threads=arguments.threads, quiet=arguments.quiet)
     write(trial)
     print((trial.folder / "table.md").read_text())

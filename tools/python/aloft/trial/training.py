@@ -6,7 +6,6 @@ norm clipped at 1. Batches are drawn by the seed alone, so that all arms see the
 
 import math
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from .loss import next_token_loss
 from .models import Model
 
 History = list[list[float]]  # [step, validation loss] of each evaluation
-Progress = Callable[[int, float, float], None]  # called with the step, its validation loss, the seconds so far
+Progress = Callable[[int, float], None]  # called before every step and after the last with its number and the last validation loss
 
 
 def windows(ids: Ids, context: int, count: int, first: int = 0, drawn: bool = False) -> Tensor:
@@ -111,15 +110,14 @@ def train(model: Model, ids: Ids, held: Tensor, *, steps: int, peak: float, seed
     optimizers = optimizers_of(model, optimizer, peak)
     unfinished = Unfinished(state, model, optimizers, generator, save_every)
     first, history = unfinished.load()
-    start = time.time()
     held = held.to(device)
     for step in range(first, steps + 1):
         if step > first:
             unfinished.save(step, history)
         if (step % every == 0 or step == steps) and not (history and history[-1][0] == step):
             history.append([step, validation_loss(model, held, bf16=bf16)])
-            if progress:
-                progress(step, history[-1][1], time.time() - start)
+        if progress:
+            progress(step, history[-1][1])
         if step == steps:
             break
         for group in [g for o in optimizers for g in o.param_groups]:
