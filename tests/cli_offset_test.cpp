@@ -97,6 +97,25 @@ TEST_F(OffsetProgram, EveryMemberOfTheFamilyForEveryArchitecture) {
     }
 }
 
+TEST_F(OffsetProgram, ManyIdsForEachCoordinateTakeTuckerAndOneLagALayer) {
+  const Words narrow{"--arch",    "llama", "--layers",  "2",  "--heads", "4",
+                     "--d-model", "16",    "--context", "16", "--quiet"};
+  const auto design = [&](const std::string& name, const std::string& ids, const Words& more = {}) {
+    const Outcome o = run(
+        Words{"init", "--output", folder_ / name, "--corpus", corpus_, "--vocab-size", ids} + narrow + more);
+    EXPECT_EQ(o.code, 0) << o;
+    const json r = report(name);
+    return fmt::format("{} {} {}", r["estimator"].get<std::string>(), r["lags"].size(),
+                       r["lags"].back()["layer"].get<int>());
+  };
+  EXPECT_EQ(design("few", "512"), "discriminant 2 0");
+  EXPECT_EQ(design("many", "513"), "tucker 2 1");
+  EXPECT_EQ(design("told", "513", {"--estimator", "discriminant"}), "discriminant 2 1");
+  EXPECT_EQ(design("scalar", "513", {"--alpha", "0.4"}), "discriminant 2 1");
+  EXPECT_EQ(design("auto", "513", {"--estimator", "auto"}), "tucker 2 1");
+  EXPECT_EQ(tensors("auto"), tensors("many"));
+}
+
 TEST_F(OffsetProgram, EstimatorsControlsAndScalarsChangeWhatIsDesigned) {
   const std::map<std::string, Words> variants{{"plain", {}},
                                               {"tucker", {"--estimator", "tucker"}},

@@ -116,6 +116,27 @@ TEST(OffsetLayoutPlan, FewHeadsTakeOneLagALayer) {
   }
 }
 
+TEST(OffsetLayoutPlan, ManyIdsForEachCoordinateTakeAllDirectionsAndFourLags) {
+  const Architecture a = architecture("nanogpt-rope");
+  const ModelShape s = shape(8, 8, 8, 32, 256, a);  // the papers' model
+  EXPECT_FALSE(many_ids(32 * 256, s));
+  EXPECT_TRUE(many_ids(32 * 256 + 1, s));
+  const OffsetLayout few = plan_offset(a, s, {}, 8, 32 * 256), many = plan_offset(a, s, {}, 8, 15007);
+  EXPECT_EQ(few.lag_layers, (std::vector{0, 0, 1, 1, 2, 2, 3, 3}));
+  EXPECT_EQ(few.d_s, 63);
+  EXPECT_EQ(many.lag_layers, (std::vector{0, 1, 2, 3}));
+  EXPECT_EQ(many.d_s, 126);
+  EXPECT_EQ(many.d_o, 127);
+  expect_disjoint(many, s, false);
+  expect_heads(many, s);
+  OffsetParams p;
+  p.lags = 6;
+  EXPECT_EQ(plan_offset(a, s, p, 8, 15007).lag_layers, (std::vector{0, 1, 2, 3, 4, 5}));
+  p.source_dims = 40;
+  EXPECT_EQ(plan_offset(a, s, p, 8, 15007).d_s, 40);
+  EXPECT_EQ(plan_offset(a, shape(2, 8, 8, 32, 256, a), {}, 8, 15007).lag_layers, (std::vector{0, 1}));
+}
+
 TEST(OffsetLayoutPlan, TiedHeadsEraseWithTheHeadsThatTwoLagsLeave) {
   const Architecture a = architecture("gpt2");
   const ModelShape s = shape(4, 8, 8, 32, 256, a);

@@ -97,7 +97,7 @@ class RunMemory : public PerBackend {
 TEST_P(RunMemory, IsWhatThePlanSays) {
   expect_truth("spread");
   expect_truth("offset");
-  config_.offset.factors.estimator = Estimator::tucker;
+  config_.offset.estimator = Estimator::tucker;
   config_.output = "";
   expect_truth("bigram-head");
 }

@@ -15,7 +15,8 @@ namespace aloft {
 namespace {
 
 using A = Architecture;
-constexpr std::int32_t kMostLagsPlaced = 8;
+constexpr std::int64_t kMostLagsPlaced = 8, kMostWideLags = 4;
+constexpr std::int64_t kManyIds = 32;            // for each coordinate
 constexpr std::int64_t kFewestMatching = 4;      // numbers by which induction tells tokens apart
 constexpr double kEnoughMass = 0.97;             // on the offset, of a table's pattern
 constexpr std::int64_t kTableContext = 2048;     // longer tables get the frequencies of this length
@@ -100,9 +101,10 @@ struct Room {
   [[nodiscard]] bool host_two_lags() const { return kv >= 4 && rows(kv / 4) >= 1; }
 };
 
-std::int32_t lags_to_design(const A& arch, const ModelShape& s, const OffsetParams& p, std::int32_t counted) {
+std::int32_t lags_to_design(const A& arch, const ModelShape& s, const OffsetParams& p, std::int32_t counted,
+                            bool many) {
   const auto rotating = static_cast<std::int64_t>(rotating_layers(arch, s).size());
-  const auto layers = static_cast<std::int32_t>(std::min<std::int64_t>(rotating, kMostLagsPlaced));
+  const auto layers = static_cast<std::int32_t>(std::min(rotating, many ? kMostWideLags : kMostLagsPlaced));
   const std::int32_t lags = p.lags > 0              ? p.lags
                             : !p.lag_layers.empty() ? static_cast<std::int32_t>(p.lag_layers.size())
                                                     : std::min(layers, counted);
@@ -167,13 +169,14 @@ void place_coordinates(const Extras& extras, OffsetLayout& out) {
 
 // ---- how many directions, and in which layers
 
-/// Two lags a layer from the first on, where nothing that the user said speaks against it.
-bool two_lags_a_layer(const OffsetParams& p, std::int32_t lags, const Room& heads) {
-  return lags > 1 && p.source_dims == 0 && p.lag_layers.empty() && heads.host_two_lags();
+/// Two lags a layer from the first on, where neither the user nor the vocabulary speaks against it: with many
+/// ids, half as many directions cost more than the second lag of a layer gives.
+bool two_lags_a_layer(const OffsetParams& p, std::int32_t lags, const Room& heads, bool many) {
+  return !many && lags > 1 && p.source_dims == 0 && p.lag_layers.empty() && heads.host_two_lags();
 }
 
-std::int64_t source_dims(const A& arch, const OffsetParams& p, std::int32_t lags, const Room& heads,
-                         std::int64_t room, std::int64_t corpus_vocab) {
+std::int64_t source_dims(const A& arch, const OffsetParams& p, bool two, const Room& heads, std::int64_t room,
+                         std::int64_t corpus_vocab) {
   if (arch.tied_head && heads.kv < 2)
     refuse(arch,
            "its head is the embedding, so layer 0 needs a second key-value head to erase the token's own "
@@ -187,17 +190,15 @@ std::int64_t source_dims(const A& arch, const OffsetParams& p, std::int32_t lags
     throw UsageError(fmt::format("--source-dims {}: the corpus has {}, so no more directions than that",
                                  p.source_dims, counted(corpus_vocab, "id")));
   const std::int64_t wished = p.source_dims > 0 ? p.source_dims
-                              : two_lags_a_layer(p, lags, heads)
-                                  ? std::min(room / 2, heads.rows(heads.kv / 4))
-                                  : room / 2;
+                              : two             ? std::min(room / 2, heads.rows(heads.kv / 4))
+                                                : room / 2;
   return std::clamp<std::int64_t>(wished, 1, std::min(most, corpus_vocab));
 }
 
 std::vector<std::int32_t> layers_of_lags(const A& arch, const OffsetParams& p, const ModelShape& s,
-                                         std::int32_t lags, const Room& heads) {
+                                         std::int32_t lags, bool two) {
   const std::vector<std::int32_t> rotating = rotating_layers(arch, s);
   std::vector<std::int32_t> out = p.lag_layers;
-  const bool two = two_lags_a_layer(p, lags, heads);
   if (out.empty())
     for (std::int32_t n = 0; n < lags; ++n)
       out.push_back(at(rotating, std::min<std::int64_t>(two ? n / 2 : n, std::ssize(rotating) - 1)));
@@ -285,11 +286,16 @@ void deal_induction(HeadDealer& dealer, OffsetLayout& out) {
 
 }  // namespace
 
+bool many_ids(std::int64_t corpus_vocab, const ModelShape& s) {
+  return corpus_vocab < std::numeric_limits<std::int64_t>::max() && corpus_vocab > kManyIds * s.d_model;
+}
+
 OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams& p, std::int32_t counted_lags,
                          std::int64_t corpus_vocab) {
   check_host(arch, s, p);
   OffsetLayout out;
-  out.lags = lags_to_design(arch, s, p, counted_lags);
+  const bool many = many_ids(corpus_vocab, s);
+  out.lags = lags_to_design(arch, s, p, counted_lags, many);
   out.frequencies = frequencies_of(arch, s, p);
   out.drives_log_p = arch.tied_head && arch.final_norm_bias.empty();
 
@@ -299,9 +305,10 @@ OffsetLayout plan_offset(const A& arch, const ModelShape& s, const OffsetParams&
   room -= out.match_dims;
 
   const Room heads{s.kv_heads, s.head_dim, out.drives_log_p ? 1 : 0, arch.tied_head};
-  out.d_s = source_dims(arch, p, out.lags, heads, room, corpus_vocab);
+  const bool two = two_lags_a_layer(p, out.lags, heads, many);
+  out.d_s = source_dims(arch, p, two, heads, room, corpus_vocab);
   out.carrying = heads.groups(out.d_s);
-  out.lag_layers = layers_of_lags(arch, p, s, out.lags, heads);
+  out.lag_layers = layers_of_lags(arch, p, s, out.lags, two);
   size_output(arch, heads, room, corpus_vocab, out);
   place_coordinates(extras, out);
 

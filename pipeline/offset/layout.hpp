@@ -14,9 +14,10 @@ enum class Background { random, zero, orthogonal, mimetic, invariants };
 
 /// How the `offset` recipe is placed in a model. What is 0 or empty is chosen.
 struct OffsetParams {
-  std::int32_t lags = 0;  ///< designed: lag n looks n − 1 tokens back; 0: one a layer, 8 at most
+  /// Designed: lag n looks n − 1 tokens back; 0: one a layer, 8 at most; 4 where ids are many.
+  std::int32_t lags = 0;
   /// [lags] layer of each lag; empty: two lags a layer from the first on, where the model has four key-value
-  /// heads and source_dims is open, else lag n in layer n − 1.
+  /// heads, source_dims is open and ids are not many, else lag n in layer n − 1.
   std::vector<std::int32_t> lag_layers;
   std::int64_t source_dims =
       0;  ///< d_s; 0: a quarter of the heads where two lags share a layer, else half of the width
@@ -56,6 +57,10 @@ struct OffsetLayout {
   std::int64_t match_layer = -1, match_head = -1;  ///< key-value head that finds it
   std::int64_t log_p_head = -1;                    ///< its key-value head; erasing covers log p, too, then
 };
+
+/// Whether there are so many ids for each coordinate of the residual stream that statistics are to have as
+/// many directions as there is room for: more than 32 (profiles/training.md, "Width and estimator").
+[[nodiscard]] bool many_ids(std::int64_t corpus_vocab, const ModelShape& shape);
 
 /// Throws UsageError, saying why, for models that cannot host the recipe: no usable position encoding (ALiBi,
 /// none), normalised queries and keys, a tied head without a known final norm or without spare heads, too

@@ -52,9 +52,19 @@ const char* control_name(Control c) {
   return c == Control::shuffled ? "shuffled" : c == Control::reversed ? "reversed" : "none";
 }
 
+/// Many ids want `tucker`, fewer `discriminant`, which ends lower though it starts higher; so does who sets a
+/// scalar of it.
+Estimator estimator_of(const DesignRequest& request) {
+  const OffsetConfig& offset = request.params.offset;
+  const bool many = many_ids(request.corpus_vocab, request.shape);
+  const bool scalars = offset.factors.alpha || offset.factors.ridge;
+  return offset.estimator.value_or(many && !scalars ? Estimator::tucker : Estimator::discriminant);
+}
+
 /// Estimator and scalars for a layout.
 FactorParams factor_params(const DesignRequest& request, const OffsetLayout& layout) {
   FactorParams p = request.params.offset.factors;
+  p.estimator = estimator_of(request);
   p.lags = layout.lags;
   p.d_s = layout.d_s;
   p.d_o = layout.d_o;

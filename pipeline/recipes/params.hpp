@@ -32,7 +32,8 @@ enum class Control { none, shuffled, reversed };
 /// What a run of the offset family was asked for.
 struct OffsetConfig {
   OffsetParams placement;
-  FactorParams factors;  ///< lags and sizes are the layout's
+  FactorParams factors;                ///< estimator, lags and sizes are the recipe's
+  std::optional<Estimator> estimator;  ///< absent: chosen by the model's sizes
   Control control = Control::none;
 };
 

@@ -56,6 +56,7 @@ def test_smoke_runs_through_and_the_second_time_runs_nothing(tmp_path):
     lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
     assert len(lines) == 6  # two arms at two rates, a second seed, a longer budget
     assert first.stdout.count(" -> ") == 3
+    assert all(": step " in line for line in first.stderr.splitlines()), first.stderr  # no worker complains
     assert not list((folder / "unfinished").iterdir())
     for r in map(json.loads, lines):  # a sign step of 1e-4 changes little, one of 1e-3 more
         assert list(r["fragility"]) == ["0.0001", "0.001"]

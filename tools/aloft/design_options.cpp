@@ -159,21 +159,24 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
 void add_offset_options(CLI::App& command, OffsetConfig& c) {
   const std::string group = "Offset";
   OffsetParams& p = c.placement;
-  add_choice(command, "--estimator", c.factors.estimator,
-             {{"discriminant", Estimator::discriminant}, {"tucker", Estimator::tucker}},
-             "How the maps are estimated")
+  add_choice<std::optional<Estimator>>(
+      command, "--estimator", c.estimator,
+      {{"auto", std::nullopt}, {"discriminant", Estimator::discriminant}, {"tucker", Estimator::tucker}},
+      "How the maps are estimated (auto: tucker where there are more than 32 ids for each coordinate)")
       ->group(group);
   add_choice(command, "--control", c.control,
              {{"none", Control::none}, {"shuffled", Control::shuffled}, {"reversed", Control::reversed}},
              "Design from a shuffled or a reversed corpus instead")
       ->group(group);
-  command.add_option("--offset-lags", p.lags, "Lags to design (default: one a layer, 8 at most)")
+  command
+      .add_option("--offset-lags", p.lags,
+                  "Lags to design (default: one a layer, 8 at most, 4 where ids are many)")
       ->check(CLI::Range(1, 64))
       ->type_name("N")
       ->group(group);
   command
       .add_option("--offset-layers", p.lag_layers,
-                  "Layer of each lag (default: 0,0,1,1,..., with few heads 0,1,2,...)")
+                  "Layer of each lag (default: 0,0,1,1,..., with few heads or many ids 0,1,2,...)")
       ->delimiter(',')
       ->type_name("LIST")
       ->group(group);

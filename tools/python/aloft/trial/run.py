@@ -43,7 +43,11 @@ def _work(task: tuple[Work, Job]) -> tuple[Job, float, float, float] | None:
 
     torch.set_num_threads(work.threads)
     start = time.time()
-    result = Trial(work.spec, work.folder, work.program).run(job, None if work.quiet else ProgressLines(job))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as an exception, so that a program it has started ends as well
+    try:
+        result = Trial(work.spec, work.folder, work.program).run(job, None if work.quiet else ProgressLines(job))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # idle workers are ended in this way when all is done
     return job, result["initial"], result["final"], time.time() - start
 
 
@@ -75,7 +79,6 @@ def _begin(parent: int) -> None:
     if os.getppid() != parent:  # gone already
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as an exception, so that a program it has started ends as well
 
 
 def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers: int | None = None, only_init: bool = False,
