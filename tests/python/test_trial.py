@@ -126,7 +126,7 @@ def test_progress_is_a_line_now_and_then(capsys):
 
 
 def test_what_is_no_trial_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="neither a file nor one of full, full-100m, paper, paper-llama, paper-muon, small, small-gpt2, small-scale, small-tied, smoke"):
+    with pytest.raises(UsageError, match="neither a file nor one of full, full-100m, paper, paper-llama, paper-muon, small, small-gpt2, small-ids, small-ids-llama, small-scale, small-tied, smoke"):
         load_spec("tiny")
     for broken in ("model: [", "model: {}\ncorpus: {}", "- 1"):
         (tmp_path / "spec.yaml").write_text(broken)
@@ -204,7 +204,7 @@ def test_a_killed_writer_damages_no_line(tmp_path):
 
 
 def test_the_committed_results_are_those_of_the_presets():
-    for name, count in (("small", 150), ("small-gpt2", 10), ("small-scale", 20), ("small-tied", 10), ("paper", 4)):
+    for name, count in (("small", 150), ("small-gpt2", 10), ("small-scale", 20), ("small-tied", 16), ("small-ids", 4), ("small-ids-llama", 2), ("paper", 10)):
         found = results.read(ROOT / "profiles/trials" / f"{name}.jsonl")
         assert len(found) >= count and {arm for arm, *_ in found} <= set(load_spec(name)["arms"])
         for (_, _, steps, _), r in found.items():
