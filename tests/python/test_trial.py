@@ -91,18 +91,26 @@ def alive(group):
     return found
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT of the whole group"])  # a cluster; a key of a terminal
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT of the whole group", "SIGTERM in a design"])  # a cluster; a key of a terminal
 def test_a_trial_that_is_interrupted_says_so_and_leaves_nobody(tmp_path, how):
-    text, folder = tmp_path / "corpus.txt", tmp_path / "trial"
+    text, folder, program, designing = tmp_path / "corpus.txt", tmp_path / "trial", tmp_path / "aloft", tmp_path / "designing"
     text.write_text(dependent_words(30000))
+    program.write_text(f'#!/bin/sh\n[ "$1" = init ] && touch "{designing}" && exec sleep 100\nexec "{PROGRAM}" "$@"\n')
+    program.chmod(0o755)
+    arm = "offset" if how.endswith("design") else "random"
     long = tmp_path / "long.yaml"
-    long.write_text("extends: smoke\nplan: {sweep: {steps: 100000, peaks: [0.004], arms: [random]}, seeds: {}, budgets: [], targets: []}\n")
+    long.write_text(f"extends: smoke\nplan: {{sweep: {{steps: 100000, peaks: [0.004], arms: [{arm}]}}, seeds: {{}}, budgets: [], targets: []}}\n")
     trial = subprocess.Popen(
-        [sys.executable, "-m", "aloft", "trial", long, "--text", text, "--output", folder, "--program", PROGRAM, "--workers", "1"],
+        [sys.executable, "-m", "aloft", "trial", long, "--text", text, "--output", folder, "--program", program, "--workers", "1"],
         stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT / "tools/python")}, start_new_session=True)
-    line = trial.stderr.readline()  # training
-    assert re.fullmatch(r"random_0.004_100000_0: step \d+ of 100000, loss \d.\d{4}, \S+ s a step, about \d+ min left\n", line), line
-    trial.send_signal(signal.SIGTERM) if how == "SIGTERM" else os.killpg(trial.pid, signal.SIGINT)
+    if arm == "random":
+        line = trial.stderr.readline()  # it trains
+        assert re.fullmatch(r"random_0.004_100000_0: step \d+ of 100000, loss \d.\d{4}, \S+ s a step, about \d+ min left\n", line), line
+    for _ in range(600):
+        if arm == "random" or designing.exists():
+            break
+        time.sleep(0.1)
+    os.killpg(trial.pid, signal.SIGINT) if "group" in how else trial.send_signal(signal.SIGTERM)
     rest = trial.communicate(timeout=60)[1].splitlines()
     assert trial.returncode == 5
     assert [line for line in rest if ": step " not in line] == ["aloft: interrupted; the same command again goes on"]
@@ -111,7 +119,6 @@ def test_a_trial_that_is_interrupted_says_so_and_leaves_nobody(tmp_path, how):
             break
         time.sleep(0.1)
     assert not left
-    assert list((folder / "unfinished").iterdir())
 
 
 def test_progress_is_a_line_now_and_then(capsys):

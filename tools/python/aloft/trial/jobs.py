@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from ..errors import InputError, ProgramError, UsageError
 from ..fragility import sign_steps
 from . import corpus, results
 from .gauges import turn_gauges
+from .lifetime import end_with_parent
 from .loss import next_token_loss
 from .models import Model, Shape, initialise
 from .results import Result
@@ -133,7 +135,8 @@ class Trial:
         return hashlib.sha256(Path(found_program(self.program)).read_bytes()).hexdigest()
 
     def _call(self, command: str, *words: str) -> None:
-        done = subprocess.run([found_program(self.program), command, *words], stdout=subprocess.DEVNULL)
+        done = subprocess.run([found_program(self.program), command, *words], stdout=subprocess.DEVNULL,
+                              preexec_fn=functools.partial(end_with_parent, signal.SIGTERM))
         if done.returncode != 0:
             code = done.returncode if 0 < done.returncode <= 5 else 1  # (killed by a signal: a failure)
             raise ProgramError(f"trial: {self.program} {command} {' '.join(words)} ended with {done.returncode}", code)

@@ -1,8 +1,6 @@
 """Runs a trial: workers side by side, one torch thread each, resumable job by job."""
 
 import argparse
-import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from ..errors import InputError, UsageError
 from .jobs import Job, Trial, found_program
+from .lifetime import end_with_parent
 from .report import write
 from .schedule import jobs_of, restricted
 from .spec import Spec, load_spec, same_trial
@@ -43,11 +42,7 @@ def _work(task: tuple[Work, Job]) -> tuple[Job, float, float, float] | None:
 
     torch.set_num_threads(work.threads)
     start = time.time()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as an exception, so that a program it has started ends as well
-    try:
-        result = Trial(work.spec, work.folder, work.program).run(job, None if work.quiet else ProgressLines(job))
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # idle workers are ended in this way when all is done
+    result = Trial(work.spec, work.folder, work.program).run(job, None if work.quiet else ProgressLines(job))
     return job, result["initial"], result["final"], time.time() - start
 
 
@@ -72,10 +67,9 @@ class ProgressLines:
 
 
 def _begin(parent: int) -> None:
-    """A worker. One whose trial was killed would train on for nobody: on Linux it is killed, too. Of a key that interrupts, which
-    all of a terminal's processes meet, the trial itself makes something; it then ends its workers by SIGTERM."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    """A worker. One whose trial was killed would train on for nobody. Of a key that interrupts, which all of a terminal's processes
+    meet, the trial itself makes something; it then ends its workers."""
+    end_with_parent()
     if os.getppid() != parent:  # gone already
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
