@@ -4,6 +4,7 @@
 
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/recipes/recipe.hpp"
+#include "pipeline/run/obtain_counts.hpp"
 #include "pipeline/run/plan.hpp"
 #include "pipeline/run/run.hpp"
 #include "pipeline/spectra/spectra.hpp"
@@ -25,7 +26,7 @@ class RunMemory : public PerBackend {
     stages::Bench host("cpu");
     const Counts counts =
         stages::counted(host.ctx, stages::grouped_text(6'000, kVocab, 100, 3), kVocab, kLags);
-    corpus_ = {kVocab, counts.tokens, true, shape_of(counts).entries};
+    corpus_ = facts_of(counts);  // as the program plans: without frequencies, a null's pairs are a guess
     save(folder_ / "counts.safetensors", counts, "");
     config_.counts_file = folder_ / "counts.safetensors";
     config_.lags = kLags;
