@@ -170,7 +170,7 @@ void place_coordinates(const Extras& extras, OffsetLayout& out) {
 // ---- how many directions, and in which layers
 
 /// Two lags a layer from the first on, where neither the user nor the vocabulary speaks against it: with many
-/// ids, half as many directions cost more than the second lag of a layer gives.
+/// ids twice the directions are worth as much as the second lag of a layer, or more (profiles/training.md).
 bool two_lags_a_layer(const OffsetParams& p, std::int32_t lags, const Room& heads, bool many) {
   return !many && lags > 1 && p.source_dims == 0 && p.lag_layers.empty() && heads.host_two_lags();
 }
