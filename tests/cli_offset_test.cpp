@@ -85,6 +85,7 @@ TEST_F(OffsetProgram, EveryMemberOfTheFamilyForEveryArchitecture) {
       const json r = report(run_name);
       EXPECT_EQ(r["recipe"], recipe);
       EXPECT_EQ(r["control"], "none");
+      EXPECT_EQ(r.contains("estimator"), recipe != std::string("unigram")) << "which estimates nothing";
       if (recipe == std::string("offset")) {
         ASSERT_EQ(r["lags"].size(), 2u);
         EXPECT_EQ(r["lags"][1]["layer"], 0);
@@ -228,6 +229,9 @@ TEST_F(OffsetProgram, CountsWithoutASliceGetDefaultsAndANote) {
 TEST_F(OffsetProgram, RecencyAndInductionThatMakeNoSenseAreRefused) {
   EXPECT_TRUE(
       refused(run(init("a") + from_corpus() + Words{"--recency", "-1"}), 2, {"--recency", "number from 0"}));
+  for (const char* scalar : {"--alpha", "--ridge"})
+    EXPECT_TRUE(refused(run(init("a") + from_corpus() + Words{"--estimator", "tucker", scalar, "3"}), 2,
+                        {"--estimator tucker", "scalars of discriminant"}));
   EXPECT_TRUE(refused(run(init("b", "bigram-head") + from_corpus() + Words{"--induction"}), 2,
                       {"--induction is not for recipe bigram-head, but for offset, induction"}));
 }

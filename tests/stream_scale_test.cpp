@@ -117,6 +117,8 @@ TEST(MlpMoved, IsLayersTimesWidthTimesTheMeanSizeOfHiddenUnits) {
   EXPECT_NEAR(recipes::mlp_moved(usual, s, recipes::Hidden::gelu, 10) / (3 * 10 * z / 2), 1, 1e-3);
   EXPECT_NEAR(recipes::mlp_moved(usual, s, recipes::Hidden::gated, 10) / (3 * 10 * z * z / 2), 1, 1e-3);
   EXPECT_NEAR(recipes::mlp_moved(usual, s, recipes::Hidden::relu2, 10) / (3 * 10 * 64e-8 / 2), 1, 1e-3);
+  usual.residual_multiplier = 6;  // of all that is added to the stream
+  EXPECT_NEAR(recipes::mlp_moved(usual, s, recipes::Hidden::gelu, 10) / (6 * 3 * 10 * z / 2), 1, 1e-3);
 }
 
 TEST_F(StreamScale, StandsTheFirstStepsWhereNobodySaysOtherwise) {
@@ -187,6 +189,25 @@ TEST_F(StreamScale, OfRecipesThatWriteAttention) {
                   1e-6);
       }
     }
+}
+
+// In the file a gain is 1/c and a table of positions c times the usual one, whatever the model multiplies by.
+TEST_F(StreamScale, OfAModelWithMultipliers) {
+  Host m = host_model("gpt2", 3, 4, 4, 16);
+  m.arch.embedding_multiplier = 12;
+  m.arch.logits_multiplier = 0.125;
+  params_.compose.embedding_multiplier = 12;
+  params_.compose.logits_multiplier = 0.125;
+  params_.compose.stream_scale = 4;
+  HeadWeights w;
+  recipes::scale_stream(ctx_, request("random", m), w);
+  const auto rms = [](const std::vector<float>& x) {
+    const Rows rows = as_rows(x, static_cast<std::int64_t>(x.size()));
+    return std::sqrt(rows.squaredNorm() / static_cast<double>(x.size()));
+  };
+  EXPECT_NEAR(rms(w.embedding), 4 * 12 * 0.02, 0.02);  // emit divides it by 12
+  EXPECT_NEAR(rms(w.position), 4 * 0.02, 0.005);
+  EXPECT_NEAR(w.final_norm.at(0), 1 / (4.0 * 12 * 8), 1e-9);  // emit multiplies it by 12 * 8
 }
 
 TEST_F(StreamScale, IsRefusedWhereTheFileCannotCarryIt) {

@@ -202,8 +202,9 @@ void check_weights(const A& arch, const ModelShape& shape, const HeadWeights& we
             "emit: " + what + " has another size");
     for (const float value : x)
       if (!(std::abs(static_cast<double>(value) * scale) <= limit))
-        throw NumericError(
-            fmt::format("{}: the value {} cannot be written as {}", what, value, dtype_name(dtype)));
+        throw NumericError(fmt::format("{}: the value {} cannot be written as {}{}", what, value,
+                                       dtype_name(dtype),
+                                       dtype == DType::f16 ? "; --dtype bf16 and f32 reach further" : ""));
   };
   const double query = query_factor(arch, shape), output = output_factor(arch);
   for (std::size_t l = 0; l < weights.layers.size(); ++l) {

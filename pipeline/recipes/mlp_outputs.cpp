@@ -61,7 +61,7 @@ double mlp_moved(const UsualInit& p, const ModelShape& shape, Hidden hidden, std
   const double size = hidden == Hidden::gated   ? mean_size(variance, silu) * std::sqrt(2 * variance / kPi)
                       : hidden == Hidden::relu2 ? mean_size(variance, relu2)
                                                 : mean_size(variance, gelu);
-  return static_cast<double>(shape.layers * width) * size;
+  return static_cast<double>(shape.layers * width) * size * p.residual_multiplier;
 }
 
 std::vector<std::vector<float>> bounded_mlp_outputs(Context& ctx, const UsualInit& p, const ModelShape& shape,

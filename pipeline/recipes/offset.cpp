@@ -58,6 +58,9 @@ Estimator estimator_of(const DesignRequest& request) {
   const OffsetConfig& offset = request.params.offset;
   const bool many = many_ids(request.corpus_vocab, request.shape);
   const bool scalars = offset.factors.alpha || offset.factors.ridge;
+  if (scalars && offset.estimator == Estimator::tucker)
+    throw UsageError(
+        "--estimator tucker: --alpha and --ridge are scalars of discriminant; leave them out, or name that");
   return offset.estimator.value_or(many && !scalars ? Estimator::tucker : Estimator::discriminant);
 }
 
@@ -299,28 +302,28 @@ Counts controlled_counts(Context& ctx, const Counts& counts, Control control, st
 std::string offset_report_json(const DesignRequest& request, const OffsetLayout& layout, const LagFactors& f,
                                const std::vector<LayerComposition>& layers) {
   using nlohmann::ordered_json;
-  ordered_json out{
-      {"recipe", request.recipe.name},
-      {"control", control_name(request.params.offset.control)},
-      {"estimator", f.estimator == Estimator::tucker ? "tucker" : "discriminant"},
-      {"scalars",
-       {{"alpha", f.alpha}, {"kappa", f.kappa}, {"ridge", f.ridge}, {"lag_weights", f.lag_weights}}},
-      {"chosen_on",
-       {{"positions", f.holdout_positions},
-        {"loss", f.holdout_loss},
-        {"unigram_loss", f.holdout_unigram_loss},
-        {"what", "tokens of the training stream that the statistics of this choice exclude; nats"}}},
-      {"participation_ratio_of_realised_maps", f.participation},
-      {"stream_scale", stream_scale(request)},
-      {"source_dims", layout.d_s},
-      {"output_dims", layout.d_o},
-      {"coordinates",
-       {{"constant", layout.constant},
-        {"padding", layout.padding},
-        {"position", layout.position},
-        {"log_p", layout.log_p},
-        {"output", layout.output}}},
-      {"frequencies", layout.frequencies}};
+  ordered_json out{{"recipe", request.recipe.name}, {"control", control_name(request.params.offset.control)}};
+  if (part_of(request) != OffsetPart::unigram)  // which estimates and chooses nothing
+    out.update(
+        {{"estimator", f.estimator == Estimator::tucker ? "tucker" : "discriminant"},
+         {"scalars",
+          {{"alpha", f.alpha}, {"kappa", f.kappa}, {"ridge", f.ridge}, {"lag_weights", f.lag_weights}}},
+         {"chosen_on",
+          {{"positions", f.holdout_positions},
+           {"loss", f.holdout_loss},
+           {"unigram_loss", f.holdout_unigram_loss},
+           {"what", "tokens of the training stream that the statistics of this choice exclude; nats"}}},
+         {"participation_ratio_of_realised_maps", f.participation}});
+  out.update({{"stream_scale", stream_scale(request)},
+              {"source_dims", layout.d_s},
+              {"output_dims", layout.d_o},
+              {"coordinates",
+               {{"constant", layout.constant},
+                {"padding", layout.padding},
+                {"position", layout.position},
+                {"log_p", layout.log_p},
+                {"output", layout.output}}},
+              {"frequencies", layout.frequencies}});
   out["lags"] = ordered_json::array();
   for (std::int32_t n = 0; n < offset::designed_lags(part_of(request), layout); ++n)
     out["lags"].push_back({{"lag", n + 1},

@@ -46,20 +46,23 @@ void scale_stream(Context& ctx, const DesignRequest& request, HeadWeights& weigh
   if (c == 1) return;
   const UsualInit& usual = request.params.compose;
   const ModelShape& s = request.shape;
-  const auto draw = [&](std::int64_t rows, std::int64_t number) {
-    return normal_f32(ctx, rows, s.d_model, usual.seed, stream_of(Part::embedding, 0, number),
-                      embedding_std(usual));
+  const auto draw = [&](std::int64_t rows, std::int64_t number, double std) {
+    return normal_f32(ctx, rows, s.d_model, usual.seed, stream_of(Part::embedding, 0, number), std);
   };
-  if (weights.embedding.empty()) weights.embedding = draw(s.vocab, 0);
+  if (weights.embedding.empty()) weights.embedding = draw(s.vocab, 0, embedding_std(usual));
   multiply(weights.embedding, c);
   if (!request.arch.position_embedding.empty()) {
-    weights.position = draw(s.context, 1);
+    weights.position = draw(s.context, 1, usual.init_std);  // no multiplier acts on it
     multiply(weights.position, c);
   }
   if (request.recipe.designs_outputs)
     for (LayerHeads& layer : weights.layers) multiply(layer.output, c);
-  if (request.arch.tied_head)
-    weights.final_norm.assign(static_cast<std::size_t>(s.d_model), static_cast<float>(1 / c));
+  if (request.arch.tied_head) {
+    // A usual gain is 1 in the file. The canonical form has both multipliers in the weights, and a tied head
+    // is its embedding: there that gain is the ratio of what the two are multiplied by.
+    const double gain = usual.logits_multiplier / usual.embedding_multiplier;
+    weights.final_norm.assign(static_cast<std::size_t>(s.d_model), static_cast<float>(gain / c));
+  }
 }
 
 }  // namespace aloft::recipes

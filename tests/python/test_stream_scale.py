@@ -74,8 +74,10 @@ def test_the_logits_do_not_depend_on_it(name, corpus, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["llama", "gpt2", "granite-tied", "starcoder2", "nanogpt-rope"])
 def test_nor_do_those_of_a_baseline(name, corpus, tmp_path, monkeypatch):
     vocabulary = [] if name in OWN else ["--model-vocab-size", VOCAB]
-    two, large = (logits_of(name, file_of(name, corpus, tmp_path / f"{c}", "--recipe", "zero-proj", *vocabulary, "--stream-scale", c),
-                            corpus[1], monkeypatch) for c in (2, 23))
+    one, two, large = (logits_of(name, file_of(name, corpus, tmp_path / f"{c}", "--recipe", "zero-proj", *vocabulary, "--stream-scale", c),
+                                 corpus[1], monkeypatch) for c in (1, 2, 23))
+    if name not in OWN:  # the file of 1 leaves the embedding to the model, whose numbers are others, but of the same size
+        assert 0.8 < two.std() / one.std() < 1.25
     assert two.std() > 0.01
     assert (two - large).abs().max() < 1e-5
 

@@ -105,7 +105,7 @@ ordered_json json_summary_of(const std::string& text, const std::string& path) {
     out["record"] = json["manifest"];
     return out;
   }
-  if (top.has("coordinates") && top.has("chosen_on"))
+  if (top.has("coordinates") && top.has("recipe"))
     return {{"kind", "report of the offset recipe"}, {"content", parse_json<ordered_json>(text, path)}};
   if (top.has("layers") && top.has("lags"))
     return {{"kind", "spectra"}, {"content", parse_json<ordered_json>(text, path)}};

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .apply import apply_init
-from .errors import InputError, UsageError
+from .errors import AloftError, InputError, UsageError
 from .names import init_file
 from .tensors import DTYPES, FilePath, Stored, read_tensors
 
@@ -75,6 +75,8 @@ def fragility(model: Any, file: FilePath, ids: Any = None, *, sizes: Sequence[fl
         raise UsageError("fragility: sizes are to be a list of numbers above 0")
     if context is not None and (not isinstance(context, int) or context < 1):
         raise UsageError(f"fragility: context is to be a whole number above 0, and is {context!r}")
+    if not os.path.isfile(init_file(file)):
+        raise UsageError(f"fragility: {os.fspath(file)} is not there: give init.safetensors, or its run's folder")
     length = context or min(256, _context_of(model, file))
     windows = _windows(ids, length) if ids is not None else _held_out(file, length)
     if len(windows) < 2:
@@ -97,7 +99,9 @@ def fragility(model: Any, file: FilePath, ids: Any = None, *, sizes: Sequence[fl
 
     try:
         return {"before": held()} | sign_steps(mine.parameters(), lambda: of(mine, first[:16]), held, sizes)
-    except (IndexError, TypeError, AttributeError, RuntimeError) as error:
+    except AloftError:
+        raise
+    except Exception as error:  # of a stranger's model or loss: whatever they raise
         raise UsageError(f"fragility: the model, or its loss, failed on windows of {windows.shape[1] - 1} tokens: {error}") from error
 
 
