@@ -20,7 +20,8 @@ from sample_text import dependent_words
 # ---- the file of results ----
 
 def entry(arm, length=3):
-    return {"arm": arm, "peak": 0.004, "steps": length, "seed": 0, "history": [[i, 1 / (i + 1)] for i in range(length)]}
+    return {"arm": arm, "peak": 0.004, "steps": length, "seed": 0, "history": [[i, 1 / (i + 1)] for i in range(length)],
+            "initial": 1.0, "final": 1 / length}
 
 
 def append_many(path, arms):

@@ -2,8 +2,10 @@
 
 import argparse
 import errno
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from . import __version__
@@ -39,7 +41,7 @@ def exit_code_of(error: AloftError | OSError | MemoryError) -> int:
     """The one place where errors become exit codes."""
     if isinstance(error, AloftError):
         return error.exit_code
-    if isinstance(error, MemoryError) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+    if isinstance(error, MemoryError) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM):
         return 4
     return 3
 
@@ -60,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     complete.add_argument("init", help="init.safetensors, or the run's folder")
     complete.add_argument("output", help="folder to write")
     complete.add_argument("--partial", action="store_true", help="the base may have layers that init.safetensors does not hold")
+    presets = sorted(path.stem for path in (Path(__file__).parent / "trial" / "presets").glob("*.yaml"))
     trial = commands.add_parser("trial", help="train small models from several inits and compare them")
-    trial.add_argument("spec", help="smoke, small, small-gpt2, paper, paper-muon, paper-llama, full, full-100m, or a YAML file")
+    trial.add_argument("spec", help=f"{', '.join(presets)}, or a YAML file")
     trial.add_argument("--output", required=True, help="folder; a stopped trial goes on from there")
     trial.add_argument("--text", help="corpus: UTF-8 text, or .jsonl with a document a line")
     trial.add_argument("--program", default="build/release/aloft", help="the aloft program")
@@ -84,6 +87,8 @@ def _complete(arguments: argparse.Namespace) -> int:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
+    for end in (signal.SIGTERM, signal.SIGHUP):  # a cluster's way to stop a job is a key that interrupts
+        signal.signal(end, signal.default_int_handler)
     try:
         from .trial.run import main as run
     except ModuleNotFoundError as error:

@@ -36,9 +36,12 @@ def documents_of(path: str | os.PathLike[str]) -> Iterator[str]:
     with open(path, encoding="utf8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield str(json.loads(line)["text"])
-            except (ValueError, KeyError, TypeError):
-                raise InputError(f"trial: line {number} of {path} is no JSON object with a text") from None
+                text = json.loads(line)["text"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                text = None
+            if not isinstance(text, str):
+                raise InputError(f"trial: line {number} of {path} is no JSON object with a text")
+            yield text
 
 
 def prepare(text_path: str | os.PathLike[str], folder: str | os.PathLike[str], vocab: int, held_out: float = 0.1,
@@ -88,7 +91,9 @@ def _split(documents: list[Document], held_out: float) -> tuple[list[Document], 
     if len(documents) == 1:
         cut = int(len(documents[0]) * (1 - held_out))
         return [documents[0][:cut]], [documents[0][cut:]]
-    apart = set(np.random.default_rng(0).permutation(len(documents))[: int(len(documents) * held_out)].tolist())
+    if not documents:
+        raise InputError("trial: the text holds no document: give a longer one")
+    apart = set(np.random.default_rng(0).permutation(len(documents))[: max(1, int(len(documents) * held_out))].tolist())
     return [d for i, d in enumerate(documents) if i not in apart], [d for i, d in enumerate(documents) if i in apart]
 
 
@@ -118,7 +123,7 @@ def _gpt2(texts: Iterable[str]) -> list[Ids]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another trial may begin in this folder at the same moment
     partial.write_bytes(data)
     partial.rename(path)
 

@@ -63,16 +63,12 @@ def _gains(model: Model, g: float) -> None:
 
 def _head(model: Model, g: float) -> None:
     """An untied head times g, the final gain divided by it."""
-    if model.shape.style != "llama":
-        raise InputError("trial: gauge head: the model's head is its embedding: scale the stream instead")
     model.head.mul_(g)
     model.model["norm"].weight.div_(g)
 
 
 def _mlp(model: Model, g: float) -> None:
     """SwiGLU's linear half times g, the outputs divided by it."""
-    if model.shape.style != "llama":
-        raise InputError("trial: gauge mlp: GELU is not linear in any of its inputs")
     for block in _blocks(model):
         rows = _rows(model, block)
         rows["up"].mul_(g), rows["mlp_out"].div_(g)
@@ -81,10 +77,21 @@ def _mlp(model: Model, g: float) -> None:
 GAUGES = {"values": _values, "queries": _queries, "gains": _gains, "head": _head, "mlp": _mlp}
 
 
-def turn_gauges(model: Model, gauges: Mapping[str, float]) -> None:
-    """Applies them in place; the model's function stays."""
-    for name, g in gauges.items():
+LLAMAS = {"head": "the model's head is its embedding: scale the stream instead", "mlp": "GELU is not linear in any of its inputs"}
+
+
+def check_gauges(style: str, gauges: Mapping[str, float]) -> None:
+    """InputError for one that there is not, or not for models of this style."""
+    for name in gauges:
         if name not in GAUGES:
             raise InputError(f"trial: gauge {name} is none of {', '.join(GAUGES)}")
+        if name in LLAMAS and style != "llama":
+            raise InputError(f"trial: gauge {name}: {LLAMAS[name]}")
+
+
+def turn_gauges(model: Model, gauges: Mapping[str, float]) -> None:
+    """Applies them in place; the model's function stays."""
+    check_gauges(model.shape.style, gauges)
+    for name, g in gauges.items():
         with torch.no_grad():
             GAUGES[name](model, g)

@@ -23,7 +23,7 @@ from ..apply import Report, apply_init
 from ..errors import InputError, ProgramError, UsageError
 from ..fragility import sign_steps
 from . import corpus, results
-from .gauges import turn_gauges
+from .gauges import check_gauges, turn_gauges
 from .lifetime import end_with_parent
 from .loss import next_token_loss
 from .models import Model, Shape, initialise
@@ -63,6 +63,8 @@ class Trial:
             self.shape = Shape(**spec["model"])
         except TypeError as error:
             raise InputError(f"trial: section model: {str(error).removeprefix('Shape.__init__() ')}") from None
+        for arm in spec["arms"].values():
+            check_gauges(self.shape.style, arm.get("gauges", {}))
         self.train_path, self.held_path = corpus.prepare(
             spec["corpus"]["text"], self.folder / "corpus", self.shape.vocab,
             vocabulary_from=spec["corpus"].get("vocabulary_from", "training"), tokenizer=spec["corpus"].get("tokenizer", "words"))
@@ -151,9 +153,10 @@ class Trial:
 
     def counts_file(self) -> Path:
         path = self.folder / "counts.safetensors"
-        if not path.exists():
-            self._call("count", "--corpus", str(self.train_path), "--format", self.train_path.suffix[1:],
-                       "--vocab-size", str(self.shape.vocab), "--output", str(path), "--quiet")
+        with self.alone("counts"):
+            if not path.exists():
+                self._call("count", "--corpus", str(self.train_path), "--format", self.train_path.suffix[1:],
+                           "--vocab-size", str(self.shape.vocab), "--output", str(path), "--quiet")
         return path
 
     # -- jobs

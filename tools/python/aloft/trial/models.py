@@ -28,6 +28,14 @@ class Shape:
     context: int = 64
     vocab: int = 2048
 
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise InputError(f"trial: section model: style {self.style} is none of {', '.join(STYLES)}")
+        if self.width % (2 * self.heads):
+            raise InputError(f"trial: section model: width {self.width} is to be an even number of coordinates for each of {self.heads} heads")
+        if self.mlp < 1:
+            raise InputError(f"trial: section model: width {self.width} leaves its MLPs no hidden unit")
+
     @property
     def mlp(self) -> int:
         return 8 * self.width // 3 // 8 * 8 if self.style == "llama" else 4 * self.width
@@ -184,8 +192,6 @@ class Model(nn.Module):
 
     def __init__(self, shape: Shape, base: float = 10000.0) -> None:
         super().__init__()
-        if shape.style not in STYLES:
-            raise InputError(f"trial: section model: style {shape.style} is none of {', '.join(STYLES)}")
         self.shape = shape
         half = shape.width // shape.heads // 2
         angles = torch.arange(shape.context).float()[:, None] * base ** (-torch.arange(half).float() / half)

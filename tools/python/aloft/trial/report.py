@@ -1,6 +1,7 @@
 """From a trial's results to a table (Markdown, JSON) and plots."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, stdev
@@ -8,6 +9,7 @@ from typing import Any
 
 from . import corpus
 from .jobs import Trial
+from .results import finite_or_null
 from .schedule import best_peak
 
 Data = dict[str, Any]  # what summary() makes, and summary.json holds
@@ -33,7 +35,7 @@ def summary(trial: Trial) -> Data:
             tests = [r["test"] for r in runs if "test" in r]
             sweep = {f"{p:g}": r["final"] for (a, p, s, k), r in sorted(results.items()) if (a, s, k) == (arm, steps, 0)}
             budgets[steps] = {"peak": peak, "seeds": len(runs), "initial": mean(r["initial"] for r in runs),
-                              "final": mean(finals), "spread": stdev(finals) if len(finals) > 1 else None,
+                              "final": mean(finals), "spread": stdev(finals) if len(finals) > 1 and all(map(math.isfinite, finals)) else None,
                               "test": mean(tests) if len(tests) == len(runs) else None,
                               "other": mean(r["other"] for r in runs) if all("other" in r for r in runs) else None,
                               "fragility": {k: mean(f[k] for f in steps_after) for k in steps_after[0]} if steps_after else None,
@@ -120,14 +122,16 @@ def steps_to(histories: Histories, target: float) -> float | None:
 def plots(data: Data, path: str | os.PathLike[str], baseline: str = "random", arms: Sequence[str] | None = None,
           steps: int | None = None) -> None:
     """Loss against steps with the seeds' spread for `arms` (default: all), and for every arm the steps to the baseline's final
-    loss; one PNG."""
+    loss; one PNG. Runs that diverged are left out; where no others are, there is no plot."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     steps = steps or data["base_steps"]
-    runs = {a: e["budgets"][steps] for a, e in data["arms"].items() if steps in e["budgets"]}
+    runs = {a: e["budgets"][steps] for a, e in data["arms"].items() if steps in e["budgets"] and math.isfinite(e["budgets"][steps]["final"])}
+    if not runs:
+        return
     height = max(5, 0.2 * len(runs) + 1)
     figure, (curves, bars) = pyplot.subplots(1, 2, figsize=(13, height), gridspec_kw={"width_ratios": [3, 2]})
     for arm in [a for a in (arms or runs) if a in runs]:
@@ -163,7 +167,7 @@ def plots(data: Data, path: str | os.PathLike[str], baseline: str = "random", ar
 def write(trial: Trial) -> Data:
     """summary.json, table.md and plot.png in the trial's folder."""
     data = summary(trial)
-    (trial.folder / "summary.json").write_text(json.dumps(data, indent=1))
+    (trial.folder / "summary.json").write_text(json.dumps(finite_or_null(data), indent=1))
     (trial.folder / "table.md").write_text(markdown(data, trial.spec["plan"].get("baseline", "random")))
     if data["arms"]:
         try:

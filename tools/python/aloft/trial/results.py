@@ -1,12 +1,14 @@
 """A trial's results, one JSON object a line (JSON Lines), in a file that several workers append to.
 
 A line is written whole, under a lock, by one call. What a killed writer left of a line has no newline at its end: readers
-pass over it, and the next writer cuts it off. A line with an end that is no result is damage, and says so.
+pass over it, and the next writer cuts it off. A line with an end that is no result is damage, and says so. JSON has no number for a
+loss that is not finite: such a one, of a run that diverged, is null in the file and infinity to readers.
 """
 
 import contextlib
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,32 @@ def key_of(result: Result) -> Key:
     return result["arm"], result["peak"], result["steps"], result["seed"]
 
 
+def finite_or_null(data: Any) -> Any:
+    """The same with None for every number that is not finite: for JSON."""
+    if isinstance(data, dict):
+        return {key: finite_or_null(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [finite_or_null(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _loss(value: Any) -> float:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise TypeError(value)
+    return float(value) if value is not None and math.isfinite(value) else math.inf
+
+
+def _checked(line: bytes) -> Result:
+    """ValueError, KeyError, TypeError or AttributeError for what is no result."""
+    r: Result = json.loads(line)
+    known = isinstance(r["arm"], str) and isinstance(r["steps"], int) and isinstance(r["seed"], int) and isinstance(r["peak"], (int, float))
+    if not known or not r["history"]:
+        raise ValueError(line)
+    losses = {name: _loss(r[name]) for name in ("initial", "final", "test", "other") if name in r or name in ("initial", "final")}
+    after = {"fragility": {size: _loss(loss) for size, loss in r["fragility"].items()}} if "fragility" in r else {}
+    return r | losses | after | {"history": [[int(step), _loss(loss)] for step, loss in r["history"]]}
+
+
 def read(path: str | os.PathLike[str]) -> dict[Key, Result]:
     """Every result by (arm, peak, steps, seed), sorted by that; of two of one job, the first. {} where there is no file."""
     path = Path(path)
@@ -30,16 +58,16 @@ def read(path: str | os.PathLike[str]) -> dict[Key, Result]:
     *lines, _unfinished = text.split(b"\n")
     for number, line in enumerate(lines, 1):
         try:
-            result = json.loads(line)
+            result = _checked(line)
             out.setdefault(key_of(result), result)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"trial: line {number} of {path} is no result: remove it, and its job will run again") from None
     return dict(sorted(out.items()))
 
 
 def append(path: str | os.PathLike[str], result: Result) -> None:
     """Adds one line. Safe against other writers, and against being killed half-way."""
-    line = json.dumps(result).encode() + b"\n"
+    line = json.dumps(finite_or_null(result)).encode() + b"\n"
     with _alone(path) as file:
         end = _end_of_last_line(file)
         os.ftruncate(file, end)

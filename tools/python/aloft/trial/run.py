@@ -1,16 +1,19 @@
 """Runs a trial: workers side by side, one torch thread each, resumable job by job."""
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, ProgramError, UsageError
 from .jobs import Job, Trial, found_program
 from .lifetime import end_with_parent
 from .report import write
@@ -34,9 +37,8 @@ class Work:
         return self.until is not None and time.time() >= self.until
 
 
-def _work(task: tuple[Work, Job]) -> tuple[Job, float, float, float] | None:
-    work, job = task
-    if work.is_over:  # asked here: a pool takes its queue in long before it is worked off
+def _work(work: Work, job: Job) -> tuple[Job, float, float, float] | None:
+    if work.is_over:  # asked here: workers are given their jobs long before they begin them
         return None
     import torch
 
@@ -67,12 +69,38 @@ class ProgressLines:
 
 
 def _begin(parent: int) -> None:
-    """A worker. One whose trial was killed would train on for nobody. Of a key that interrupts, which all of a terminal's processes
-    meet, the trial itself makes something; it then ends its workers."""
+    """A worker. One whose trial was killed would train on for nobody."""
     end_with_parent()
     if os.getppid() != parent:  # gone already
         os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with the block, at once, whatever they are at. ProgramError where one of them is killed."""
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (os.getpid(),))
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise ProgramError("trial: a worker was killed (by the system, where memory ran out): the same command goes on; "
+                           "fewer --workers need less memory") from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()
+
+
+@contextlib.contextmanager
+def _shielded() -> Iterator[None]:
+    """Processes begun in the block never meet a key that interrupts, which all of a terminal's processes get: the trial itself
+    makes something of it. (A handler of theirs would come too late: first they import.)"""
+    signals = {signal.SIGINT}
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers: int | None = None, only_init: bool = False,
@@ -88,14 +116,17 @@ def run_trial(spec: Spec, folder: str | os.PathLike[str], program: str, workers:
     if only_init:
         return trial
     work = Work(spec, str(folder), program, until, threads, quiet)
-    with multiprocessing.get_context("spawn").Pool(workers or os.cpu_count(), _begin, (os.getpid(),)) as pool:
+    with _workers(workers or os.cpu_count() or 1) as pool:
         while True:
             results = trial.done()
             jobs = [j for j in jobs_of(wanted, results) if (j.arm, j.peak, j.steps, j.seed) not in results]
             if not jobs:
                 break
             start, done = time.time(), 0
-            for result in pool.imap_unordered(_work, [(work, job) for job in jobs]):
+            with _shielded():
+                futures = [pool.submit(_work, work, job) for job in jobs]
+            for future in as_completed(futures):
+                result = future.result()
                 if result is None:
                     continue
                 job, initial, final, seconds = result
@@ -114,7 +145,7 @@ def usable(device: str) -> None:
     import torch
 
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # "meta" has no values
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"trial: device {device} cannot be used: {str(error).splitlines()[0]}") from None
 
@@ -130,7 +161,6 @@ def main(arguments: argparse.Namespace) -> None:
     if not Path(spec["corpus"].get("text", "")).is_file():
         raise InputError(f"trial: the text {spec['corpus'].get('text')} is not there: give --text FILE")
     found_program(arguments.program)  # before any work
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way to stop a job is a key that interrupts
     usable(spec["training"].get("device", "cpu"))
     same_trial(spec, arguments.output)
     until = time.time() + 60 * arguments.minutes if arguments.minutes is not None else None

@@ -6,6 +6,7 @@
    a run whose schedule ends there, never read off the middle of a longer one.
 """
 
+import math
 from collections.abc import Collection, Mapping
 
 from ..errors import InputError, UsageError
@@ -15,8 +16,9 @@ from .spec import Spec
 
 
 def best_peak(results: Mapping[Key, Result], arm: str, steps: int, seed: int = 0) -> float | None:
-    """The peak of lowest final loss among the finished runs of this arm and budget at `seed`; None if there are none."""
-    runs = [(r["final"], peak) for (a, peak, s, k), r in results.items() if a == arm and s == steps and k == seed]
+    """The peak of lowest final loss among the finished runs of this arm and budget at `seed`; None if there are none. A run that
+    diverged is the last choice."""
+    runs = [(r["final"] if math.isfinite(r["final"]) else math.inf, peak) for (a, peak, s, k), r in results.items() if a == arm and s == steps and k == seed]
     return min(runs)[1] if runs else None
 
 
@@ -41,12 +43,16 @@ def restricted(spec: Spec, arms: Collection[str]) -> Spec:
     if not arms:
         return spec
     plan = spec["plan"]
+    swept: list[str] = plan["sweep"].get("arms", list(spec["arms"]))
+    apart = [arm for arm in arms if arm not in swept]
+    if apart:
+        raise UsageError(f"trial: --arms: the plan has no runs of {apart[0]}: give some of {', '.join(swept)}")
 
     def some(phase: Spec) -> Spec:
         of: list[str] = phase.get("arms", list(spec["arms"]))
         return phase | {"arms": [arm for arm in of if arm in arms]}
 
-    return spec | {"plan": plan | {"sweep": some(plan["sweep"]), "seeds": some(plan.get("seeds", {"arms": []})),
+    return spec | {"plan": plan | {"sweep": some(plan["sweep"]), "seeds": some(plan["seeds"]) if plan.get("seeds") else {},
                                    "budgets": [some(budget) for budget in plan.get("budgets", [])]}}
 
 

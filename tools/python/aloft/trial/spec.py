@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,21 @@ def load_spec(name: str, depth: int = 0) -> Spec:
         presets = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
         raise UsageError(f"trial: {name} is neither a file nor one of {presets}")
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf8"))
+        spec = yaml.load(path.read_text(encoding="utf8"), _Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"trial: {path}: {error}") from None
-    if isinstance(spec, dict) and isinstance(spec.get("extends"), str):
+    except RecursionError:
+        raise InputError(f"trial: {path}: it is nested too deeply") from None
+    if isinstance(spec, dict):
+        _refuse_unknown_sections(spec, str(path))
+    if isinstance(spec, dict) and "extends" in spec:
+        if not isinstance(spec["extends"], str):
+            raise InputError(f"trial: {path}: extends is to be a preset's name or a YAML file, and is {spec['extends']!r}")
         if spec["extends"] == name or depth > 8:
             raise InputError(f"trial: {path} extends itself")
-        spec = _extended(load_spec(spec["extends"], depth + 1), spec, str(path))
+        beside = path.parent / spec["extends"]
+        base = str(beside) if beside.suffix in (".yaml", ".yml") else spec["extends"]
+        spec = _extended(load_spec(base, depth + 1), spec, str(path))
     missing = [s for s in SECTIONS if not isinstance(spec, dict) or not isinstance(spec.get(s), dict)]
     if missing:
         raise InputError(f"trial: {path} has no section {missing[0]}: it needs {', '.join(SECTIONS)}")
@@ -39,11 +47,26 @@ def load_spec(name: str, depth: int = 0) -> Spec:
     return out
 
 
-def _extended(base: Spec, more: Spec, path: str) -> Spec:
-    """`extends: NAME`: the sections of another spec, entry by entry replaced; `arms: [names]` keeps those arms alone."""
-    unknown = [key for key in more if key not in (*SECTIONS, "extends")]
+class _Loader(yaml.SafeLoader):
+    """Two entries of one name are an error: YAML's own reader keeps the second and says nothing."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise yaml.YAMLError(f"{twice[0]} is there twice (line {node.start_mark.line + 1} and after)")
+        out: dict[Any, Any] = super().construct_mapping(node, deep)
+        return out
+
+
+def _refuse_unknown_sections(spec: Spec, path: str) -> None:
+    unknown = [key for key in spec if key not in (*SECTIONS, "extends")]
     if unknown:
         raise InputError(f"trial: {path}: there is no section {unknown[0]}: give some of {', '.join(SECTIONS)}")
+
+
+def _extended(base: Spec, more: Spec, path: str) -> Spec:
+    """`extends: NAME`: the sections of another spec, entry by entry replaced; `arms: [names]` keeps those arms alone."""
     out: Spec = {}
     for section in SECTIONS:
         mine = more.get(section, {})
@@ -52,11 +75,18 @@ def _extended(base: Spec, more: Spec, path: str) -> Spec:
             if unknown:
                 raise InputError(f"trial: {path}: {more['extends']} has no arm {unknown[0]}")
             out[section] = {name: base["arms"][name] for name in mine}
+            base = base | {"plan": _without_others(base["plan"], mine)}  # (arms come before the plan)
         elif isinstance(mine, dict):
             out[section] = base[section] | mine
         else:
             raise InputError(f"trial: {path}: section {section} is to hold entries, and is {mine!r}")
     return out
+
+
+def _without_others(plan: Spec, arms: Collection[str]) -> Spec:
+    """The plan with a plot and targets of these arms alone."""
+    return plan | {"plot": [arm for arm in plan.get("plot", []) if arm in arms],
+                   "targets": [t for t in plan.get("targets", []) if {t.get("arm"), t.get("baseline")} <= set(arms)]}
 
 
 def _count(least: int) -> Callable[[Any], bool]:
@@ -105,6 +135,7 @@ KNOWN: dict[str, Entries] = {
 ARM: Entries = {"about": WORD, "init": (_entries, "flags of aloft init"), "std": NUMBER, "mlp_std": NUMBER,
                 "zero_outputs": (lambda x: isinstance(x, bool), "true or false"),
                 "gauges": (lambda x: isinstance(x, dict) and all(map(_number, x.values())), "names with numbers above 0")}
+OWN_FLAGS = ("seed", "counts", "corpus", "output", "threads", "quiet", "json", "force", "config", "resume", "help", "version")
 SWEEP: Entries = {"steps": SIZE, "peaks": (_rates, "a list of numbers above 0"), "arms": ARMS}
 SEEDS: Entries = {"arms": ARMS, "count": SIZE}
 BUDGET: Entries = {"steps": SIZE, "arms": ARMS, "peak_factors": (_rates, "a list of numbers above 0"), "seeds": SIZE}
@@ -128,9 +159,14 @@ def check_spec(spec: Spec, path: str) -> None:
     for section, known in KNOWN.items():
         check(f"section {section}", spec[section], known, {"training": ("batch",), "plan": ("sweep",)}.get(section, ()))
     for name, arm in spec["arms"].items():
-        if not isinstance(name, str) or "/" in name:
-            raise InputError(f"trial: {path}: arm {name!r}: give it a name without /")
+        if not isinstance(name, str) or "/" in name or not name.isprintable() or not name.strip(".") or len(name) > 100:
+            raise InputError(f"trial: {path}: arm {name!r}: give it a short name without /")
         check(f"arm {name}", arm, ARM)
+        for flag, value in arm.get("init", {}).items():
+            if not isinstance(flag, str) or not isinstance(value, (str, int, float)):
+                raise InputError(f"trial: {path}: arm {name}: init: {flag}: {value!r} is no flag of aloft init with its value")
+            if flag in OWN_FLAGS:
+                raise InputError(f"trial: {path}: arm {name}: init: {flag} is the trial's own: leave it out")
     plan = spec["plan"]
     check("plan.sweep", plan["sweep"], SWEEP, ("steps", "peaks"))
     check("plan.seeds", plan.get("seeds", {}), SEEDS, ("arms", "count") if plan.get("seeds") else ())
@@ -138,6 +174,9 @@ def check_spec(spec: Spec, path: str) -> None:
         check(f"budget {number} of the plan", budget, BUDGET, ("steps", "arms"))
     for number, target in enumerate(plan.get("targets", []), 1):
         check(f"target {number} of the plan", target, TARGET, tuple(TARGET))
+    named = [*plan.get("plot", []), *(t[key] for t in plan.get("targets", []) for key in ("baseline", "arm"))]
+    if unknown := [arm for arm in named if arm not in spec["arms"]]:
+        raise InputError(f"trial: {path}: the plan's plot or targets name {unknown[0]}, which is no arm")
     if plan.get("baseline", "random") not in spec["arms"]:
         raise InputError(f"trial: {path}: the plan's baseline is {plan.get('baseline', 'random')}, which is no arm")
 
@@ -157,6 +196,8 @@ def same_trial(spec: Spec, folder: str | os.PathLike[str]) -> None:
     try:
         theirs = json.loads(path.read_text()) if path.exists() else {}
         known = theirs.setdefault("arms", {})
+        if not isinstance(known, dict):
+            raise ValueError(known)
         for key in ("test_tokens", "text", "tokenizer", "windows", "other_text"):
             theirs.setdefault(key, mine[key])  # of a time before there were any
     except (ValueError, AttributeError):
@@ -168,7 +209,7 @@ def same_trial(spec: Spec, folder: str | os.PathLike[str]) -> None:
     for name, arm in mine["arms"].items():
         if known.setdefault(name, arm) != arm:
             raise UsageError(f"trial: {folder} holds results of another arm {name} ({known[name]}, not {arm}): give it another name")
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # another trial may begin in this folder at the same moment
     partial.write_text(json.dumps(theirs, indent=1))
     os.replace(partial, path)
 

@@ -4,6 +4,8 @@ AdamW (0.9, 0.95; decay 0.1 on matrices), linear warm-up, cosine to a tenth of t
 norm clipped at 1. Batches are drawn by the seed alone, so that all arms see the same data in the same order.
 """
 
+import copy
+import io
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -25,6 +27,8 @@ Progress = Callable[[int, float], None]  # called before every step and after th
 def windows(ids: Ids, context: int, count: int, first: int = 0, drawn: bool = False) -> Tensor:
     """`count` non-overlapping windows [count, context + 1] of held-out ids, from the window numbered `first` on. drawn: they
     are numbered in an order drawn once for all, so that any number of them comes from everywhere in the text."""
+    if count < 1:
+        raise InputError(f"trial: section training: validation_tokens is to be at least the context, {context}")
     if (first + count) * context + 1 > len(ids):
         raise InputError(f"{first + count} windows of {context} tokens and one more need {(first + count) * context + 1} "
                          f"held-out tokens; there are {len(ids)}: ask for fewer, or give a longer text")
@@ -78,22 +82,28 @@ class Unfinished:
         if self.path is None or step == 0 or step % self.every:
             return
         partial = self.path.with_suffix(".partial")
+        state = io.BytesIO()  # torch's own writing of a file says of a full disk that a stream failed
         torch.save({"step": step, "history": history, "generator": self.generator.get_state(),
-                    "parts": [part.state_dict() for part in self.parts]}, partial)
+                    "parts": [part.state_dict() for part in self.parts]}, state)
+        partial.write_bytes(state.getbuffer())
         os.replace(partial, self.path)
 
     def load(self) -> tuple[int, History]:
         """Step and history to go on from. What cannot be read is begun anew."""
         if self.path is None or not self.path.exists():
             return 0, []
+        fresh = [copy.deepcopy(part.state_dict()) for part in self.parts]
         try:
             state = torch.load(self.path, map_location="cpu")
-        except Exception:  # torch raises many kinds for a file that is cut off
+            for part, saved in zip(self.parts, [state["parts"][i] for i in range(len(self.parts))]):
+                part.load_state_dict(saved)
+            step, history = int(state["step"]), [[int(at), float(loss)] for at, loss in state["history"]]
+            self.generator.set_state(state["generator"])
+            return step, history
+        except Exception:  # torch raises many kinds for a file that is cut off, or holds something else
+            for part, saved in zip(self.parts, fresh):
+                part.load_state_dict(saved)
             return 0, []
-        for part, saved in zip(self.parts, state["parts"]):
-            part.load_state_dict(saved)
-        self.generator.set_state(state["generator"])
-        return state["step"], state["history"]
 
     def remove(self) -> None:
         if self.path is not None:
@@ -135,5 +145,7 @@ def train(model: Model, ids: Ids, held: Tensor, *, steps: int, peak: float, seed
 
 def training_batch(stream: Tensor, batch: int, context: int, generator: torch.Generator) -> Tensor:
     """Windows [batch, context + 1] of the training stream, where the generator says."""
+    if len(stream) < context + 2:
+        raise InputError(f"trial: the text to train on has {len(stream)} tokens, and a window of {context} needs more: give a longer text")
     at = torch.randint(0, len(stream) - context - 1, (batch,), generator=generator)
     return torch.stack([stream[i : i + context + 1] for i in at])
