@@ -52,6 +52,8 @@ const char* control_name(Control c) {
   return c == Control::shuffled ? "shuffled" : c == Control::reversed ? "reversed" : "none";
 }
 
+const char* estimator_name(Estimator e) { return e == Estimator::tucker ? "tucker" : "discriminant"; }
+
 /// Many ids want `tucker`, fewer `discriminant`, which ends lower though it starts higher; so does who sets a
 /// scalar of it.
 Estimator estimator_of(const DesignRequest& request) {
@@ -183,7 +185,7 @@ void plan_family(const PlanRequest& r) {
                     : controlled_memory(r, p);
     const std::uint64_t cores = matrix_bytes(p.d_s, p.d_o, p.lags);
     work.reach(on_host(2 * (bytes + cores)));  // saved
-    r.rows.row(kFactors, on_device(r.counts.bytes()), work, bytes + cores);
+    r.rows.row(kFactors, on_device(r.counts.bytes()), work, bytes + cores, estimator_name(p.estimator));
   }
   Peak composing;
   if (layout.match >= 0) composing = matching_memory(*r.backend.linear, vocab, p.d_s, p.d_o);
@@ -305,7 +307,7 @@ std::string offset_report_json(const DesignRequest& request, const OffsetLayout&
   ordered_json out{{"recipe", request.recipe.name}, {"control", control_name(request.params.offset.control)}};
   if (part_of(request) != OffsetPart::unigram)  // which estimates and chooses nothing
     out.update(
-        {{"estimator", f.estimator == Estimator::tucker ? "tucker" : "discriminant"},
+        {{"estimator", estimator_name(f.estimator)},
          {"scalars",
           {{"alpha", f.alpha}, {"kappa", f.kappa}, {"ridge", f.ridge}, {"lag_weights", f.lag_weights}}},
          {"chosen_on",

@@ -1,5 +1,7 @@
 #include "pipeline/recipes/plan_weights.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "pipeline/recipes/layer_memory.hpp"
@@ -71,7 +73,8 @@ void plan_weights(const PlanRequest& request, const PlannedWeights& planned, Lay
   if (planned.embedding) reach_tables(composing, n, design, planned);
   reach_mlps(composing, n, singles(n.layers * n.heads() + tables), planned.mlp_outputs);
   composing.reach(weights_footprint(design, planned));
-  request.rows.row(kCompose, held, composing, 0);
+  const double c = stream_scale(design);
+  request.rows.row(kCompose, held, composing, 0, c != 1 ? fmt::format("stream times {:.4g}", c) : "");
 
   Peak emitting;
   emitting.reach(weights_footprint(design, planned) + emit_memory(n, design.arch));

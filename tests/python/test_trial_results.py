@@ -189,6 +189,19 @@ def test_the_report_compares_completed_runs_at_each_arms_best_rate(trial):
     assert json.loads((trial.folder / "summary.json").read_text())["unigram_loss"] == data["unigram_loss"]
 
 
+def test_the_plot_shows_the_baseline_and_who_begins_below_its_end(trial, monkeypatch):
+    from matplotlib import pyplot
+
+    kept = []
+    monkeypatch.setattr(pyplot, "close", kept.append)
+    results.append(trial.results_path, {"arm": "lasting", "peak": 0.1, "steps": 100, "seed": 0, "initial": 3.3, "final": 3.1,
+                                        "history": [[0, 3.3], [50, 3.2], [100, 3.1]]})
+    report.write(trial)
+    curves, bars = kept[0].axes
+    assert curves.get_ylim()[0] < 3.1 and curves.get_ylim()[1] > 3.9  # random's half-way loss
+    assert bars.texts[1].get_text() == "0: before any step" and bars.patches[1].get_width() == 0
+
+
 def test_steps_to_a_loss_are_read_off_the_mean_curve():
     histories = [[[0, 5.0], [10, 4.0], [20, 3.0]], [[0, 5.0], [10, 4.0], [20, 2.0]]]
     assert steps_to(histories, 3.25) == 15

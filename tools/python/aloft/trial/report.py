@@ -142,8 +142,10 @@ def plots(data: Data, path: str | os.PathLike[str], baseline: str = "random", ar
         if len(histories) > 1:
             curves.fill_between(x, [min(v) for v in losses], [max(v) for v in losses], alpha=0.2, color=line.get_color())
     curves.axhline(data["bigram_loss"], color="gray", linestyle=":", linewidth=1, label="smoothed bigram table")
+    shown = [runs[a] for a in {*(arms or runs), baseline} if a in runs]
+    highest = max(data["unigram_loss"], *(r["middle"] for r in shown if math.isfinite(r["middle"])))  # of a short run that is far above
     lowest = min(min(h[-1][1] for h in r["histories"]) for r in runs.values())
-    curves.set(xlabel="steps", ylabel="validation loss (nats)", ylim=(lowest - 0.1, data["unigram_loss"] + 0.1),
+    curves.set(xlabel="steps", ylabel="validation loss (nats)", ylim=(lowest - 0.1, highest + 0.1),
                title=f"{steps} steps, each arm at its own best peak rate")
     curves.legend(fontsize=8)
 
@@ -152,10 +154,12 @@ def plots(data: Data, path: str | os.PathLike[str], baseline: str = "random", ar
         needed = {a: steps_to(r["histories"], target) for a, r in runs.items() if a != baseline}
         order = sorted(needed, key=lambda a: (needed[a] is not None, -(needed[a] or 0), a))
         never = steps * 1.04
-        bars.barh(order, [needed[a] or never for a in order], color=["steelblue" if needed[a] else "lightgray" for a in order])
         for i, arm in enumerate(order):
-            label = f"{needed[arm]:.0f}" if needed[arm] else f"never: {runs[arm]['final']:.3f}"
-            bars.text(5, i, label, va="center", fontsize=7, color="white" if needed[arm] else "black")
+            steps_needed = needed[arm]
+            reached = steps_needed is not None
+            bars.barh(arm, steps_needed if steps_needed is not None else never, color="steelblue" if reached else "lightgray")
+            label = f"never: {runs[arm]['final']:.3f}" if steps_needed is None else f"{steps_needed:.0f}" if steps_needed else "0: before any step"
+            bars.text(steps * 0.015, i, label, va="center", fontsize=7, color="white" if reached and steps_needed else "black")
         bars.axvline(steps, color="gray", linewidth=1)
         bars.set(xlabel=f"steps to {baseline}'s final loss ({target:.3f})", title=f"within the arm's own {steps}-step schedule")
         bars.tick_params(axis="y", labelsize=8)
