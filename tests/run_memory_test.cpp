@@ -99,6 +99,7 @@ TEST_P(RunMemory, IsWhatThePlanSays) {
   expect_truth("spread");
   expect_truth("offset");
   config_.offset.estimator = Estimator::tucker;
+  config_.offset.factors.alpha = config_.offset.factors.ridge = std::nullopt;  // which has none
   config_.output = "";
   expect_truth("bigram-head");
 }

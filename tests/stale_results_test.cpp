@@ -55,7 +55,11 @@ const std::map<std::string_view, Change> kChanges{
     {"recency", [](RunConfig& c) { c.offset.placement.recency = 1; }},
     {"background", [](RunConfig& c) { c.offset.placement.background = Background::orthogonal; }},
     {"zero-outputs", [](RunConfig& c) { c.offset.placement.zero_outputs = true; }},
-    {"estimator", [](RunConfig& c) { c.offset.estimator = Estimator::tucker; }},
+    {"estimator",
+     [](RunConfig& c) {
+       c.offset.estimator = Estimator::tucker;
+       c.offset.factors.alpha = c.offset.factors.ridge = std::nullopt;  // which has none
+     }},
     {"alpha", [](RunConfig& c) { c.offset.factors.alpha = 0.9; }},
     {"kappa", [](RunConfig& c) { c.offset.factors.kappa = 77; }},
     {"ridge", [](RunConfig& c) { c.offset.factors.ridge = 7; }},
