@@ -138,11 +138,11 @@ void add_design_options(CLI::App& command, RunConfig& c, DesignOptions& o) {
       ->check(whole_number())
       ->group(group);
   command
-      .add_option(
-          "--stream-scale", c.compose.stream_scale,
-          "All that is written to the residual stream by design times this, and the embedding "
-          "(default for offset and its parts: sqrt(d) where the head is tied, more where the first steps "
-          "would undo the design; else 1)")
+      .add_option("--stream-scale", c.compose.stream_scale,
+                  "All that is written to the residual stream by design times this, and the embedding "
+                  "(default for offset and its parts: sqrt(d) where the head is tied, else 1, and more in "
+                  "wide or deep "
+                  "models, as `aloft plan` says; for other recipes 1)")
       ->check(number_above_zero())
       ->check(CLI::Range(0.01, 1e4))
       ->type_name("X")
