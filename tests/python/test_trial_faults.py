@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from aloft import InputError, UsageError
-from aloft.__main__ import exit_code_of
+from aloft.__main__ import exit_code_of, main
 from aloft.trial import corpus, results
 from aloft.trial.jobs import Trial
 from aloft.trial.models import Model, Shape, initialise
@@ -256,9 +256,20 @@ def test_a_device_without_values_is_refused(tmp_path):
             "--output", tmp_path / "trial", "--program", PROGRAM)
 
 
-def test_the_help_lists_every_preset(capsys):
-    from aloft.__main__ import main
+def test_a_signal_that_ends_the_trial_unless_it_is_ignored(tmp_path):
+    words, ends = ["trial", "no-such-preset", "--output", str(tmp_path)], (signal.SIGHUP, signal.SIGTERM)
+    old = [signal.signal(end, signal.SIG_IGN) for end in ends]
+    try:
+        assert main(words) == 2 and [signal.getsignal(end) for end in ends] == [signal.SIG_IGN] * 2  # under nohup
+        for end in ends:
+            signal.signal(end, signal.SIG_DFL)
+        assert main(words) == 2 and [signal.getsignal(end) for end in ends] == [signal.default_int_handler] * 2
+    finally:
+        for end, handler in zip(ends, old):
+            signal.signal(end, handler)
 
+
+def test_the_help_lists_every_preset(capsys):
     with pytest.raises(SystemExit):
         main(["trial", "--help"])
     said = " ".join(capsys.readouterr().out.split())

@@ -88,7 +88,8 @@ def _complete(arguments: argparse.Namespace) -> int:
 
 def _trial(arguments: argparse.Namespace) -> int:
     for end in (signal.SIGTERM, signal.SIGHUP):  # a cluster's way to stop a job is a key that interrupts
-        signal.signal(end, signal.default_int_handler)
+        if signal.getsignal(end) is not signal.SIG_IGN:  # nohup
+            signal.signal(end, signal.default_int_handler)
     try:
         from .trial.run import main as run
     except ModuleNotFoundError as error:

@@ -18,7 +18,8 @@ from .spec import Spec
 def best_peak(results: Mapping[Key, Result], arm: str, steps: int, seed: int = 0) -> float | None:
     """The peak of lowest final loss among the finished runs of this arm and budget at `seed`; None if there are none. A run that
     diverged is the last choice."""
-    runs = [(r["final"] if math.isfinite(r["final"]) else math.inf, peak) for (a, peak, s, k), r in results.items() if a == arm and s == steps and k == seed]
+    runs = [(r["final"] if math.isfinite(r["final"]) else math.inf, peak)
+            for (a, peak, s, k), r in results.items() if a == arm and s == steps and k == seed]
     return min(runs)[1] if runs else None
 
 
