@@ -2,6 +2,7 @@
 # From a bare Debian 12 machine to init tensors computed from real English text: installs what is missing, builds, runs
 # `aloft init` on the manual pages of Perl (Debian's perl-doc), and says where the result is. Two processors need 4 to 8 minutes.
 set -euo pipefail
+[ $# -eq 0 ] || { echo "quickstart: takes no flags; its first lines say what it does" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 
 tools/install_dependencies.sh perl-doc
