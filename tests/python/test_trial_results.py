@@ -63,7 +63,7 @@ def test_a_killed_writer_damages_no_line(tmp_path):
 
 
 def test_the_committed_results_are_those_of_the_presets():
-    counts = {"small": 150, "small-gpt2": 10, "small-scale": 32, "small-tied": 16, "small-ids": 7, "small-ids-llama": 2, "paper": 15,
+    counts = {"small": 150, "small-gpt2": 10, "small-scale": 32, "small-tied": 16, "small-ids": 7, "small-ids-llama": 2, "paper": 16,
               "paper-llama": 4, "paper-h200": 19, "paper-muon-h200": 13}
     for name, count in counts.items():
         found = results.read(ROOT / "profiles/trials" / f"{name}.jsonl")
