@@ -77,7 +77,7 @@ def _mlp(model: Model, g: float) -> None:
 GAUGES = {"values": _values, "queries": _queries, "gains": _gains, "head": _head, "mlp": _mlp}
 
 
-LLAMAS = {"head": "the model's head is its embedding: scale the stream instead", "mlp": "GELU is not linear in any of its inputs"}
+LLAMA_ONLY = {"head": "the model's head is its embedding: scale the stream instead", "mlp": "GELU is not linear in any of its inputs"}
 
 
 def check_gauges(style: str, gauges: Mapping[str, float]) -> None:
@@ -85,8 +85,8 @@ def check_gauges(style: str, gauges: Mapping[str, float]) -> None:
     for name in gauges:
         if name not in GAUGES:
             raise InputError(f"trial: gauge {name} is none of {', '.join(GAUGES)}")
-        if name in LLAMAS and style != "llama":
-            raise InputError(f"trial: gauge {name}: {LLAMAS[name]}")
+        if name in LLAMA_ONLY and style != "llama":
+            raise InputError(f"trial: gauge {name}: {LLAMA_ONLY[name]}")
 
 
 def turn_gauges(model: Model, gauges: Mapping[str, float]) -> None:
