@@ -12,14 +12,31 @@ namespace {
 
 using RefusedCheckpoint = Emit;
 
+using Change = std::function<void(FileTensors&, ModelFlags&, ModelConfig&)>;
+
 struct RefusedCase {
   const char* name;
   const char* arch;
-  std::function<void(FileTensors&, ModelFlags&, ModelConfig&)> change;
+  Change change;
   std::vector<std::string> says;
 };
 
 const std::string kFirstQuery = "model.layers.0.self_attn.q_proj.weight";
+
+/// The tensor with another shape, or a new one.
+Change reshaped(const std::string& name, const std::vector<std::int64_t>& shape) {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : shape) elements *= extent;
+  return [=](FileTensors& tensors, ModelFlags&, ModelConfig&) {
+    tensors[name] = {shape, counting(static_cast<std::size_t>(elements))};
+  };
+}
+
+Change spoilt(const std::string& name) {
+  return [=](FileTensors& tensors, ModelFlags&, ModelConfig&) {
+    tensors[name].values[7] = std::numeric_limits<float>::quiet_NaN();
+  };
+}
 
 /// Tensors that are not what the architecture has.
 std::vector<RefusedCase> refused_tensors() {
@@ -46,34 +63,24 @@ std::vector<RefusedCase> refused_tensors() {
             "'model.layers.0.self_attn.v_proj.weight'"}},
           {"a vector for a matrix",
            "llama",
-           [](T& t, F&, C&) {
-             t["model.layers.0.self_attn.o_proj.weight"] = {{1024}, counting(1024)};
-           },
+           reshaped("model.layers.0.self_attn.o_proj.weight", {1024}),
            {"'model.layers.0.self_attn.o_proj.weight' has shape [1024], a matrix is needed"}},
           {"a later layer of another shape",
            "llama",
-           [](T& t, F&, C&) {
-             t["model.layers.1.self_attn.k_proj.weight"] = {{8, 32}, counting(256)};
-           },
+           reshaped("model.layers.1.self_attn.k_proj.weight", {8, 32}),
            {"'model.layers.1.self_attn.k_proj.weight' has shape [8, 32], [16, 32] is needed",
             "2 key-value heads of 8"}},
           {"a bias of another length",
            "llama",
-           [](T& t, F&, C&) {
-             t["model.layers.1.self_attn.k_proj.bias"] = {{32}, counting(32)};
-           },
+           reshaped("model.layers.1.self_attn.k_proj.bias", {32}),
            {"'model.layers.1.self_attn.k_proj.bias' has shape [32], [16] is needed"}},
           {"a head of another size",
            "llama",
-           [](T& t, F&, C&) {
-             t["lm_head.weight"] = {{12, 32}, counting(384)};
-           },
+           reshaped("lm_head.weight", {12, 32}),
            {"'lm_head.weight' has shape [12, 32], [11, 32] is needed", "11 tokens"}},
           {"not a number",
            "llama",
-           [](T& t, F&, C&) {
-             t["model.layers.1.self_attn.q_proj.weight"].values[7] = std::numeric_limits<float>::quiet_NaN();
-           },
+           spoilt("model.layers.1.self_attn.q_proj.weight"),
            {"'model.layers.1.self_attn.q_proj.weight' holds nan at element 7"}},
           {"no position table",
            "nanogpt",
