@@ -57,7 +57,7 @@ struct Analysis {
 
 /// Bytes that analyze() takes at most, its arguments not included. counts: null where there are none.
 [[nodiscard]] Peak analysis_memory(const LinearOps& ops, const ModelShape& shape, bool tied, bool with_second,
-                                   const CountsShape* counts, const AnalysisParams& params);
+                                   const CountsShape* counts);
 /// Layers that are measured at a time.
 [[nodiscard]] std::int64_t layers_at_a_time(const ModelShape& shape);
 

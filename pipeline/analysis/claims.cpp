@@ -35,7 +35,7 @@ Table claims_table(const ClaimSources& s) {
       {"asymmetry_differs", &s.weights, "layers/QK/asymmetry_ratio"},
       {"asymmetry_is_concentrated", &s.weights, "layers/QK_antisymmetric/pr_energy"},
       {"eigenvalues_differ", &s.weights, "layers/QK/real_share"},
-      {"values_differ_from_random", &s.profiles, "V||MP"},
+      {"values_differ_from_random", &s.profiles, "V/MP"},
       {"query_key_twinning", &s.twinning, "Q||K"},
       {"spectra_match_corpus", &s.match, "QK/layers/spectral_cosine/antisymmetric"},
       {"qk_follows_corpus", &s.match, "QK/layers/matrix_cosine"},

@@ -12,7 +12,7 @@
 namespace aloft::analysis {
 namespace {
 
-constexpr double kTargets[] = {3, 5, 8, 12, 18, 24, 30, 36, 44, 60, 80, 100};
+constexpr double kTargets[] = {5, 10, 18.1, 24, 30, 36, 44, 60, 80, 100};
 constexpr int kSpectrumPoints = 48;
 
 using NamedValue = std::pair<std::string, double>;
@@ -95,7 +95,9 @@ Table frontier_table(const LagSide& side) {
 Table spectra_table() {
   return {"spectra",
           "singular values, by falling size",
-          {{"subject", "Q, K, V, O, QKt, QK, OV, QK_antisymmetric of a layer; P, A of the corpus"},
+          {{"subject",
+            "Q, K, V, O, QKt, QK, OV, QK_antisymmetric of a layer; projected, projected_antisymmetric of the "
+            "corpus"},
            {"layer", "from 0; null: of the corpus"},
            {"lag", "of the corpus"},
            {"index", "from 1"},
@@ -118,8 +120,8 @@ void add_spectrum(Table& spectra, const std::string& subject, std::optional<std:
 
 void add_lag_spectra(Table& spectra, const LagSide& side) {
   for (std::int64_t lag = 0; lag < side.lags; ++lag) {
-    add_spectrum(spectra, "P", std::nullopt, lag + 1, item_of(side.sigma, 2 * lag, side.d));
-    add_spectrum(spectra, "A", std::nullopt, lag + 1,
+    add_spectrum(spectra, "projected", std::nullopt, lag + 1, item_of(side.sigma, 2 * lag, side.d));
+    add_spectrum(spectra, "projected_antisymmetric", std::nullopt, lag + 1,
                  paired(item_of(side.planes, 2 * lag, side.d / 2), side.d));
   }
 }

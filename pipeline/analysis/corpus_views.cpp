@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <span>
 
 #include "pipeline/base/device_math.hpp"
 #include "pipeline/base/host_matrix.hpp"
-#include "pipeline/counts/frequency_rank.hpp"
 #include "pipeline/counts/marginals.hpp"
 
 namespace aloft::analysis {
@@ -89,12 +89,21 @@ PairViews pair_views(Context& ctx, const Counts& counts, ConstMatrixView e) {
   Buffer<double> lambda = numbers_on(ctx.device(), d);
   linear.eigh(symmetric.cview(), lambda.data(), symmetric.view());
   const auto values = to_host(lambda);
-  std::vector<std::int32_t> order;
-  for (std::int64_t i = 0; i < d; ++i) order.push_back(signed_index(i, false));
-  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+  const auto vectors = to_host(symmetric);
+  const HostView columns(vectors, d);
+  std::vector<std::int64_t> order(static_cast<std::size_t>(d));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
     return std::abs(at(values, a)) > std::abs(at(values, b));
   });
-  const auto on_device = to_device<const std::int32_t>(ctx.device(), order);
+  std::vector<std::int32_t> signed_order;  // each with its largest entry positive
+  for (const std::int64_t column : order) {
+    std::int64_t largest = 0;
+    for (std::int64_t i = 1; i < d; ++i)
+      if (std::abs(columns(i, column)) > std::abs(columns(largest, column))) largest = i;
+    signed_order.push_back(signed_index(column, columns(largest, column) < 0));
+  }
+  const auto on_device = to_device<const std::int32_t>(ctx.device(), signed_order);
   linear.permute(symmetric.cview(), nullptr, on_device.data(), out.eigenbasis.view());
   ctx.device().synchronize();
   return out;

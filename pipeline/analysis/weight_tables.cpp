@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "kernels/spectral_measures.hpp"
@@ -117,16 +118,12 @@ void WeightTables::add(const MeasuredGroup& group) {
     const std::int64_t layer = group.first_layer + l;
     add_figures(weights, {Cell(layer), Cell()}, "layers/", layer_figures(m, shape_, l), layer_null_,
                 shape_.layers);
-    add_figures(
-        profiles, {Cell(layer)}, "",
-        [&] {
-          std::vector<Figure> figures = profile_figures(m, shape_, l);
-          return figures;
-        }(),
-        profile_null_, shape_.layers);
+    add_figures(profiles, {Cell(layer)}, "", profile_figures(m, shape_, l), profile_null_, shape_.layers);
     const auto q = of_layer(m.q, m, l), k = of_layer(m.k, m, l);
     q_.emplace_back(q.begin(), q.end());
     k_.emplace_back(k.begin(), k.end());
+    const auto v = of_layer(m.v, m, l);
+    v_.emplace_back(v.begin(), v.end());
     const Spectra& x = m.of_layers;
     add_spectrum(spectra, "Q", layer, std::nullopt, q);
     add_spectrum(spectra, "K", layer, std::nullopt, k);
@@ -144,23 +141,27 @@ void WeightTables::add(const MeasuredGroup& group) {
 void WeightTables::add_twinning() {
   const auto layers = std::ssize(q_);
   if (layers < 2) return;
-  std::vector<double> kl;  // [layers, layers]: Q of the first with K of the second
-  for (const auto& q : q_)
-    for (const auto& k : k_) kl.push_back(recipes::profile_kl(q, k));
-  const auto mean = [&](const auto& partner) {
-    double sum = 0;
-    for (std::int64_t l = 0; l < layers; ++l) sum += kl[static_cast<std::size_t>(l * layers + partner(l))];
-    return sum / static_cast<double>(layers);
-  };
-  std::vector<double> values{mean([](std::int64_t l) { return l; })};
   const Permutations others(layers, permutations_, seed_ + 1);
-  for (std::int64_t i = 0; i < permutations_; ++i)
-    values.push_back(mean([&](std::int64_t l) {
-      const std::int32_t k = others.rows(i)[static_cast<std::size_t>(l)];
-      return static_cast<std::int64_t>(k < 0 ? -1 - k : k);
-    }));
-  if (!std::all_of(values.begin(), values.end(), [](double x) { return std::isfinite(x); })) return;
-  twinning.add("Q||K", Side::both, {Cell(std::string("Q")), Cell(std::string("K"))}, values);
+  for (const auto& [first, second, of, with] :
+       {std::tuple{"Q", "K", &q_, &k_}, {"Q", "V", &q_, &v_}, {"K", "V", &k_, &v_}}) {
+    std::vector<double> kl;  // [layers, layers]: the first of one layer with the second of another
+    for (const auto& p : *of)
+      for (const auto& q : *with) kl.push_back(recipes::profile_kl(p, q));
+    const auto mean = [&](const auto& partner) {
+      double sum = 0;
+      for (std::int64_t l = 0; l < layers; ++l) sum += kl[static_cast<std::size_t>(l * layers + partner(l))];
+      return sum / static_cast<double>(layers);
+    };
+    std::vector<double> values{mean([](std::int64_t l) { return l; })};
+    for (std::int64_t i = 0; i < permutations_; ++i)
+      values.push_back(mean([&](std::int64_t l) {
+        const std::int32_t k = others.rows(i)[static_cast<std::size_t>(l)];
+        return static_cast<std::int64_t>(k < 0 ? -1 - k : k);
+      }));
+    if (!std::all_of(values.begin(), values.end(), [](double x) { return std::isfinite(x); })) continue;
+    twinning.add(std::string(first) + "||" + second, Side::both,
+                 {Cell(std::string(first)), Cell(std::string(second))}, values);
+  }
 }
 
 void WeightTables::add_labels() {

@@ -33,7 +33,7 @@ class WeightTables {
   std::uint64_t seed_;
   std::int64_t permutations_;
   std::vector<std::vector<Figure>> layer_null_, head_null_, profile_null_;  ///< [draws]
-  std::vector<std::vector<double>> q_, k_;                                  ///< [layers] singular values
+  std::vector<std::vector<double>> q_, k_, v_;                              ///< [layers] singular values
   std::vector<std::vector<double>> mass_;                                   ///< [layers·heads]
 };
 
