@@ -1,7 +1,7 @@
 """Every value (not the nulls) of docs/analysis.md, from its definitions, with dense linear algebra in float64 NumPy.
 
 `tables(model, counts, unigram)` gives {table: {key: value}}; a key is the table's leading columns up to `value`. V x V matrices are
-dense here, so V is some hundreds. It shares no code with the program, and spends time freely: eigenvalues are those of d x d or V x V
+dense here, so V is some hundreds. It shares no code with the program, and spends time freely: eigenvalues are those of d x d
 matrices where the program takes small ones.
 """
 
@@ -140,7 +140,8 @@ def head_masses(model, layer, p):
 
 
 def copying(model, layer, head):
-    values = np.linalg.eigvals(model.head @ layer.writer(head) @ model.embedding.T)
+    """Of U OV Eᵀ [V, V]; the eigenvalues of OV EᵀU [d, d] are the same but for zeros."""
+    values = np.linalg.eigvals(layer.writer(head) @ model.embedding.T @ model.head)
     return values.real.sum() / np.abs(values).sum()
 
 
