@@ -1,5 +1,6 @@
 """Measures of matrices and spectra, each from its definition in docs/analysis.md: the oracle's, not the program's."""
 
+import functools
 import math
 
 import numpy as np
@@ -67,6 +68,7 @@ def divergence(first, second):
     return float((p * np.log(p / q)).sum())
 
 
+@functools.lru_cache
 def marchenko_pastur(shape):
     """Singular values, largest first, at the quantiles (i + 1/2) / n of the law for a matrix of this shape, up to a factor.
 

@@ -55,6 +55,7 @@ def random_model(shape, seed):
 
     embedding = normal(rng, shape.vocab, d, std=0.3) + normal(rng, 1, d, std=0.1)
     embedding = embedding.astype(np.float32).astype(np.float64)
+    embedding[-1] = 0  # as a row of padding is
     tied = shape.description["tied_head"]
     model = Model([one_layer() for _ in range(shape.layers)], embedding, embedding if tied else normal(rng, shape.vocab, d), tied, shape.context)
     if position["kind"] == "learned":

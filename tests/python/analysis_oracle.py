@@ -114,7 +114,9 @@ def softmax(scores):
 
 
 def unit_rms(x):
-    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True))
+    """Rows of zeros (padding) stay as they are."""
+    rms = np.sqrt((x**2).mean(axis=-1, keepdims=True))
+    return np.divide(x, rms, out=np.zeros(x.shape), where=rms > 0)
 
 
 def head_masses(model, layer, p):

@@ -40,7 +40,7 @@ def factors(m, rank):
 
 
 def planted_model(counts, layers=8, heads=8, d=64, context=256, seed=0):
-    """Layer 0's head 2 has the kernel of A_1; layer 1's head 3 looks one token back; layer 2's head 1 copies; layer n's head 7 writes
+    """Layer 0's head 2 has the kernel of A_1; layer 1's head 3 looks one token back; layer 2's head 1 copies; layer n's last head writes
     what lag n+1 predicts; queries and keys of low rank; V grows over depth."""
     rng, r = np.random.default_rng(seed), d // heads
     e = embedding_of(counts, d)
@@ -53,15 +53,15 @@ def planted_model(counts, layers=8, heads=8, d=64, context=256, seed=0):
     centred = [e.T @ oracle.centred_transitions(j) @ e for j in counts]
     model.layers[0].query[2], model.layers[0].key[2] = (3 * x for x in factors((projected[0] - projected[0].T) / -2, r))
     for n in range(min(layers, len(counts))):
-        model.layers[n].output[7], model.layers[n].value[7] = (1.5 * x for x in factors(centred[n].T, r))
-    mean = (e / np.sqrt((e**2).mean(axis=1, keepdims=True))).mean(axis=0)
+        model.layers[n].output[-1], model.layers[n].value[-1] = (1.5 * x for x in factors(centred[n].T, r))
+    mean = oracle.unit_rms(e).mean(axis=0)
     look = np.zeros((r, d))
     turn = model.frequencies
     for i in range(r // 2):  # scores cos((Δ − 1) θ_i)
         look[i], look[i + r // 2] = np.cos(turn[i]) * mean, -np.sin(turn[i]) * mean
     scale = 9 / np.sqrt(mean @ mean)
-    model.layers[1].query[3], model.layers[1].key[3] = look * scale, 0 * look
-    model.layers[1].key[3][: r // 2] = mean * scale
+    model.layers[1].query[3], model.layers[1].key[3] = look * scale, 0.02 * rng.standard_normal((r, d))
+    model.layers[1].key[3][: r // 2] += mean * scale
     model.layers[2].value[1] = rng.standard_normal((r, d))
     model.layers[2].output[1] = model.layers[2].value[1] * 0.5 + 0.05 * rng.standard_normal((r, d))
     return model
