@@ -7,7 +7,7 @@ set -euo pipefail
 build=(g++ cmake ninja-build git pkg-config libcli11-dev nlohmann-json3-dev libyaml-cpp-dev libfmt-dev
   libopenblas-dev liblapacke-dev libkissfft-dev libxxhash-dev libutf8proc-dev libsentencepiece-dev)
 cpp_tests=(libgtest-dev libeigen3-dev python3 python3-venv)
-python_tests=(python3-numpy python3-torch python3-pytest python3-yaml python3-matplotlib)
+python_tests=(python3-numpy python3-scipy python3-jinja2 python3-torch python3-pytest python3-yaml python3-matplotlib)
 fuzz=(clang libclang-rt-14-dev)
 benchmarks=(libbenchmark-dev python3 python3-numpy python3-scipy)
 
