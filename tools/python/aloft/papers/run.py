@@ -53,8 +53,8 @@ def _write_papers(run: Run) -> Numbers:
     numbers: Numbers = {"settings": shape | {
         "parameters": sum(p.numel() for p in Model(s.shape).parameters()), "steps": s.steps, "batch": s.batch,
         "tokens_a_step": s.batch * s.shape.context, "peak": s.peak, "warmup": s.warmup(s.steps), "seed": s.seed,
-        "validation_tokens": s.validation_tokens, "embedding_norm": s.embedding_norm, "injection_steps": s.injection_steps,
-        "injection_seeds": s.injection_seeds, "threads": s.threads}}
+        "validation_tokens": s.validation_tokens, "embedding_norm": s.embedding_norm, "embedding_rows": s.embedded,
+        "injection_steps": s.injection_steps, "injection_seeds": s.injection_seeds, "threads": s.threads}}
     for step in STEPS:
         path = _result_path(run.folder, step)
         if not path.exists():
@@ -68,8 +68,8 @@ def _write_papers(run: Run) -> Numbers:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    settings = Settings(steps=arguments.steps, batch=arguments.batch, peak=arguments.peak, seed=arguments.seed,
-                        embedding_norm=arguments.embedding_norm, injection_seeds=arguments.injection_seeds, threads=arguments.threads,
-                        quiet=arguments.quiet)
-    run_papers(settings, arguments.text, arguments.output, arguments.program, tuple(arguments.only.split(",")) if arguments.only else ())
+    a = arguments
+    settings = Settings(steps=a.steps, batch=a.batch, peak=a.peak, seed=a.seed, embedding_norm=a.embedding_norm,
+                        embedding_vocab=a.embedding_vocab, injection_seeds=a.injection_seeds, threads=a.threads, quiet=a.quiet)
+    run_papers(settings, a.text, a.output, a.program, tuple(a.only.split(",")) if a.only else ())
     print(f"{arguments.output}/papers.json")

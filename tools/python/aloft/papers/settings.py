@@ -27,6 +27,7 @@ class Settings:
     seed: int = 0
     validation_tokens: int = 10240
     embedding_norm: float = 0.32  # of a row of the papers' embedding: what a random init has, 0.02 * sqrt(d)
+    embedding_vocab: int | None = None  # ids that the papers' embedding has rows for (it takes 6 V^2 doubles); None: all
     injection_steps: int = 100
     injection_seeds: int = 3
     save_every: int = 50  # steps
@@ -41,12 +42,19 @@ class Settings:
             raise UsageError("papers: a rate and a norm are to be above 0")
         if not 0 <= self.seed < 1 << 31:
             raise UsageError("papers: --seed is to be from 0 to 2147483647")
+        if self.embedding_vocab is not None and not self.shape.width <= self.embedding_vocab <= self.shape.vocab:
+            raise UsageError(f"papers: --embedding-vocab is to be from {self.shape.width} to {self.shape.vocab}")
 
     @property
     def weights_seed(self) -> dict[str, int]:
         """Of the initial weights. Two models that began at the same weights would be alike for that alone, and the second paper
         compares them: so each has its own."""
         return {"sgd": self.seed, "crystallised": self.seed + 1}
+
+    @property
+    def embedded(self) -> int:
+        """Ids with a row of the papers' embedding."""
+        return self.shape.vocab if self.embedding_vocab is None else self.embedding_vocab
 
     def warmup(self, steps: int) -> int:
         return max(1, min(50, steps // 10))
@@ -57,4 +65,5 @@ class Settings:
                 "corpus": {"text": os.fspath(text), "windows": "drawn"},
                 "training": {"batch": self.batch, "steps": self.steps, "peak": self.peak, "seed": self.seed,
                              "validation_tokens": self.validation_tokens, "injection_steps": self.injection_steps},
-                "arms": ARMS | {"crystallised": ARMS["crystallised"] | {"embedding_norm": self.embedding_norm}}}
+                "arms": ARMS | {"crystallised": ARMS["crystallised"] | {"embedding_norm": self.embedding_norm,
+                                                                          "embedding_vocab": self.embedded}}}

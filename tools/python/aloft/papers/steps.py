@@ -76,29 +76,46 @@ def crystallised(run: Run) -> Numbers:
     """The papers' embedding, rows at the norm that the settings say, frozen and with it the tied head."""
     settings = run.settings
     seed = settings.weights_seed["crystallised"]
-    rows = mobius_rows(run)
+    rows = frozen_rows(run)
     model = initialise(Model(settings.shape), seed)
     model.embedding.requires_grad_(False)
-    held, untrained = run.trial.windows(), []
-    for norm in sorted({settings.embedding_norm * factor for factor in (0.25, 0.5, 1, 2, 4, 8, 16)}):
+    held, untrained, usual = run.trial.windows(), [], 0.02 * math.sqrt(settings.shape.width)
+    for norm in sorted({settings.embedding_norm, *(usual * factor for factor in (0.25, 0.5, 1, 2, 4, 8, 16))}):
         model.embedding.copy_(rows * norm)
         untrained.append([norm, validation_loss(model, held)])
     model.embedding.copy_(rows * settings.embedding_norm)
     numbers = _trained(run, "crystallised", model)
-    return numbers | {"embedding_rows": len(rows), "embedding_norm": settings.embedding_norm, "untrained": untrained}
+    return numbers | {"embedding_rows": settings.embedded, "embedding_norm": settings.embedding_norm, "untrained": untrained}
 
 
-def mobius_rows(run: Run) -> Tensor:
-    """[vocab, width]: the papers' embedding, each row of unit length."""
-    path = run.trial.init_file("crystallised", run.settings.seed)
+def frozen_rows(run: Run) -> Tensor:
+    """[vocab, width]: the papers' embedding, each row of unit length; directions drawn at random for ids that it has no row for."""
+    s = run.settings
+    path = _embedding_trial(run).init_file("crystallised", s.seed)
     if path is None:
         raise InputError("papers: there is no arm crystallised")
-    tensors, _ = read_tensors(path)
-    values = widened(tensors["transformer.wte.weight"])
-    norms = np.linalg.norm(values.astype(np.float64), axis=1, keepdims=True)
+    values = widened(read_tensors(path)[0]["transformer.wte.weight"])
+    others = np.random.default_rng(s.weights_seed["crystallised"]).standard_normal((s.shape.vocab - s.embedded, s.shape.width))
+    rows = np.concatenate([values[: s.embedded], others])
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not (norms > 0).all() or not np.isfinite(norms).all():
         raise InputError(f"papers: {path}: the embedding has rows without a direction: remove its folder")
-    return torch.from_numpy((values / norms).astype(np.float32))
+    return torch.from_numpy((rows / norms).astype(np.float32))
+
+
+def _embedding_trial(run: Run) -> Trial:
+    """Where the embedding is from: the run's corpus, or the same with its rarer words unknown. (Ids are in order of frequency.)"""
+    count, folder = run.settings.embedded, run.folder / "mobius"
+    if count == run.settings.shape.vocab:
+        return run.trial
+    (folder / "corpus").mkdir(parents=True, exist_ok=True)
+    for path in (run.trial.train_path, run.trial.held_path):
+        ids = corpus.load(path)
+        ids[ids >= count] = 0
+        partial = folder / "corpus" / f"{path.name}.partial"
+        ids.tofile(partial)
+        partial.rename(folder / "corpus" / path.name)
+    return Trial(run.trial.spec | {"model": run.trial.spec["model"] | {"vocab": count}}, folder, run.trial.program)
 
 
 def _trained(run: Run, name: str, model: Model) -> Numbers:
