@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     papers.add_argument("--steps", type=int, default=2000, help="of each training (default 2000, as in the papers)")
     papers.add_argument("--batch", type=int, default=8, help="windows of 256 tokens a step (default 8)")
     papers.add_argument("--peak", type=float, default=0.002, help="learning rate after warm-up (default 0.002)")
-    papers.add_argument("--embedding-norm", type=float, default=0.32, help="length of a row of the frozen embedding (default 0.32)")
+    papers.add_argument("--embedding-norm", type=float, default=1.0, help="length of a row of the frozen embedding (default 1)")
     papers.add_argument("--embedding-vocab", type=int, help="ids that get a row of the papers' embedding, the most frequent (default: all)")
     papers.add_argument("--injection-seeds", type=int, default=3, help="seeds of the injection experiment (default 3)")
     papers.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")

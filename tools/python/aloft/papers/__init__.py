@@ -18,7 +18,7 @@ papers.json; losses are nats per token on the same held-out windows, a history i
                   of the smoothed tables on the windows; trial/corpus.py)
     sgd           initial, final, history, weights_seed, seconds_a_step (of the process that ended it)
     crystallised  the same; embedding_rows (ids with a row of the papers' embedding; the others' are random), embedding_norm (of each row),
-                  untrained: [[norm of the rows, loss before training], ...]
+                  untrained: [[norm of the rows, loss before training on the first eight windows], ...]
     injection     steps, warmup, peak, runs: [{arm, seed, initial, final, history}, ...], arms: {arm: {initial, final: {mean, least, most},
                   lead_initial, lead_final: {mean, least, most} over random of the same seed (positive: better), percent}}
 """

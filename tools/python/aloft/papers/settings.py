@@ -26,7 +26,7 @@ class Settings:
     peak: float = 0.002  # the best of three at this size (profiles/training.md)
     seed: int = 0
     validation_tokens: int = 10240
-    embedding_norm: float = 0.32  # of a row of the papers' embedding: what a random init has, 0.02 * sqrt(d)
+    embedding_norm: float = 1.0  # of a row of the papers' embedding: starts nearest to the papers' 7.97
     embedding_vocab: int | None = None  # ids that the papers' embedding has rows for (it takes 6 V^2 doubles); None: all
     injection_steps: int = 100
     injection_seeds: int = 3
