@@ -55,15 +55,16 @@ def _write_papers(run: Run) -> Numbers:
         "tokens_a_step": s.batch * s.shape.context, "peak": s.peak, "warmup": s.warmup(s.steps), "seed": s.seed,
         "validation_tokens": s.validation_tokens, "embedding_norm": s.embedding_norm, "embedding_rows": s.embedded,
         "injection_steps": s.injection_steps, "injection_seeds": s.injection_seeds, "threads": s.threads}}
-    for step in STEPS:
-        path = _result_path(run.folder, step)
-        if not path.exists():
-            continue
-        try:
-            numbers[step.name] = json.loads(path.read_text())
-        except ValueError:
-            raise InputError(f"papers: {path} is damaged: remove it, and its step will run again") from None
-    write_json(run.folder / "papers.json", numbers)
+    with run.trial.alone("papers"):  # another command may have ended a step, too
+        for step in STEPS:
+            path = _result_path(run.folder, step)
+            if not path.exists():
+                continue
+            try:
+                numbers[step.name] = json.loads(path.read_text())
+            except ValueError:
+                raise InputError(f"papers: {path} is damaged: remove it, and its step will run again") from None
+        write_json(run.folder / "papers.json", numbers)
     return numbers
 
 
