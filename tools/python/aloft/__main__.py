@@ -1,4 +1,4 @@
-"""python -m aloft complete | trial"""
+"""python -m aloft complete | trial | papers"""
 
 import argparse
 import errno
@@ -18,7 +18,7 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(words)
         if arguments.command == "complete":
             return _complete(arguments)
-        return _trial(arguments)
+        return _papers(arguments) if arguments.command == "papers" else _trial(arguments)
     except KeyboardInterrupt:
         print("aloft: interrupted; the same command again goes on", file=sys.stderr)
         return 5
@@ -73,6 +73,20 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--arms", help="a,b,c: run these arms alone; the table has whatever is there")
     trial.add_argument("--minutes", type=float, help="start no job after so many minutes")
     trial.add_argument("--quiet", action="store_true", help="no progress on stderr while a job trains")
+    papers = commands.add_parser("papers", help="the two source papers again: their models, embedding, injection")
+    papers.add_argument("--text", required=True, help="corpus: UTF-8 text, or .jsonl with a document a line")
+    papers.add_argument("--output", required=True, help="folder; what was stopped goes on from there")
+    papers.add_argument("--program", default="build/release/aloft", help="the aloft program")
+    papers.add_argument("--steps", type=int, default=2000, help="of each training (default 2000, as in the papers)")
+    papers.add_argument("--batch", type=int, default=8, help="windows of 256 tokens a step (default 8)")
+    papers.add_argument("--peak", type=float, default=0.002, help="learning rate after warm-up (default 0.002)")
+    papers.add_argument("--embedding-norm", type=float, default=1.0, help="length of a row of the frozen embedding (default 1)")
+    papers.add_argument("--embedding-vocab", type=int, help="ids that get a row of the papers' embedding, the most frequent (default: all)")
+    papers.add_argument("--injection-seeds", type=int, default=3, help="seeds of the injection experiment (default 3)")
+    papers.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
+    papers.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    papers.add_argument("--only", help="a,b: these steps alone, of corpus, sgd, crystallised, injection; others may run beside")
+    papers.add_argument("--quiet", action="store_true", help="no progress on stderr")
     return parser
 
 
@@ -87,15 +101,29 @@ def _complete(arguments: argparse.Namespace) -> int:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
-    for end in (signal.SIGTERM, signal.SIGHUP):  # a cluster's way to stop a job is a key that interrupts
-        if signal.getsignal(end) is not signal.SIG_IGN:  # nohup
-            signal.signal(end, signal.default_int_handler)
+    _interrupted_by_signals()
     try:
         from .trial.run import main as run
     except ModuleNotFoundError as error:
         raise AloftError(f"a trial needs {error.name}, which is not installed: pip install 'tools/python[trial]'") from None
     run(arguments)
     return 0
+
+
+def _papers(arguments: argparse.Namespace) -> int:
+    _interrupted_by_signals()
+    try:
+        from .papers.run import main as run
+    except ModuleNotFoundError as error:
+        raise AloftError(f"papers needs {error.name}, which is not installed: pip install 'tools/python[trial]'") from None
+    run(arguments)
+    return 0
+
+
+def _interrupted_by_signals() -> None:
+    for end in (signal.SIGTERM, signal.SIGHUP):  # a cluster's way to stop a job is a key that interrupts
+        if signal.getsignal(end) is not signal.SIG_IGN:  # nohup
+            signal.signal(end, signal.default_int_handler)
 
 
 if __name__ == "__main__":
