@@ -82,7 +82,7 @@ CheckpointNames find_names(const TensorFiles& files, const Architecture& arch) {
     }
   const std::string wanted = layer_name(query_name(arch), 0);
   std::vector<std::string> near = nearest_names(wanted, names, 3);
-  for (std::string& n : near) n = "'" + printable(n) + "'";
+  for (std::string& n : near) n = fmt::format("'{}'", printable(n));
   throw InputError(fmt::format(
       "{}: has no tensor '{}', as models of architecture {} have{}; is --arch the right one?", files.origin(),
       wanted, arch.name, near.empty() ? "" : fmt::format(" (nearest: {})", fmt::join(near, ", "))));
