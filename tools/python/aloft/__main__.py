@@ -1,4 +1,4 @@
-"""python -m aloft complete | trial | papers"""
+"""python -m aloft complete | convert | trial | papers"""
 
 import argparse
 import errno
@@ -18,6 +18,8 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(words)
         if arguments.command == "complete":
             return _complete(arguments)
+        if arguments.command == "convert":
+            return _convert(arguments)
         return _papers(arguments) if arguments.command == "papers" else _trial(arguments)
     except KeyboardInterrupt:
         print("aloft: interrupted; the same command again goes on", file=sys.stderr)
@@ -62,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     complete.add_argument("init", help="init.safetensors, or the run's folder")
     complete.add_argument("output", help="folder to write")
     complete.add_argument("--partial", action="store_true", help="the base may have layers that init.safetensors does not hold")
+    convert = commands.add_parser("convert", help="a PyTorch file or a GGUF becomes a folder with safetensors and config.json")
+    convert.add_argument("input", help=".pt, .pth, .bin (a state dict, or nanoGPT's checkpoint) or .gguf")
+    convert.add_argument("output", help="folder to write")
+    convert.add_argument("--dtype", choices=["f32", "bf16"], default="f32", help="of the tensors that are written (default f32)")
+    convert.add_argument("--quiet", action="store_true", help="no progress on stderr")
     presets = sorted(path.stem for path in (Path(__file__).parent / "trial" / "presets").glob("*.yaml"))
     trial = commands.add_parser("trial", help="train small models from several inits and compare them")
     trial.add_argument("spec", help=f"{', '.join(presets)}, or a YAML file")
@@ -97,6 +104,16 @@ def _complete(arguments: argparse.Namespace) -> int:
     for name in left_out(arguments.base):
         print(f"aloft: note: {name} was not copied: it holds the base's weights", file=sys.stderr)
     print(f"{arguments.output}: {len(replaced)} tensors replaced")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from .convert import convert_checkpoint
+
+    *notes, done = convert_checkpoint(arguments.input, arguments.output, dtype=arguments.dtype.upper(), progress=not arguments.quiet)
+    for note in notes:
+        print("aloft:", note, file=sys.stderr)
+    print(done)
     return 0
 
 
