@@ -1,4 +1,4 @@
-"""python -m aloft complete | trial"""
+"""python -m aloft complete | trial | report"""
 
 import argparse
 import errno
@@ -18,6 +18,8 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(words)
         if arguments.command == "complete":
             return _complete(arguments)
+        if arguments.command == "report":
+            return _report(arguments)
         return _trial(arguments)
     except KeyboardInterrupt:
         print("aloft: interrupted; the same command again goes on", file=sys.stderr)
@@ -73,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--arms", help="a,b,c: run these arms alone; the table has whatever is there")
     trial.add_argument("--minutes", type=float, help="start no job after so many minutes")
     trial.add_argument("--quiet", action="store_true", help="no progress on stderr while a job trains")
+    report = commands.add_parser("report", help="report.html, one page to read, of an output folder of analyze, init or a trial")
+    report.add_argument("folder", help="what `aloft analyze`, `aloft init` or `python -m aloft trial` wrote")
+    report.add_argument("--output", help="file to write (default: report.html in the folder)")
     return parser
 
 
@@ -95,6 +100,13 @@ def _trial(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise AloftError(f"a trial needs {error.name}, which is not installed: pip install 'tools/python[trial]'") from None
     run(arguments)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from .report import write_report
+
+    print(write_report(arguments.folder, arguments.output))
     return 0
 
 

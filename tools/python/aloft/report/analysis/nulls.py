@@ -1,0 +1,39 @@
+"""The end of the page: all claims, how each null is made, notes of the run."""
+
+from ..page import Cell, Section, Table, words
+from ..text import grouped, number, p_value
+from .read import LEVEL, Analysis
+
+
+def claims(a: Analysis) -> Section:
+    rows = a.tables.get("claims", [])
+    if not rows:
+        return Section("All claims")
+    cells = [[words("effect" if r["found"] else "no effect"), words(r["claim"]), words("" if r["layer"] is None else r["layer"]), words("" if r["head"] is None else r["head"]),
+              words("" if r["lag"] is None else r["lag"]), Cell(number(r["value"]), "effect" if r["found"] else ""), Cell(number(r["null"]), "null"),
+              Cell(p_value(r["p"], a.smallest_p)), words(r["detail"])] for r in rows]
+    return Section("All claims", "Each question that was asked of this checkpoint, its strongest answer, and whether that is an effect.", tables=[
+        Table("Claims", ["", "claim", "layer", "head", "lag", "measured", "null", "p", "detail"], cells)])
+
+
+def made(a: Analysis) -> Section:
+    n, draws, tokens = a.nulls.get("permutations"), a.nulls.get("draws"), a.nulls.get("shuffled_tokens")
+    out = Section("How the nulls are made")
+    out.paragraphs = [
+        f"Gaussian: {number(draws) if isinstance(draws, int) else 'some'} layers with independent normal weights of the same shape, measured in the same way. p is Student's t of the figure against them, "
+        "times the number of layers (or heads) that were asked.",
+    ]
+    if a.corpus is not None:
+        out.paragraphs += [
+            f"Permutation: the corpus' matrices with their coordinates exchanged and signs flipped at random, {number(n) if isinstance(n, int) else 'several'} times, the same for all layers and lags. p is the share that comes as "
+            "far from the null as the figure; the family-wise p asks it of the strongest of all layers (or heads) and lags, so that asking many times finds nothing by chance."
+            + (f" The smallest p that {number(n) if isinstance(n, int) else ''} permutations can give is {a.smallest_p:.2g}." if a.smallest_p is not None else ""),
+            f"Shuffled text: {grouped(tokens) if isinstance(tokens, int) else 'as many'} tokens drawn independently by frequency, one sample, so without a p. It keeps what follows from how often tokens come."]
+    out.paragraphs.append(f"A figure is called an effect where its family-wise p is below {LEVEL:g}. Seed {a.nulls.get('seed', 'not recorded')}.")
+    if not a.can_find:
+        out.paragraphs.append(f"With so few permutations no p is below {LEVEL:g}, and nothing can be called an effect against the corpus: at least 100 are needed.")
+    return out
+
+
+def notes(a: Analysis) -> Section:
+    return Section("Notes of the run", paragraphs=list(a.notes))
