@@ -88,6 +88,11 @@ class CountOps {
 
 enum class Op { none, transpose };
 
+/// Index i, of which the sign is flipped or not, as permute() takes it: i, or −1 − i.
+[[nodiscard]] constexpr std::int32_t signed_index(std::int64_t i, bool flipped) {
+  return static_cast<std::int32_t>(flipped ? -1 - i : i);
+}
+
 class LinearOps {
  public:
   LinearOps() = default;
@@ -115,6 +120,12 @@ class LinearOps {
   virtual void spmm(RealCsrView a, ConstMatrixView x, MatrixView y) = 0;
   /// Synchronises. Tolerance 1e-12.
   [[nodiscard]] virtual TransposeInner transpose_inner(RealCsrView a) = 0;
+  /// a with every entry weighted by attention: a_ij · mean over heads of softmax over the stored columns j of
+  /// row i of scale · q_ih·k_jh, q_ih [k/heads] the part of head h in row i of queries. queries: [rows, k],
+  /// keys: [cols, k], heads a divisor of k. Tolerance 1e-13.
+  [[nodiscard]] virtual RealCsr attention_weighted(RealCsrView a, ConstMatrixView queries,
+                                                   ConstMatrixView keys, std::int64_t heads,
+                                                   double scale) = 0;
 
   // ---- dense, row-major; batches are independent. A view may be a block of a larger matrix (ld > cols):
   // nothing beside it is read or written, and results have the bits that contiguous copies would give (of
@@ -132,6 +143,11 @@ class LinearOps {
   /// out = (x − xᵀ)/2 for every batch item [n, n]; out is not x. Exactly antisymmetric, and exact but for one
   /// rounding.
   virtual void skew_part(ConstMatrixView x, MatrixView out) = 0;
+  /// out_ij = ± x_{rows[i], columns[j]} for every batch item: rows and columns exchanged and their signs
+  /// flipped, an orthogonal change of coordinates. rows: [out.rows] of signed_index(), columns: [out.cols];
+  /// either null = as they are. out is not x. Exact.
+  virtual void permute(ConstMatrixView x, const std::int32_t* rows, const std::int32_t* columns,
+                       MatrixView out) = 0;
   /// y += alpha·x; the same shape.
   virtual void add_scaled(double alpha, ConstMatrixView x, MatrixView y) = 0;
   /// out[b] = ⟨x_b, y_b⟩ = Σ_ij x_ij y_ij of every batch item; out: [batch]. Tolerance 1e-13 ‖x‖‖y‖.
@@ -154,6 +170,9 @@ class LinearOps {
   /// Only the strict lower triangle of a is read. left and right may have data = null. Tolerance 1e-12 σ₁.
   /// @pre contiguous
   virtual void skew_spectrum(ConstMatrixView a, double* sigma, MatrixView left, MatrixView right) = 0;
+  /// The eigenvalues of general real a [n, n], as (re, im) pairs in any order: those of some a + e, ‖e‖ <=
+  /// 1e-12 ‖a‖. values: [batch, n, 2]. Throws NumericError as svd does. Synchronises. @pre contiguous
+  virtual void eigenvalues(ConstMatrixView a, double* values) = 0;
   /// Real part of ifft2(fft2(a) ∘ fft2(circ(k0))), a [n, n], k0 [n], circ(k0)[i][j] = k0[(j − i) mod n]; out
   /// [n, n]. Computed by 2-D FFTs. Tolerance 1e-12. @pre contiguous
   virtual void convolve_circulant(ConstMatrixView a, const double* k0, MatrixView out) = 0;
@@ -175,6 +194,7 @@ class LinearOps {
   [[nodiscard]] virtual Footprint svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch,
                                               bool vectors) const = 0;
   [[nodiscard]] virtual Footprint skew_spectrum_scratch(std::int64_t n, std::int64_t batch) const = 0;
+  [[nodiscard]] virtual Footprint eigenvalues_scratch(std::int64_t n, std::int64_t batch) const = 0;
 };
 
 /// A device with what it can do.

@@ -7,7 +7,7 @@
 #include "kernels/cpu/linear_ops.hpp"
 #include "kernels/cpu/parallel.hpp"
 
-// Matrices taken element by element: transposition, antisymmetric part, sums of products.
+// Matrices taken element by element: transposition, permutation, antisymmetric part, sums of products.
 
 namespace aloft::cpu {
 namespace {
@@ -67,6 +67,27 @@ void CpuLinearOps::skew_part(ConstMatrixView x, MatrixView out) {
                     for (std::int64_t j = j0; j < j1; ++j)
                       to[i * out.ld + j] = 0.5 * (from[i * x.ld + j] - from[j * x.ld + i]);
                 });
+}
+
+void CpuLinearOps::permute(ConstMatrixView x, const std::int32_t* rows, const std::int32_t* columns,
+                           MatrixView out) {
+  expects(out.batch == x.batch && (rows != nullptr || out.rows == x.rows) &&
+              (columns != nullptr || out.cols == x.cols),
+          "permute: a row of x for every one of out, and a column");
+  parallel_for(
+      out.batch * out.rows,
+      [&](std::int64_t r) {
+        const std::int64_t item = r / out.rows, i = r % out.rows;
+        const std::int32_t row = rows == nullptr ? static_cast<std::int32_t>(i) : rows[i];
+        const double* const from = x.item(item).data + (row < 0 ? -1 - row : row) * x.ld;
+        double* const to = out.item(item).data + i * out.ld;
+        const double sign = row < 0 ? -1 : 1;
+        for (std::int64_t j = 0; j < out.cols; ++j) {
+          const std::int32_t column = columns == nullptr ? static_cast<std::int32_t>(j) : columns[j];
+          to[j] = column < 0 ? -sign * from[-1 - column] : sign * from[column];
+        }
+      },
+      16);
 }
 
 void CpuLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {

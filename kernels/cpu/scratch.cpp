@@ -56,4 +56,9 @@ Footprint CpuLinearOps::skew_spectrum_scratch(std::int64_t n, std::int64_t batch
   return doubles_of_workers(n * n + 5 * m * m + 128 * n, batch);
 }
 
+// The matrix under reduction; dgeev's own work.
+Footprint CpuLinearOps::eigenvalues_scratch(std::int64_t n, std::int64_t batch) const {
+  return doubles_of_workers(n * n + 80 * n, batch);
+}
+
 }  // namespace aloft::cpu

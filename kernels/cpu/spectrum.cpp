@@ -69,4 +69,26 @@ void CpuLinearOps::svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixVie
   });
 }
 
+void CpuLinearOps::eigenvalues(ConstMatrixView a, double* values) {
+  const std::int64_t n = a.rows;
+  expects(a.cols == n && a.contiguous(), "eigenvalues: a [n, n], contiguous");
+  if (a.size() == 0) return;
+  parallel_for(a.batch, [&](std::int64_t item) {
+    const double* from = a.item(item).data;
+    require_finite("eigenvalues", from, n, n, item);
+    std::vector<double> work(from, from + n * n), re(static_cast<std::size_t>(n)),
+        im(static_cast<std::size_t>(n));
+    const lapack_int size = lapack_size(n);
+    // of the transpose, which has the same
+    require_success("eigenvalues (dgeev)",
+                    LAPACKE_dgeev(LAPACK_COL_MAJOR, 'N', 'N', size, work.data(), size, re.data(), im.data(),
+                                  nullptr, 1, nullptr, 1),
+                    item);
+    for (std::int64_t k = 0; k < n; ++k) {
+      values[2 * (item * n + k)] = re[static_cast<std::size_t>(k)];
+      values[2 * (item * n + k) + 1] = im[static_cast<std::size_t>(k)];
+    }
+  });
+}
+
 }  // namespace aloft::cpu

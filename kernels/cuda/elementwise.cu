@@ -3,7 +3,7 @@
 #include "kernels/cuda/each_element.cuh"
 #include "kernels/cuda/linear_ops.hpp"
 
-// Matrices taken element by element: sums, and sums of products.
+// Matrices taken element by element: sums, sums of products, permutations.
 
 namespace aloft::cuda {
 namespace {
@@ -11,6 +11,16 @@ namespace {
 /// Of element e: y += alpha·x.
 __device__ void add_scaled_element(std::int64_t e, double alpha, ConstMatrixView x, MatrixView y) {
   y.element(e) += alpha * x.element(e);
+}
+
+/// Of element e of out, which rows and columns of x say (kernels/ops.hpp, permute).
+__device__ void permute_element(std::int64_t e, ConstMatrixView x, const std::int32_t* rows,
+                                const std::int32_t* columns, MatrixView out) {
+  const std::int64_t r = e / out.cols, item = r / out.rows, i = r - item * out.rows, j = e - r * out.cols;
+  const std::int64_t row = rows == nullptr ? i : rows[i], column = columns == nullptr ? j : columns[j];
+  const double value =
+      x.data[item * x.stride + (row < 0 ? -1 - row : row) * x.ld + (column < 0 ? -1 - column : column)];
+  out.data[item * out.stride + i * out.ld + j] = (row < 0) != (column < 0) ? -value : value;
 }
 
 // Sums have one order: blocks of kShare elements, a tree within each, then an item's blocks by one last
@@ -51,6 +61,14 @@ __global__ __launch_bounds__(kElementThreads) void sum_shares(const double* part
 void CudaLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
   expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
   for_each_element<add_scaled_element>(device_.stream(), x.size(), alpha, x, y);
+}
+
+void CudaLinearOps::permute(ConstMatrixView x, const std::int32_t* rows, const std::int32_t* columns,
+                            MatrixView out) {
+  expects(out.batch == x.batch && (rows != nullptr || out.rows == x.rows) &&
+              (columns != nullptr || out.cols == x.cols),
+          "permute: a row of x for every one of out, and a column");
+  for_each_element<permute_element>(device_.stream(), out.size(), x, rows, columns, out);
 }
 
 void CudaLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {

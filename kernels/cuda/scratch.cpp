@@ -58,4 +58,8 @@ Footprint CudaLinearOps::skew_spectrum_scratch(std::int64_t n, std::int64_t batc
                                      std::max(eigh.host, qr.host)};
 }
 
+Footprint CudaLinearOps::eigenvalues_scratch(std::int64_t n, std::int64_t batch) const {
+  return of_items(batch) + on_device(matrix_bytes(n, n, batch)) + vendor_.eigenvalues_scratch(n);
+}
+
 }  // namespace aloft::cuda

@@ -54,4 +54,16 @@ void CudaLinearOps::svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixVi
   if (tall && u.data != nullptr) transpose_dense(right.cview(), nullptr, u, stream);
 }
 
+void CudaLinearOps::eigenvalues(ConstMatrixView a, double* values) {
+  const std::int64_t n = a.rows;
+  expects(a.cols == n && a.contiguous(), "eigenvalues: a [n, n], contiguous");
+  if (a.size() == 0) return;
+  const cudaStream_t stream = device_.stream();
+  const Magnitudes largest = require_finite(device_, "eigenvalues", a, Part::all);
+  Matrix work(device_, n, n, a.batch);
+  normalised(a, largest.data(), work.data.data(), stream);
+  vendor_.eigenvalues(work.data.data(), n, a.batch, values);
+  restore_magnitude(values, 2 * n, a.batch, largest.data(), stream);
+}
+
 }  // namespace aloft::cuda

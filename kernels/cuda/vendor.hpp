@@ -63,6 +63,8 @@ class Vendor {
   /// is destroyed. u and vt may both be null: values only. Synchronises.
   void svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, double* u, double* sigma,
            double* vt);
+  /// a [batch][n, n] general -> values [batch][n, 2] (re, im). a is destroyed. Synchronises.
+  void eigenvalues(double* a, std::int64_t n, std::int64_t batch, double* values);
   /// Householder QR of every *column-major* y [batch][m, k], m >= k: y becomes Q (m × k, column-major),
   /// diagonal_r [batch][k] the diagonal of R, of any sign.
   void qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, double* diagonal_r);
@@ -97,6 +99,7 @@ class Vendor {
                                        std::int64_t k) const;
   [[nodiscard]] Footprint eigh_scratch(std::int64_t n, std::int64_t batch, bool complex) const;
   [[nodiscard]] Footprint svd_scratch(std::int64_t m, std::int64_t n) const;  ///< values only
+  [[nodiscard]] Footprint eigenvalues_scratch(std::int64_t n) const;
   [[nodiscard]] Footprint qr_scratch(std::int64_t m, std::int64_t k) const;
   [[nodiscard]] Footprint sort_pairs_scratch(std::int64_t n) const;
   [[nodiscard]] Footprint sort_keys_scratch(std::int64_t n) const;

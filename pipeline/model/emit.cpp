@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <span>
 
 #include "host/error.hpp"
-#include "pipeline/model/rotary.hpp"
+#include "pipeline/model/head_layout.hpp"
 
 // Writes init.safetensors: from the canonical form to a checkpoint's tensors, with row order of rotary pairs,
 // score scale, multipliers, fusion, orientation. One tensor is assembled at a time, so the workspace is that
@@ -18,49 +17,6 @@ namespace aloft {
 namespace {
 
 using A = Architecture;
-
-std::string layer_name(const std::string& name, std::int64_t layer) {
-  std::string out = name;
-  return out.replace(out.find("{layer}"), 7, std::to_string(layer));
-}
-
-std::vector<std::int64_t> matrix_shape(const A& arch, std::int64_t out, std::int64_t in) {
-  return arch.orientation == A::Orientation::out_in ? std::vector{out, in} : std::vector{in, out};
-}
-
-/// rows[r] = the canonical row of a head that becomes the model's row r. The canonical pair i is (i, i +
-/// R/2), R = rotary_dim, and turns by +tθ_i. For a model that turns the other way the two rows change places:
-/// with z = a + ib the score of a pair is Re(conj(q) k e^{i(t−s)θ}); swapping makes z into i·conj(z) for q
-/// and k alike, which turns conj(q) k into its conjugate, and so e^{−i(t−s)θ} gives the same real part.
-std::vector<std::int64_t> rotary_rows(const A& arch, const ModelShape& shape) {
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(shape.head_dim));
-  std::iota(rows.begin(), rows.end(), 0);
-  const std::int64_t half = rotary_dim(arch, shape) / 2;
-  for (std::int64_t i = 0; i < half; ++i) {
-    const bool interleaved = arch.pairing == A::Pairing::interleaved;
-    std::int64_t first = i, second = i + half;
-    if (arch.rope_sign < 0) std::swap(first, second);
-    rows[static_cast<std::size_t>(interleaved ? 2 * i : i)] = first;
-    rows[static_cast<std::size_t>(interleaved ? 2 * i + 1 : i + half)] = second;
-  }
-  return rows;
-}
-
-/// What the query is multiplied by so that the model's score_scale·q·k is the canonical q·k/√head_dim.
-float query_factor(const A& arch, const ModelShape& shape) {
-  if (!arch.score_scale) return 1;
-  return static_cast<float>(1 / (std::sqrt(static_cast<double>(shape.head_dim)) * *arch.score_scale));
-}
-
-/// What each row of a head's query is multiplied by: RoPE that is stretched may also enlarge what it turns.
-std::vector<float> query_row_factors(const A& arch, const ModelShape& shape) {
-  const double plain = query_factor(arch, shape), amplitude = rotary_amplitude(arch, shape);
-  std::vector<float> out(static_cast<std::size_t>(shape.head_dim), static_cast<float>(plain));
-  std::fill_n(out.begin(), rotary_dim(arch, shape), static_cast<float>(plain / (amplitude * amplitude)));
-  return out;
-}
-
-float output_factor(const A& arch) { return static_cast<float>(1 / arch.residual_multiplier); }
 
 /// Writes values times a factor, some at a time.
 void append_scaled(SafetensorsWriter& writer, DType dtype, std::span<const float> values, float factor) {
@@ -75,50 +31,19 @@ void append_scaled(SafetensorsWriter& writer, DType dtype, std::span<const float
   }
 }
 
-/// [rows, cols] row-major to [cols, rows], in blocks that stay in the cache.
-std::vector<float> transposed(std::span<const float> x, std::size_t rows, std::size_t cols) {
-  constexpr std::size_t kBlock = 32;
-  std::vector<float> out(x.size());
-  for (std::size_t i0 = 0; i0 < rows; i0 += kBlock)
-    for (std::size_t j0 = 0; j0 < cols; j0 += kBlock)
-      for (std::size_t i = i0; i < std::min(rows, i0 + kBlock); ++i)
-        for (std::size_t j = j0; j < std::min(cols, j0 + kBlock); ++j) out[j * rows + i] = x[i * cols + j];
-  return out;
-}
-
 /// Appends one layer's tensors to the file, in the order that emitted_tensors() declares.
 class LayerWriter {
  public:
   LayerWriter(const A& arch, const ModelShape& shape, DType dtype, SafetensorsWriter& writer)
-      : arch_(arch),
-        shape_(shape),
-        dtype_(dtype),
-        writer_(writer),
-        rotary_(rotary_rows(arch, shape)),
-        plain_(rotary_.size()),
-        query_factors_(query_row_factors(arch, shape)),
-        ones_(rotary_.size(), 1.0F) {
-    std::iota(plain_.begin(), plain_.end(), 0);
+      : arch_(arch), shape_(shape), dtype_(dtype), writer_(writer), tensors_(head_tensors(arch, shape)) {
+    for (const HeadPart part : {HeadPart::query, HeadPart::key, HeadPart::value})
+      rows_.push_back(head_rows(arch, shape, part));
   }
 
   void write(const LayerHeads& layer) {
-    switch (arch_.fusion) {
-      case A::Fusion::separate:
-        for (const Part& part : parts(layer)) {
-          for (std::int64_t h = 0; h < part.heads; ++h) add_head(part, h);
-          flush();
-        }
-        break;
-      case A::Fusion::concatenated:
-        for (const Part& part : parts(layer))
-          for (std::int64_t h = 0; h < part.heads; ++h) add_head(part, h);
-        flush();
-        break;
-      case A::Fusion::interleaved_by_head:
-        for (std::int64_t h = 0; h < shape_.heads; ++h)
-          for (const Part& part : parts(layer)) add_head(part, h);
-        flush();
-        break;
+    for (const HeadTensor& tensor : tensors_) {
+      for (const HeadBlock& block : tensor.blocks) add_head(layer, block);
+      flush();
     }
     // canonical output is [heads·head_dim, d]: the transpose of nn.Linear's W_O
     if (arch_.orientation == A::Orientation::in_out)
@@ -129,26 +54,18 @@ class LayerWriter {
   }
 
  private:
-  struct Part {
-    const std::vector<float>& weights;  // [heads, head_dim, d]
-    std::int64_t heads;
-    const std::vector<std::int64_t>& rows;  // order within a head
-    const std::vector<float>& factors;      // of a head's rows, as the model has them
-  };
-
-  [[nodiscard]] std::vector<Part> parts(const LayerHeads& layer) const {
-    return {{layer.query, shape_.heads, rotary_, query_factors_},
-            {layer.key, shape_.kv_heads, rotary_, ones_},
-            {layer.value, shape_.kv_heads, plain_, ones_}};
-  }
   [[nodiscard]] std::size_t width() const { return static_cast<std::size_t>(shape_.d_model); }
 
-  void add_head(const Part& part, std::int64_t head) {
-    for (std::size_t r = 0; r < part.rows.size(); ++r) {
+  void add_head(const LayerHeads& layer, const HeadBlock& block) {
+    const std::vector<float>& weights = block.part == HeadPart::query ? layer.query
+                                        : block.part == HeadPart::key ? layer.key
+                                                                      : layer.value;
+    const HeadRows& order = rows_[static_cast<std::size_t>(block.part)];
+    for (std::size_t r = 0; r < order.rows.size(); ++r) {
       const auto* from =
-          part.weights.data() + static_cast<std::size_t>(head * shape_.head_dim + part.rows[r]) * width();
+          weights.data() + static_cast<std::size_t>(block.head * shape_.head_dim + order.rows[r]) * width();
       std::transform(from, from + width(), std::back_inserter(assembled_),
-                     [factor = part.factors[r]](float x) { return x * factor; });
+                     [factor = order.factors[r]](float x) { return x * factor; });
     }
   }
 
@@ -164,8 +81,8 @@ class LayerWriter {
   const ModelShape& shape_;
   DType dtype_;
   SafetensorsWriter& writer_;
-  std::vector<std::int64_t> rotary_, plain_;
-  std::vector<float> query_factors_, ones_;
+  std::vector<HeadTensor> tensors_;
+  std::vector<HeadRows> rows_;    // of query, key, value
   std::vector<float> assembled_;  // rows of the tensor being put together, [out, d]
 };
 
@@ -232,8 +149,8 @@ std::map<std::string, std::string> with_format(const std::map<std::string, std::
 
 std::vector<TensorInfo> emitted_tensors(const Architecture& arch, const ModelShape& shape,
                                         const HeadWeights& weights, DType dtype) {
-  const std::int64_t d = shape.d_model, q = shape.heads * shape.head_dim,
-                     kv = shape.kv_heads * shape.head_dim;
+  const std::int64_t d = shape.d_model, q = shape.heads * shape.head_dim;
+  const std::vector<HeadTensor> tensors = head_tensors(arch, shape);
   std::vector<TensorInfo> out;
   const auto need_name = [&](const char* what, const std::string& name) {
     if (name.empty())
@@ -246,13 +163,9 @@ std::vector<TensorInfo> emitted_tensors(const Architecture& arch, const ModelSha
   }
   if (!weights.mlp_output.empty()) need_name("MLP output projection", arch.mlp_output);
   for (std::int64_t l = 0; l < shape.layers; ++l) {
-    if (arch.fusion == A::Fusion::separate) {
-      out.push_back({layer_name(arch.query, l), dtype, matrix_shape(arch, q, d)});
-      out.push_back({layer_name(arch.key, l), dtype, matrix_shape(arch, kv, d)});
-      out.push_back({layer_name(arch.value, l), dtype, matrix_shape(arch, kv, d)});
-    } else {
-      out.push_back({layer_name(arch.qkv, l), dtype, matrix_shape(arch, q + 2 * kv, d)});
-    }
+    for (const HeadTensor& t : tensors)
+      out.push_back({layer_name(t.name, l), dtype,
+                     matrix_shape(arch, static_cast<std::int64_t>(t.blocks.size()) * shape.head_dim, d)});
     out.push_back({layer_name(arch.output, l), dtype, matrix_shape(arch, d, q)});
     if (!weights.mlp_output.empty())
       out.push_back({layer_name(arch.mlp_output, l), dtype, matrix_shape(arch, d, shape.mlp_width)});

@@ -99,6 +99,21 @@ void Vendor::svd(double* a, std::int64_t m, std::int64_t n, std::int64_t batch, 
   });
 }
 
+void Vendor::eigenvalues(double* a, std::int64_t n, std::int64_t batch, double* values) {
+  handles_->solver();
+  solve(device_, "eigenvalues (dgeev)", batch, [=](std::int64_t item) {
+    std::vector<double> re(static_cast<std::size_t>(n)), im(static_cast<std::size_t>(n));
+    const lapack_int info = LAPACKE_dgeev(LAPACK_COL_MAJOR, 'N', 'N', size_of(n), a + item * n * n,
+                                          size_of(n), re.data(), im.data(), nullptr, 1, nullptr, 1);
+    wrote(values + 2 * item * n, 2 * n);
+    for (std::int64_t k = 0; k < n; ++k) {
+      values[2 * (item * n + k)] = re[static_cast<std::size_t>(k)];
+      values[2 * (item * n + k) + 1] = im[static_cast<std::size_t>(k)];
+    }
+    return info;
+  });
+}
+
 void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, double* diagonal_r) {
   handles_->solver();
   queue_call(device_, [=] {
@@ -118,5 +133,6 @@ void Vendor::qr(double* y, std::int64_t m, std::int64_t k, std::int64_t batch, d
 Footprint Vendor::eigh_scratch(std::int64_t, std::int64_t, bool) const { return {}; }
 Footprint Vendor::svd_scratch(std::int64_t, std::int64_t) const { return {}; }
 Footprint Vendor::qr_scratch(std::int64_t, std::int64_t) const { return {}; }
+Footprint Vendor::eigenvalues_scratch(std::int64_t) const { return {}; }
 
 }  // namespace aloft::cuda

@@ -25,6 +25,8 @@ class Command {
 [[nodiscard]] std::unique_ptr<Command> make_count_command(CLI::App& program);
 [[nodiscard]] std::unique_ptr<Command> make_plan_command(CLI::App& program);
 [[nodiscard]] std::unique_ptr<Command> make_inspect_command(CLI::App& program);
+[[nodiscard]] std::unique_ptr<Command> make_analyze_command(CLI::App& program);
+[[nodiscard]] std::unique_ptr<Command> make_report_command(CLI::App& program);
 [[nodiscard]] std::unique_ptr<Command> make_doctor_command(CLI::App& program);
 
 /// The whole program: parses, runs, prints one line for an error. Takes what main() is given, for to copy the

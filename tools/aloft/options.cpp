@@ -67,6 +67,10 @@ void add_count_options(CLI::App& command, CountOptions& o) {
               {"sparse", CountStrategy::sparse}},
              "How to count")
       ->group(group);
+  add_backend_options(command, o, group);
+}
+
+void add_backend_options(CLI::App& command, CountOptions& o, const std::string& group) {
   command
       .add_option("--backend", o.backend,
                   kMeasuredOnGpu ? "auto (a GPU where there is one), cpu or cuda"

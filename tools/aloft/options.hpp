@@ -28,6 +28,8 @@ struct CountOptions {
   std::string memory, device_memory;  ///< as typed
 };
 void add_count_options(CLI::App& command, CountOptions& o);
+/// Those of them that say with what.
+void add_backend_options(CLI::App& command, CountOptions& o, const std::string& group);
 /// Which GPU (count, init, plan, doctor).
 CLI::Option* add_device_option(CLI::App& command, std::string& gpu);
 

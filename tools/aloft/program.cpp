@@ -49,8 +49,8 @@ struct Program {
     app.set_version_flag("--version", [] { return version_text(); });
     app.require_subcommand(1);
     app.footer(kFooter);
-    for (const auto make : {make_init_command, make_count_command, make_plan_command, make_inspect_command,
-                            make_doctor_command}) {
+    for (const auto make : {make_init_command, make_count_command, make_analyze_command, make_report_command,
+                            make_plan_command, make_inspect_command, make_doctor_command}) {
       commands.push_back(make(app));
       CLI::App& command = commands.back()->app();
       command.footer(command.get_footer() + kFooter);

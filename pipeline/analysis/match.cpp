@@ -1,0 +1,282 @@
+#include "pipeline/analysis/match.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "kernels/spectral_measures.hpp"
+#include "pipeline/base/device_math.hpp"
+
+namespace aloft::analysis {
+namespace {
+
+double norm_of(std::span<const double> sigma) {
+  double sum = 0;
+  for (const double x : sigma) sum += x * x;
+  return std::sqrt(sum);
+}
+
+const char* const kPrefix[] = {"", "centred_"};
+
+/// One circuit of a group: kernels of heads, then of layers.
+struct Circuit {
+  const char* name;
+  Product heads, layers;
+  const Spectra &of_heads, &of_layers;
+  bool ov;
+
+  [[nodiscard]] std::int64_t items() const { return of_heads.items + of_layers.items; }
+  [[nodiscard]] bool is_head(std::int64_t item) const { return item < of_heads.items; }
+  [[nodiscard]] const Spectra& spectra(std::int64_t item) const {
+    return is_head(item) ? of_heads : of_layers;
+  }
+  [[nodiscard]] std::int64_t index(std::int64_t item) const {
+    return is_head(item) ? item : item - of_heads.items;
+  }
+  [[nodiscard]] std::span<const double> sigma(std::int64_t item) const {
+    const Spectra& s = spectra(item);
+    return item_of(ov ? s.ov : s.qk, index(item), s.d);
+  }
+  [[nodiscard]] std::span<const double> planes(std::int64_t item) const {
+    const Spectra& s = spectra(item);
+    return item_of(ov ? s.ov_skew : s.qk_skew, index(item), s.d / 2);
+  }
+};
+
+/// Kernels [items][d, d] under each other.
+Matrix stacked(Context& ctx, const Circuit& c) {
+  const std::int64_t d = c.heads.d();
+  Matrix out(ctx.device(), d, d, c.items());
+  const auto part = [&](std::int64_t first, std::int64_t count) {
+    return MatrixView(out.data.data() + first * d * d, d, d, count);
+  };
+  ctx.linear().gemm(1, Op::transpose, c.heads.a, Op::none, c.heads.b, 0, part(0, c.of_heads.items));
+  ctx.linear().gemm(1, Op::transpose, c.layers.a, Op::none, c.layers.b, 0,
+                    part(c.of_heads.items, c.of_layers.items));
+  return out;
+}
+
+Matrix joined(Context& ctx, const Matrix& a, const Matrix& b) {
+  Matrix out(ctx.device(), a.rows, a.cols, a.batch + b.batch);
+  copy(ctx.device(), a.cview(), MatrixView(out.data.data(), a.rows, a.cols, a.batch));
+  copy(ctx.device(), b.cview(), MatrixView(out.data.data() + a.view().size(), a.rows, a.cols, b.batch));
+  return out;
+}
+
+/// Adds one circuit's rows: kernels against every lag.
+class CircuitMatch {
+ public:
+  CircuitMatch(Context& ctx, const ModelShape& shape, const LagSide& side, const LagSide& shuffled,
+               const Circuit& circuit, const MeasuredGroup& group, const std::vector<GroupMeasures>& draws,
+               std::int64_t layers, const Permutations& permutations, MeasurementTable& out)
+      : ctx_(ctx),
+        shape_(shape),
+        side_(side),
+        shuffled_(shuffled),
+        circuit_(circuit),
+        group_(group),
+        draws_(draws),
+        layers_(layers),
+        permutations_(permutations),
+        out_(out) {}
+
+  void add(bool with_antisymmetric) {
+    with_antisymmetric_ = with_antisymmetric;
+    add_matrix_cosines();
+    ctx_.check_interrupt();
+    if (side_.top.skew.rows > 0) add_overlaps();
+    add_spectral_cosines();
+  }
+
+ private:
+  [[nodiscard]] std::vector<Cell> leading(std::int64_t item, std::int64_t lag, const std::string& part,
+                                          const char* measure) const {
+    const std::int64_t index = circuit_.index(item), heads = shape_.heads;
+    const bool head = circuit_.is_head(item);
+    return {Cell(std::string(circuit_.name)),
+            Cell(group_.first_layer + (head ? index / heads : index)),
+            head ? Cell(index % heads) : Cell(),
+            Cell(lag + 1),
+            Cell(part),
+            Cell(std::string(measure))};
+  }
+  [[nodiscard]] std::string family(std::int64_t item, const std::string& part, const char* measure) const {
+    return std::string(circuit_.name) + (circuit_.is_head(item) ? "/heads/" : "/layers/") + measure + "/" +
+           part;
+  }
+
+  void add_matrix_cosines() {
+    const Matrix kernels = stacked(ctx_, circuit_);
+    const PermutedValues inner =
+        permuted_inner(ctx_, kernels.cview(), side_.parts.cview(), permutations_, Sides::both);
+    const PermutedValues random = permuted_inner(ctx_, kernels.cview(), shuffled_.parts.cview(),
+                                                 Permutations(permutations_.d(), 0, 0), Sides::both);
+    for (std::int64_t item = 0; item < circuit_.items(); ++item) {
+      const double norm = norm_of(circuit_.sigma(item)),
+                   skew = std::sqrt(2.0) * norm_of(circuit_.planes(item));
+      for (std::int64_t x = 0; x < 2 * side_.lags; ++x) {
+        const auto symmetric = inner.of(item, 2 * x), antisymmetric = inner.of(item, 2 * x + 1);
+        const double s0 = random.of(item, 2 * x)[0], a0 = random.of(item, 2 * x + 1)[0];
+        const auto row = [&](const char* part, double plus, double minus, double size, double shuffled_size) {
+          std::vector<double> cosines;
+          for (std::size_t i = 0; i < symmetric.size(); ++i)
+            cosines.push_back(size > 0 ? (plus * symmetric[i] + minus * antisymmetric[i]) / size : 0);
+          const std::string name = kPrefix[x % 2] + std::string(part);
+          out_.add(family(item, name, "matrix_cosine"), Side::both,
+                   leading(item, x / 2, name, "matrix_cosine"), cosines,
+                   {number(shuffled_size > 0 ? (plus * s0 + minus * a0) / shuffled_size : 0)});
+        };
+        const double whole = norm_of(item_of(side_.sigma, x, side_.d)),
+                     whole0 = norm_of(item_of(shuffled_.sigma, x, side_.d)),
+                     turned = std::sqrt(2.0) * norm_of(item_of(side_.planes, x, side_.d / 2)),
+                     turned0 = std::sqrt(2.0) * norm_of(item_of(shuffled_.planes, x, side_.d / 2));
+        if (with_antisymmetric_) row("antisymmetric", 0, 1, skew * turned, skew * turned0);
+        row("forward", 1, -1, norm * whole, norm * whole0);
+        row("reversed", 1, 1, norm * whole, norm * whole0);
+      }
+    }
+  }
+
+  void add_overlaps() {
+    const std::int64_t k = side_.top.skew.rows;
+    const TopSubspaces heads = top_subspaces(ctx_, circuit_.heads, k),
+                       layers = top_subspaces(ctx_, circuit_.layers, k);
+    const Matrix left = joined(ctx_, heads.left, layers.left),
+                 right = joined(ctx_, heads.right, layers.right),
+                 skew = joined(ctx_, heads.skew, layers.skew);
+    const auto overlap = [&](const Matrix& subjects, const Matrix& spaces) {
+      return permuted_overlap(ctx_, subjects.cview(), spaces.cview(), permutations_);
+    };
+    const PermutedValues skew_skew = overlap(skew, side_.top.skew), left_left = overlap(left, side_.top.left),
+                         left_right = overlap(left, side_.top.right),
+                         right_left = overlap(right, side_.top.left),
+                         right_right = overlap(right, side_.top.right);
+    for (std::int64_t item = 0; item < circuit_.items(); ++item)
+      for (std::int64_t x = 0; x < 2 * side_.lags; ++x) {
+        const auto row = [&](const char* part, const PermutedValues& a, const PermutedValues& b) {
+          std::vector<double> values = a.of(item, x);
+          const std::vector<double> more = b.of(item, x);
+          for (std::size_t i = 0; i < values.size(); ++i) values[i] = (values[i] + more[i]) / 2;
+          const std::string name = kPrefix[x % 2] + std::string(part);
+          out_.add(family(item, name, "subspace_overlap"), Side::upper,
+                   leading(item, x / 2, name, "subspace_overlap"), values, {Cell()});
+        };
+        if (with_antisymmetric_) row("antisymmetric", skew_skew, skew_skew);
+        row("forward", left_right, right_left);  // of P_nᵀ, whose left vectors are the right ones of P_n
+        row("reversed", left_left, right_right);
+      }
+  }
+
+  void add_spectral_cosines() {
+    for (std::int64_t item = 0; item < circuit_.items(); ++item)
+      for (std::int64_t x = 0; x < 2 * side_.lags; ++x) {
+        if (with_antisymmetric_)
+          add_spectral(item, x, "antisymmetric", circuit_.planes(item), side_.planes, shuffled_.planes, true);
+        add_spectral(item, x, "forward", circuit_.sigma(item), side_.sigma, shuffled_.sigma, false);
+      }
+  }
+
+  void add_spectral(std::int64_t item, std::int64_t x, const char* part, std::span<const double> own,
+                    const std::vector<double>& corpus, const std::vector<double>& shuffled, bool planes) {
+    const std::int64_t each = planes ? side_.d / 2 : side_.d;
+    const auto of_corpus = item_of(corpus, x, each);
+    std::vector<double> null;
+    for (const GroupMeasures& draw : draws_) {
+      const Spectra& s = circuit_.is_head(item) ? draw.of_heads : draw.of_layers;
+      const auto& list = circuit_.ov ? (planes ? s.ov_skew : s.ov) : (planes ? s.qk_skew : s.qk);
+      for (std::int64_t i = 0; i < s.items; ++i)
+        null.push_back(spectral_cosine(item_of(list, i, each), of_corpus));
+    }
+    const std::int64_t tests = layers_ * side_.lags * (circuit_.is_head(item) ? shape_.heads : 1);
+    const std::string name = kPrefix[x % 2] + std::string(part);
+    out_.add(family(item, name, "spectral_cosine"), leading(item, x / 2, name, "spectral_cosine"),
+             against_draws(spectral_cosine(own, of_corpus), null, false, tests),
+             {number(spectral_cosine(own, item_of(shuffled, x, each)))});
+  }
+
+  Context& ctx_;
+  const ModelShape& shape_;
+  const LagSide &side_, &shuffled_;
+  const Circuit& circuit_;
+  const MeasuredGroup& group_;
+  const std::vector<GroupMeasures>& draws_;
+  std::int64_t layers_;
+  const Permutations& permutations_;
+  MeasurementTable& out_;
+  bool with_antisymmetric_ = true;
+};
+
+}  // namespace
+
+std::int64_t overlap_rows(const ModelShape& s) {
+  constexpr std::int64_t kTop = 8;
+  return std::min({kTop, s.head_dim, s.d_model / 2}) / 2 * 2;
+}
+
+LagSide lag_side(Context& ctx, const Transitions& t, std::int64_t k) {
+  const std::int64_t d = t.plain.rows, lags = t.plain.batch;
+  LagSide out;
+  out.lags = lags;
+  out.d = d;
+  Matrix all(ctx.device(), d, d, 2 * lags);
+  out.parts = Matrix(ctx.device(), d, d, 4 * lags);
+  for (std::int64_t n = 0; n < lags; ++n) {
+    copy(ctx.device(), t.plain.cview().item(n), all.view().item(2 * n));
+    copy(ctx.device(), t.centred.cview().item(n), all.view().item(2 * n + 1));
+  }
+  for (std::int64_t i = 0; i < 2 * lags; ++i) {
+    const MatrixView symmetric = out.parts.view().item(2 * i),
+                     antisymmetric = out.parts.view().item(2 * i + 1);
+    ctx.linear().skew_part(all.cview().item(i), antisymmetric);
+    copy(ctx.device(), all.cview().item(i), symmetric);
+    ctx.linear().add_scaled(-1, antisymmetric, symmetric);
+  }
+  out.sigma = values_of(ctx, all.cview());
+  out.planes = skew_planes(ctx, all.cview());
+  if (k > 0) out.top = top_subspaces(ctx, all.cview(), k);
+  return out;
+}
+
+void match_group(Context& ctx, const ModelShape& shape, const MatchSides& sides, const MeasuredGroup& group,
+                 const std::vector<GroupMeasures>& draws, std::int64_t layers,
+                 const Permutations& permutations, MeasurementTable& out) {
+  const LayerGroup& w = group.weights;
+  const GroupMeasures& m = group.measures;
+  {
+    const Matrix key = expanded(ctx, shape, w.key), queries = summed_by_group(ctx, shape, w.query);
+    const Circuit qk{"QK",
+                     {heads_of(w.query, shape), heads_of(key, shape)},
+                     {queries.cview(), w.key.cview()},
+                     m.of_heads,
+                     m.of_layers,
+                     false};
+    CircuitMatch(ctx, shape, sides.qk, sides.shuffled_qk, qk, group, draws, layers, permutations, out)
+        .add(true);
+  }
+  const Matrix value = expanded(ctx, shape, w.value), outputs = summed_by_group(ctx, shape, w.output);
+  const Circuit ov{"OV",
+                   {heads_of(w.output, shape), heads_of(value, shape)},
+                   {outputs.cview(), w.value.cview()},
+                   m.of_heads,
+                   m.of_layers,
+                   true};
+  CircuitMatch(ctx, shape, sides.of_ov(), sides.of_shuffled_ov(), ov, group, draws, layers, permutations, out)
+      .add(sides.tied);
+}
+
+MeasurementTable match_table() {
+  Table table{"match",
+              "attention kernels against the corpus' transitions, lag by lag",
+              with_measurement({{"circuit", "QK or OV"},
+                                {"layer", "from 0"},
+                                {"head", "from 0; null: the sum over the layer's heads"},
+                                {"lag", "tokens between the two"},
+                                {"part", "what of kernel and transitions is compared"},
+                                {"measure", "matrix_cosine, subspace_overlap or spectral_cosine"}}),
+              {}};
+  table.columns.push_back({"shuffled", "the value with transitions of shuffled text"});
+  return MeasurementTable(std::move(table));
+}
+
+}  // namespace aloft::analysis

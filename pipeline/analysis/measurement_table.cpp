@@ -1,0 +1,62 @@
+#include "pipeline/analysis/measurement_table.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <utility>
+
+namespace aloft::analysis {
+
+void MeasurementTable::add(const std::string& family, Side side, std::vector<Cell> leading,
+                           std::span<const double> values, std::vector<Cell> trailing) {
+  PermutationFamily& of = families_.try_emplace(family, side).first->second;
+  rows_.push_back({std::move(leading), std::move(trailing), &of, family, of.add(values), Measured()});
+}
+
+void MeasurementTable::add(const std::string& family, std::vector<Cell> leading, const Measured& measured,
+                           std::vector<Cell> trailing) {
+  rows_.push_back({std::move(leading), std::move(trailing), nullptr, family, 0, measured});
+}
+
+std::vector<Measured> MeasurementTable::measured() const {
+  std::map<const PermutationFamily*, std::vector<Measured>> settled;
+  for (const auto& [name, family] : families_) settled[&family] = family.settle();
+  std::vector<Measured> out;
+  for (const Row& row : rows_)
+    out.push_back(row.family == nullptr ? row.measured : settled.at(row.family)[row.cell]);
+  return out;
+}
+
+Table MeasurementTable::settled() const {
+  Table out = table_;
+  const std::vector<Measured> all = measured();
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    std::vector<Cell> cells = rows_[r].leading;
+    for (const double x : {all[r].value, all[r].null, all[r].null_sd, all[r].p, all[r].p_family})
+      cells.push_back(number(x));
+    cells.insert(cells.end(), rows_[r].trailing.begin(), rows_[r].trailing.end());
+    out.add(std::move(cells));
+  }
+  return out;
+}
+
+MeasurementTable::Furthest MeasurementTable::furthest(const std::string& prefix) const {
+  const std::vector<Measured> all = measured();
+  std::set<std::string> families;
+  Furthest out{0, std::numeric_limits<double>::quiet_NaN()};
+  double best_z = -1;
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    if (std::isnan(all[r].p_family) || rows_[r].family_name.rfind(prefix, 0) != 0) continue;
+    families.insert(rows_[r].family_name);
+    const double z = std::abs(all[r].value - all[r].null) / std::max(all[r].null_sd, 1e-300);
+    if (std::isnan(out.p) || all[r].p_family < out.p || (all[r].p_family == out.p && z > best_z)) {
+      out = {r, all[r].p_family};
+      best_z = z;
+    }
+  }
+  out.p = std::min(1.0, out.p * static_cast<double>(families.size()));
+  return out;
+}
+
+}  // namespace aloft::analysis

@@ -1,0 +1,50 @@
+#pragma once
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pipeline/analysis/significance.hpp"
+#include "pipeline/analysis/table.hpp"
+
+namespace aloft::analysis {
+
+/// Rows of a table whose p_family is known only when all layers have been measured. Rows keep their order.
+class MeasurementTable {
+ public:
+  explicit MeasurementTable(Table table) : table_(std::move(table)) {}
+
+  /// values: [1 + permutations] as they are and permuted; cells of one family are tested together.
+  void add(const std::string& family, Side side, std::vector<Cell> leading, std::span<const double> values,
+           std::vector<Cell> trailing = {});
+  /// Measured already, p_family included; `family` is for furthest().
+  void add(const std::string& family, std::vector<Cell> leading, const Measured& measured,
+           std::vector<Cell> trailing = {});
+
+  /// The table, whole.
+  [[nodiscard]] Table settled() const;
+
+  /// The furthest cell of the families whose names begin with `prefix`; its row's number in settled(), and
+  /// p over all of those families (Bonferroni). p is NaN where there are none.
+  struct Furthest {
+    std::size_t row = 0;
+    double p;
+  };
+  [[nodiscard]] Furthest furthest(const std::string& prefix) const;
+
+ private:
+  struct Row {
+    std::vector<Cell> leading, trailing;
+    PermutationFamily* family = nullptr;
+    std::string family_name;
+    std::size_t cell = 0;
+    Measured measured;
+  };
+  [[nodiscard]] std::vector<Measured> measured() const;
+
+  Table table_;
+  std::map<std::string, PermutationFamily> families_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace aloft::analysis
