@@ -200,7 +200,7 @@ def frontier(curves: Mapping[str, tuple[Numbers, Numbers]], points: Sequence[tup
 
 def losses(curves: Mapping[str, Sequence[tuple[float, float]]], label: str, levels: Mapping[str, float], ylim: tuple[float, float]) -> str:
     """Loss against steps, one curve an arm."""
-    figure, ax = axes(3.2, 5.6)
+    figure, ax = axes(3.1)
     for (name, points), colour in zip(curves.items(), depth_colours(len(curves))):
         ax.plot([x for x, _ in points], [y for _, y in points], label=name, color=colour)
     for name, level in levels.items():
@@ -209,8 +209,7 @@ def losses(curves: Mapping[str, Sequence[tuple[float, float]]], label: str, leve
     ax.set(xlabel="steps", ylabel="validation loss (nats)", ylim=ylim)
     ax.grid(axis="y")
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=3 if len(labels) < 13 else 4, borderaxespad=0.2, handlelength=1.4,
-              columnspacing=1)
+    ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=2, borderaxespad=0.2, handlelength=1.4, columnspacing=1)
     return svg(figure, label)
 
 

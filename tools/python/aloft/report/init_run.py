@@ -76,15 +76,17 @@ def _of_spectra(data: Data) -> tuple[list[Finding], list[Section]]:
     before, after = [layer["before"]["pr_energy"] for layer in layers], [layer["after"]["pr_energy"] for layer in layers]
     cosines, nulls = [layer["matrix_cosine"]["value"] for layer in layers], [layer["matrix_cosine"]["null"] for layer in layers]
     first = lags[0]
+    random = data["null_gaussian"]["attention_kernel"]["antisymmetric"]["pr_energy"]
+    narrow = first["antisymmetric"]["pr_energy"] < random / 2
     findings = [
-        Finding("described", f"The direction of time shows in the counts of neighbours: {number(counts[0])} of their norm is antisymmetric, {number(null_counts[0])} for shuffled text. In the transitions it "
-                f"does not show: {number(moves[0])} and {number(null_moves[0])}."),
-        Finding("described", f"What the corpus says of direction lies in few directions: a participation ratio of {number(first['antisymmetric']['pr_energy'], 1)} at lag 1 "
-                f"(shuffled text {number(_null(first, 'antisymmetric', 'pr_energy'), 1)}; random attention {number(data['null_gaussian']['attention_kernel']['antisymmetric']['pr_energy'], 1)})."),
+        Finding("described", _said("counts of neighbours", counts[0], null_counts[0]) + " " + _said("transitions", moves[0], null_moves[0])),
+        Finding("described", f"What the corpus says of direction lies in {'few' if narrow else 'many'} directions: a participation ratio of {number(first['antisymmetric']['pr_energy'], 1)} at lag 1 "
+                f"(shuffled text {number(_null(first, 'antisymmetric', 'pr_energy'), 1)}; random attention {number(random, 1)})."),
         Finding("described", f"The kernels written have {ranges(after, 1)}, by {layers[0]['method']}, from {ranges(before, 1)}." if any(abs(x - y) > 0.05 for x, y in zip(before, after)) else
                 f"The kernels written keep it: {ranges(after, 1)}."),
-        Finding("described", f"They still point where the corpus does by a matrix cosine of {ranges(cosines, 2)} (random directions {number(max(nulls), 3)})."
-                + (" More width costs alignment: the frontier below is the most that is possible." if min(cosines) < 0.99 else "")),
+        Finding("described", (f"They still point where the corpus does, by a matrix cosine of {ranges(cosines, 2)}" if min(cosines) > 5 * max(nulls) else
+                f"They do not point where the corpus does: a matrix cosine of {ranges(cosines, 2)}") + f" (random directions {number(max(nulls), 3)})."
+                + (" More width costs alignment: the frontier below is the most that is possible." if 5 * max(nulls) < min(cosines) < 0.99 else "")),
     ]
     corpus = Section("The corpus by lag", "How asymmetric counts and transitions are, and over how many directions their antisymmetric part, projected by the embedding, is spread.", tables=[_lag_table(lags)])
     corpus.figures = [
@@ -105,6 +107,13 @@ def _of_spectra(data: Data) -> tuple[list[Finding], list[Section]]:
                               points, list(zip(figures()["first"]["attention_pr"], figures()["first"]["spectral_cosine"])), "Spectral cosine against participation ratio"),
                               "The most alike to the corpus that a spectrum of some width can be (solid), and the layers written (their number). Layers of other lags have other curves."))
     return findings, [corpus, design]
+
+
+def _said(what: str, ratio: float, null: float | None) -> str:
+    if null is None:
+        return f"Of the norm of the {what} {number(ratio)} is antisymmetric (no null was made)."
+    shows = "The direction of time shows" if ratio > null + 0.05 else "It does not show" if abs(ratio - null) < 0.05 else "There is less of it than in shuffled text"
+    return f"{shows} in the {what}: {number(ratio)} of their norm is antisymmetric, {number(null)} for shuffled text."
 
 
 def _null(lag: Data, *path: str) -> float | None:
@@ -152,10 +161,9 @@ def _of_offset(data: Data) -> tuple[list[Finding], list[Section]]:
     ratios = data.get("participation_ratio_of_realised_maps") or []
     chosen = data.get("chosen_on") or {}
     if chosen.get("loss") is not None:
-        gain = chosen["unigram_loss"] - chosen["loss"]
-        findings.append(Finding("described", f"On {grouped(chosen['positions'])} tokens that the statistics exclude, the designed model of counts has {number(chosen['loss'])} nats; frequencies alone have "
-                                f"{number(chosen['unigram_loss'])} ({number(abs(gain))} {'lower' if gain > 0 else 'higher, so the design says nothing there'})." .replace("nats; frequencies", "nats where frequencies")
-                                if gain > 0 else f"On tokens that the statistics exclude, the design ({number(chosen['loss'])} nats) is no better than frequencies alone ({number(chosen['unigram_loss'])})."))
+        lost, without = chosen["loss"], chosen["unigram_loss"]
+        findings.append(Finding("described", f"On {grouped(chosen['positions'])} tokens that the statistics exclude the designed model of counts loses {number(lost)} nats, frequencies alone {number(without)}"
+                                + (f": {number(without - lost)} less." if lost < without else ": so the design says nothing there.")))
     masses = []
     for place in data.get("lags") or []:
         of_layer_ = data["layers"][place["layer"]]
@@ -176,7 +184,7 @@ def _of_offset(data: Data) -> tuple[list[Finding], list[Section]]:
     if rows:
         design.tables.append(Table("Lags", ["lag", "layer", "key/value heads", "attention on the lag", "margin", "participation ratio"], rows))
         design.figures.append(Figure("Attention on the lag", bars([f"lag {p['lag']}" for p in data["lags"]], [m or 0 for m in masses], "Share of attention on the lag", "share of attention", 1.0,
-                                     [percent(m) for m in masses]), "The share of a designed head's attention on its lag, worst place of the context; 1 would be all."))
+                                     [percent(m) for m in masses]), "The share of a designed head's attention on its lag when all distances of the context compete; 1 would be all."))
     scalars = Section("Scalars and where they come from", tables=[Table("Chosen on tokens that the statistics exclude", ["scalar", "value"], [
         [words(name.replace("_", " ")), Cell(", ".join(number(x) for x in value) if isinstance(value, list) else number(value))] for name, value in (data.get("scalars") or {}).items()
         if isinstance(value, (int, float, list))])])

@@ -77,6 +77,11 @@ class Page:
     findings: Sequence[Finding] = ()
     sections: Sequence[Section] = ()
 
+    @property
+    def judged(self) -> bool:
+        """Whether any finding is more than a description."""
+        return any(finding.verdict != "described" for finding in self.findings)
+
 
 def render(page: Page) -> str:
     """One HTML file that loads nothing. AloftError where jinja2 is not installed."""

@@ -36,8 +36,8 @@ def p_value(p: float | None, smallest: float | None = None) -> str:
     if p is None:
         return EMPTY
     if smallest is not None and p <= smallest * (1 + 1e-9):
-        return f"≤ {smallest:.2g}"
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{min(p, 1):.2f}"
+        return f"≤\N{NO-BREAK SPACE}{smallest:.2g}"
+    return "<\N{NO-BREAK SPACE}0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{min(p, 1):.2f}"
 
 
 def listed(items: Sequence[object], conjunction: str = "and") -> str:

@@ -135,7 +135,8 @@ def _findings(budgets: list[Budget], at: dict[str, Budget], baseline: str, steps
         if others:
             best, lead = others[0], base.final - others[0].final
             needed = best.steps_to(base.final)
-            out.append(Finding("effect" if lead > NOISE else "no effect", f"{best.arm} ends lowest, at {number(best.final)} nats after {grouped(steps)} steps; {baseline} at {number(base.final)}"
+            seed = "one seed" if len(best.runs) == 1 else f"{len(best.runs)} seeds"
+            out.append(Finding("effect" if lead > NOISE else "no effect", f"{best.arm} ({seed}) ends lowest, at {number(best.final)} nats after {grouped(steps)} steps; {baseline} at {number(base.final)}"
                                + (f", {number(lead)} above. It passes {baseline}'s final loss at step {number(needed, 0)} of its schedule." if lead > 0 and needed is not None else ".")))
             ahead, behind = [b for b in others if base.final - b.final > NOISE], [b for b in others if b.final - base.final > NOISE]
             out.append(Finding("described", f"Of {len(others)} arms {len(ahead)} end more than {NOISE:g} nats (about what seeds differ by) below {baseline}, {len(behind)} more than that above it"

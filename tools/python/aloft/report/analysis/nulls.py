@@ -5,14 +5,28 @@ from ..text import grouped, number, p_value
 from .read import LEVEL, Analysis
 
 
+CLAIMS = {
+    "asymmetry_differs": "QK is not as asymmetric as random matrices", "asymmetry_is_concentrated": "QK's asymmetry is not as wide as that of random matrices",
+    "eigenvalues_differ": "QK has not the share of real eigenvalues of random matrices", "values_differ_from_random": "V's spectrum is not random",
+    "query_key_twinning": "Q and K of a layer are twins", "spectra_match_corpus": "QK's antisymmetric spectrum is the corpus'",
+    "qk_follows_corpus": "QK follows the corpus", "qk_subspace_follows_corpus": "QK's strongest directions are the corpus'",
+    "qk_heads_follow_corpus": "a head's QK follows the corpus", "ov_follows_corpus": "OV follows the corpus",
+    "ov_subspace_follows_corpus": "OV's strongest directions are the corpus'", "ov_heads_follow_corpus": "a head's OV follows the corpus",
+    "weights_correlate": "Q, K or V is a view of the corpus", "circuits_correlate": "QK or OV correlates with a view of the corpus",
+    "bands_differ": "Q, K or V prefers a band of the corpus' directions", "previous_token_heads": "a head attends one token back otherwise than random ones",
+    "copying_heads": "a head copies, or the opposite", "weights_correlate_between_models": "weights of the two checkpoints correlate",
+    "circuits_correlate_between_models": "circuits of the two checkpoints correlate over tokens",
+}  # names of `aloft analyze`; one that is not here is shown as it is
+
+
 def claims(a: Analysis) -> Section:
     rows = a.tables.get("claims", [])
     if not rows:
         return Section("All claims")
-    cells = [[words("effect" if r["found"] else "no effect"), words(r["claim"]), words("" if r["layer"] is None else r["layer"]), words("" if r["head"] is None else r["head"]),
+    cells = [[words("effect" if r["found"] else "no effect"), words(CLAIMS.get(r["claim"], r["claim"].replace("_", " "))), words("" if r["layer"] is None else r["layer"]), words("" if r["head"] is None else r["head"]),
               words("" if r["lag"] is None else r["lag"]), Cell(number(r["value"]), "effect" if r["found"] else ""), Cell(number(r["null"]), "null"),
               Cell(p_value(r["p"], a.smallest_p)), words(r["detail"])] for r in rows]
-    return Section("All claims", "Each question that was asked of this checkpoint, its strongest answer, and whether that is an effect.", tables=[
+    return Section("All claims", "Each question that was asked of this checkpoint: the row furthest from its null, and whether that is an effect when the question is asked of all rows at once.", tables=[
         Table("Claims", ["", "claim", "layer", "head", "lag", "measured", "null", "p", "detail"], cells)])
 
 

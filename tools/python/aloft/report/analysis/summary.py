@@ -64,30 +64,37 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
             order = sorted(found, key=lambda r: int(r["layer"]))
             text += f" The first paper expects deeper layers at longer lags; here {_layers([r['layer'] for r in order])} are strongest at {listed([r['lag'] for r in order])}."
     elif single:
-        text = f"{_heads_found(a, heads, single)} with their {what}" + ("." if a.layers == 1 else "; no layer as a whole does.")
+        text = f"{_heads_found(a, heads, single, f' with {_whose(single)} {what}')}" + ("." if a.layers == 1 else "; no layer as a whole does.")
     else:
         text = f"No layer's {what} follows the corpus at any lag, nor a single one of {len(heads)} heads': the furthest from its null is layer {best['layer']} at lag {best['lag']} ({figures})."
     if found:
-        text += f" {_heads_found(a, heads, single)}." if single else " No single head does by itself." if heads else ""
+        text += f" {_heads_found(a, heads, single, '')}." if single else " No single head does by itself." if heads else ""
     skew = [r for r in match.strongest(a, circuit, whole=True, part="antisymmetric") if is_effect(r)] if circuit == "QK" else []
     if skew:
+        most = "clearly" if len(skew) == 1 else f"in layer {skew[0]['layer']}"
         text += (f" The direction of time alone (the antisymmetric part, as in the first paper) is followed in {_layers([r['layer'] for r in skew])}, "
-                 f"most in layer {skew[0]['layer']} at lag {skew[0]['lag']} ({number(skew[0]['value'])}: {'looking back at what came before' if skew[0]['value'] < 0 else 'the way that the first paper injected'}).")
+                 f"most {most} at lag {skew[0]['lag']} ({number(skew[0]['value'])}: {'looking back at what came before' if skew[0]['value'] < 0 else 'the way that the first paper injected'}).")
     return Finding("effect" if found or single or skew else "no effect", text)
 
 
 def _figures(a: Analysis, row: Row) -> str:
-    return f"matrix cosine {number(row['value'])}, null {number(row['null'])} ± {number(row['null_sd'])}, p {a.p(row)}"
+    return f"matrix cosine {number(row['value'])}, null {number(row['null'])} ± {number(row['null_sd'])}, p\N{NO-BREAK SPACE}{a.p(row)}"
 
 
-def _heads_found(a: Analysis, heads: list[Row], found: list[Row]) -> str:
+def _whose(found: list[Row]) -> str:
+    return "its" if len(found) == 1 else "their"
+
+
+def _heads_found(a: Analysis, heads: list[Row], found: list[Row], how: str) -> str:
     """Which single heads follow the corpus, and whether a text without order gives as much."""
     top = found[0]
     shuffled = "" if top["shuffled"] is None else f"; shuffled text {number(top['shuffled'])}"
     if top["shuffled"] is not None and abs(top["shuffled"]) > abs(top["value"]) / 2:
         shuffled += ", so it is mostly a match of frequencies"
-    follow = "follows" if len(found) == 1 else "follow"
-    return f"Of {len(heads)} heads {len(found)} {follow} the corpus, most clearly layer {top['layer']}'s head {top['head']} at lag {top['lag']} ({_figures(a, top)}{shuffled})"
+    where = f"layer {top['layer']}'s head {top['head']} at lag {top['lag']} ({_figures(a, top)}{shuffled})"
+    if len(found) == 1:
+        return f"One of {len(heads)} heads follows the corpus{how}: {where}"
+    return f"{len(found)} of {len(heads)} heads follow the corpus{how}, most clearly {where}"
 
 
 def _widths(a: Analysis) -> Finding | None:
@@ -133,7 +140,7 @@ def _twins(a: Analysis) -> Finding | None:
     if row is None or row["value"] is None or row["null"] is None:
         return None
     close = row["p"] is not None and row["p"] < 0.01 and row["value"] < row["null"]
-    figures = f"their spectra diverge by {number(row['value'], 4)}, those of Q and other layers' K by {number(row['null'], 4)} (p {a.p(row, family=False)})"
+    figures = f"their spectra diverge by {number(row['value'], 4)}, those of Q and other layers' K by {number(row['null'], 4)} (p\N{NO-BREAK SPACE}{a.p(row, family=False)})"
     text = f"Q and K of a layer are twins: {figures}." if close else f"That Q and K of a layer are alike says only that all layers are: {figures}."
     growth = _growth(a)
     return Finding("effect" if close else "no effect", text + (f" {growth}" if growth else ""))
