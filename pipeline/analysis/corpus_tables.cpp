@@ -96,7 +96,7 @@ Table spectra_table() {
   return {"spectra",
           "singular values, by falling size",
           {{"subject",
-            "Q, K, V, O, QKt, QK, OV, QK_antisymmetric of a layer; projected, projected_antisymmetric of the "
+            "Q, K, V, O, QK, QK_antisymmetric, OV of a layer; projected, projected_antisymmetric of the "
             "corpus"},
            {"layer", "from 0; null: of the corpus"},
            {"lag", "of the corpus"},

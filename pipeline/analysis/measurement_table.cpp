@@ -55,7 +55,7 @@ MeasurementTable::Furthest MeasurementTable::furthest(const std::string& prefix)
       best_z = z;
     }
   }
-  out.p = std::min(1.0, out.p * static_cast<double>(families.size()));
+  if (!families.empty()) out.p = std::min(1.0, out.p * static_cast<double>(families.size()));
   return out;
 }
 

@@ -125,11 +125,18 @@ void WeightTables::add(const MeasuredGroup& group) {
     const auto v = of_layer(m.v, m, l);
     v_.emplace_back(v.begin(), v.end());
     const Spectra& x = m.of_layers;
-    add_spectrum(spectra, "Q", layer, std::nullopt, q);
-    add_spectrum(spectra, "K", layer, std::nullopt, k);
-    add_spectrum(spectra, "V", layer, std::nullopt, of_layer(m.v, m, l));
-    add_spectrum(spectra, "O", layer, std::nullopt, of_layer(m.o, m, l));
-    add_spectrum(spectra, "QKt", layer, std::nullopt, of_layer(m.qkt, m, l));
+    const double repeats = std::sqrt(static_cast<double>(shape_.heads / shape_.kv_heads));
+    const auto rows = static_cast<std::size_t>(std::min(shape_.heads * shape_.head_dim, shape_.d_model));
+    const auto add_side = [&](const char* subject, std::span<const double> sigma, double factor) {
+      std::vector<double> all(sigma.begin(), sigma.end());
+      for (double& value : all) value *= factor;  // expanded: every row as often as it is read
+      all.resize(std::max(rows, all.size()));
+      add_spectrum(spectra, subject, layer, std::nullopt, all);
+    };
+    add_side("Q", q, 1);
+    add_side("K", k, repeats);
+    add_side("V", v, repeats);
+    add_side("O", of_layer(m.o, m, l), 1);
     add_spectrum(spectra, "QK", layer, std::nullopt, item_of(x.qk, l, x.d));
     add_spectrum(spectra, "OV", layer, std::nullopt, item_of(x.ov, l, x.d));
     add_spectrum(spectra, "QK_antisymmetric", layer, std::nullopt,

@@ -89,8 +89,8 @@ class Sizes {
   /// Where nothing was given the tensors say it; what was given must agree with them.
   void settle(const SizeNames& size, std::int64_t found, const std::string& where) {
     if (const Size wanted = given(size); wanted && *wanted != found)
-      throw InputError(fmt::format("{}: has {} {} ('{}'), but {} was given", files_.origin(), found,
-                                   size.what, printable(where), said(size)));
+      throw InputError(fmt::format("{}: has {} {} by {}, but {} was given", files_.origin(), found, size.what,
+                                   printable(where), said(size)));
     fill(size, found, where);
   }
   void fill(const SizeNames& size, std::int64_t found, const std::string& where) {

@@ -50,7 +50,7 @@ def run(*words):
 
 
 def analyse(output, *words):
-    done = run("analyze", *words, *FEW, "--output", output)
+    done = run("analyze", *FEW, *words, "--output", output)
     assert done.returncode == 0, done.stderr
     return json.loads((output / "analysis.json").read_text())
 
@@ -89,6 +89,12 @@ def values(table, name):
 
 
 def compare(found, wanted, name):
+    if name == "spectra":  # of long ones some values are left out: never the first, nor the last
+        ends = {}
+        for key in wanted:
+            ends[key[:3]] = max(ends.get(key[:3], 1), key[3])
+        assert all((*key, 1) in found and (*key, last) in found for key, last in ends.items())
+        wanted = {key: value for key, value in wanted.items() if key in found}
     wanted = {tuple(round(float(x), 9) if isinstance(x, float) else x for x in key): value for key, value in wanted.items()}
     assert found.keys() == wanted.keys(), (name, sorted(map(str, found.keys() ^ wanted.keys()))[:10])
     bad = [(key, found[key], value) for key, value in wanted.items()
@@ -220,7 +226,7 @@ def test_what_is_planted_is_found_and_nothing_else(corpus, tmp_path):
 @pytest.mark.parametrize("change, about", [
     (lambda folder, shape: (folder / "model.safetensors").unlink(), "safetensors"),
     (lambda folder, shape: write_checkpoint(folder / "x", Shape("nanogpt-rope", "nanogpt-rope", layers=2), random_model(Shape("", "nanogpt-rope", layers=2), 1))
-     and (folder / "x/model.safetensors").replace(folder / "model.safetensors"), "transformer.h.2"),
+     and (folder / "x/model.safetensors").replace(folder / "model.safetensors"), "has 2 layers"),
 ], ids=["no weights", "a layer is missing"])
 def test_what_is_no_such_checkpoint_is_refused_in_a_line(change, about, tmp_path):
     shape = SHAPES[0]

@@ -154,7 +154,7 @@ class AnalyzeCommand final : public Command {
       return analysis::ModelLayer{std::move(layer.heads),
                                   {std::move(layer.query_bias), std::move(layer.key_bias)}};
     };
-    for (const std::string& note : file.notes()) progress.note("note: " + note);
+    for (const std::string& note : file.notes()) progress.note(note);
     return out;
   }
 
