@@ -122,21 +122,24 @@ def _legend(ax: Any) -> None:
         ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=columns, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2)
 
 
-def spectra(curves: Mapping[str, Numbers], label: str, ylabel: str, reference: Mapping[str, Numbers] | None = None, floor: float = 1e-4) -> str:
-    """Singular values against their index, both logarithmic; one colour a curve by depth, references dashed. Values below `floor` of the
+Curve = Sequence[tuple[float, float]]
+
+
+def spectra(curves: Mapping[str, Curve], label: str, ylabel: str, reference: Mapping[str, Curve] | None = None, floor: float = 1e-4) -> str:
+    """Singular values (index from 1, value) against their index, both logarithmic; one colour a curve by depth, references dashed. Values below `floor` of the
     largest, of a matrix that has fewer directions, are left out."""
     figure, ax = axes(2.5)
 
-    def line(name: str, y: Numbers, **style: Any) -> None:
-        top = max((v for v in y if v is not None), default=0)
-        kept = [(i, v) for i, v in enumerate(y, 1) if v is not None and v > floor * top]
+    def line(name: str, points: Curve, **style: Any) -> None:
+        top = max((v for _, v in points), default=0)
+        kept = [(i, v) for i, v in points if v > floor * top]
         if kept:
             ax.plot(*zip(*kept), label=name, **style)
 
-    for (name, y), colour in zip(curves.items(), depth_colours(len(curves))):
-        line(name, y, color=colour, linewidth=1.1)
-    for (name, y), dash in zip((reference or {}).items(), ((0, (4, 2)), (0, (1, 1.2)))):
-        line(name, y, color=INK, linestyle=dash, linewidth=1.2)
+    for (name, points), colour in zip(curves.items(), depth_colours(len(curves))):
+        line(name, points, color=colour, linewidth=1.1)
+    for (name, points), dash in zip((reference or {}).items(), ((0, (4, 2)), (0, (1, 1.2)))):
+        line(name, points, color=INK, linestyle=dash, linewidth=1.2)
     ax.set(xscale="log", yscale="log", xlabel="index", ylabel=ylabel)
     ax.grid(which="major")
     ax.tick_params(which="minor", length=0)
@@ -190,8 +193,8 @@ def frontier(curves: Mapping[str, tuple[Numbers, Numbers]], points: Sequence[tup
         ax.plot(*zip(*paper), color=PAPER, linestyle="none", marker="o", markerfacecolor="none", markersize=4.5, label="paper's layers")
     if points:
         ax.plot([x for _, x, _ in points], [y for _, _, y in points], color=WARM, linestyle="none", marker="o", markersize=3.5, label="layers here")
-        for name, x, y in points:
-            ax.annotate(name, (x, y), xytext=(3, 2), textcoords="offset points", fontsize=SIZE - 1.5, color=INK)
+        for name, px, py in points:
+            ax.annotate(name, (px, py), xytext=(3, 2), textcoords="offset points", fontsize=SIZE - 1.5, color=INK)
     ax.set(xlabel="participation ratio (directions that share the energy)", ylabel="spectral cosine with the corpus")
     ax.grid()
     _legend(ax)

@@ -123,9 +123,9 @@ def _null(lag: Data, *path: str) -> float | None:
     return None if found is None else float(found)
 
 
-def _scaled(sigma: list[float]) -> list[float]:
+def _scaled(sigma: list[float]) -> list[tuple[float, float]]:
     top = max(sigma, default=0)
-    return [x / top for x in sigma] if top > 0 else []
+    return [(float(i), x / top) for i, x in enumerate(sigma, 1)] if top > 0 else []
 
 
 def _lag_table(lags: list[Data]) -> Table:

@@ -18,10 +18,10 @@ def section(a: Analysis) -> Section:
 
 
 def _curves(a: Analysis, subject: str, title: str, corpus: str) -> Figure | None:
-    def curve(rows: list[Row]) -> list[float | None]:
-        sigma: list[float] = [r["sigma"] for r in sorted(rows, key=lambda r: r["index"])]
-        top = max(sigma, default=0)
-        return [x / top for x in sigma] if top > 0 else []
+    def curve(rows: list[Row]) -> list[tuple[float, float]]:
+        sigma = sorted((float(r["index"]), float(r["sigma"])) for r in rows)
+        top = max((x for _, x in sigma), default=0)
+        return [(i, x / top) for i, x in sigma] if top > 0 else []
 
     layers = {f"layer {n}": found for n in range(a.layers) if (found := curve(a.rows("spectra", subject=subject, layer=n)))}
     if not layers:
