@@ -57,10 +57,15 @@ def gaussian_layers(model, draws, rng):
     return [Layer(*(rng.standard_normal(x.shape) for x in (some.query, some.key, some.value, some.output))) for _ in range(draws)]
 
 
+def of_size(drawn, layer):
+    """Random weights of the layer's own size, which softmax sees."""
+    return Layer(*(x * like.std() for x, like in zip((drawn.query, drawn.key, drawn.value, drawn.output), (layer.query, layer.key, layer.value, layer.output))))
+
+
 def gaussian_tables(model, values, drawn, p):
     layers, heads = len(model.layers), model.layers[0].heads
     weights, profiles = [oracle.layer_weights(x) for x in drawn], [oracle.layer_profiles(x) for x in drawn]
-    found = [oracle.layer_heads(model, x, p)[0] for x in drawn]
+    found = [[oracle.layer_heads(model, of_size(x, layer), p)[0] for x in drawn] for layer in model.layers]
     out = {"weights": [], "profiles": [], "heads": []}
     for (layer, head, subject, measure), value in values["weights"].items():
         null = [w[head, subject, measure] for w in weights]
@@ -70,7 +75,7 @@ def gaussian_tables(model, values, drawn, p):
     for (layer, *pair), value in values["profiles"].items():
         out["profiles"].append([layer, *pair, *student(value, [x[tuple(pair)] for x in profiles], layers, logarithm=True)])
     for (layer, head, measure), value in values["heads"].items():
-        null = [x[h, measure] for x in found for h in range(heads)]
+        null = [x[h, measure] for x in found[layer] for h in range(heads)]
         out["heads"].append([layer, head, measure, *student(value, null, layers * heads)])
     return out
 
@@ -160,7 +165,7 @@ def drift_rows(model, second, values, p, turns):
     for n, layer in enumerate(model.layers):
         def turned(turn, layer=second.layers[n]):
             return Layer(*(x @ turn for x in (layer.query, layer.key, layer.value, layer.output)))
-        nulls = [oracle.layer_drift(model, layer, second, turned(turn), p) for turn in turns[:39]]
+        nulls = [oracle.layer_drift(model, layer, second, turned(turn), p) for turn in turns]
         for key in (k for k in values["drift"] if k[0] == n):
             out.append([*key, *permuted(np.array([values["drift"][key]]), np.array([[x[key[1:]]] for x in nulls]))[0]])
     return out

@@ -103,7 +103,10 @@ def frontier(sigma, target):
     def pareto(a):
         x = np.full(len(s), 2 * math.sqrt(abs(a)) + 2.0)
         for _ in range(200):  # Newton's way down a convex branch
-            x = x - (x**3 + a * x - s) / (3 * x**2 + a)
+            step = (x**3 + a * x - s) / (3 * x**2 + a)
+            x = x - step
+            if (np.abs(step) <= 1e-15 * x).all():
+                break
         return x
 
     def cosine(x):

@@ -1,4 +1,4 @@
-"""python -m aloft complete | convert | trial | papers"""
+"""python -m aloft complete | convert | trial | papers | report"""
 
 import argparse
 import errno
@@ -16,11 +16,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; errors become a line on stderr and the exit code that the README lists."""
     try:
         arguments = _parser().parse_args(words)
-        if arguments.command == "complete":
-            return _complete(arguments)
-        if arguments.command == "convert":
-            return _convert(arguments)
-        return _papers(arguments) if arguments.command == "papers" else _trial(arguments)
+        return {"complete": _complete, "convert": _convert, "papers": _papers, "report": _report, "trial": _trial}[arguments.command](arguments)
     except KeyboardInterrupt:
         print("aloft: interrupted; the same command again goes on", file=sys.stderr)
         return 5
@@ -94,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     papers.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     papers.add_argument("--only", help="a,b: these steps alone, of corpus, sgd, crystallised, injection; others may run beside")
     papers.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    report = commands.add_parser("report", help="report.html, one page to read, of an output folder of analyze, init or a trial")
+    report.add_argument("folder", help="what `aloft analyze`, `aloft init` or `python -m aloft trial` wrote")
+    report.add_argument("--output", help="file to write (default: report.html in the folder)")
     return parser
 
 
@@ -141,6 +140,13 @@ def _interrupted_by_signals() -> None:
     for end in (signal.SIGTERM, signal.SIGHUP):  # a cluster's way to stop a job is a key that interrupts
         if signal.getsignal(end) is not signal.SIG_IGN:  # nohup
             signal.signal(end, signal.default_int_handler)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from .report import write_report
+
+    print(write_report(arguments.folder, arguments.output))
+    return 0
 
 
 if __name__ == "__main__":

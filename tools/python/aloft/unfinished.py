@@ -21,6 +21,20 @@ def unfinished_name(path: Path) -> Path:
     return path.with_name(f".{path.name}{MARK}{secrets.token_hex(8)}")
 
 
+def write_text(path: Path, text: str) -> None:
+    """The whole file, or what was there before."""
+    partial = unfinished_name(path)
+    try:
+        with open(partial, "x", encoding="utf8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 @contextmanager
 def unfinished_folder(output: Path) -> Iterator[Path]:
     """A new folder beside `output`, to be renamed to it. Gone if that does not happen; what a killed process left of one, too."""
