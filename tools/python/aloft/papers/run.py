@@ -1,20 +1,18 @@
 """`python -m aloft papers`: every step whose results are not there yet, one after the other."""
 
 import argparse
-import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from ..errors import InputError, UsageError
 from ..trial.jobs import Trial, found_program
-from ..trial.models import Model
 from ..trial.spec import same_trial
 from .checkpoints import write_json
+from .results import Numbers, Run, collected, result_path
 from .settings import Settings
-from .steps import STEPS, Numbers, Run, Step
+from .steps import STEPS
 
 
 def run_papers(settings: Settings, text: str | os.PathLike[str], folder: str | os.PathLike[str], program: str,
@@ -36,34 +34,17 @@ def run_papers(settings: Settings, text: str | os.PathLike[str], folder: str | o
     run = Run(settings, Trial(spec, folder, program), Path(folder))
     for step in wanted:
         with run.trial.alone(f"papers_{step.name}"):
-            if not _result_path(run.folder, step).exists():
-                write_json(_result_path(run.folder, step), step.work(run))
+            path = result_path(run.folder, step.name)
+            if (step.again or not path.exists()) and (found := step.work(run)) is not None:
+                write_json(path, found)
         _write_papers(run)
     return _write_papers(run)
 
 
-def _result_path(folder: Path, step: Step) -> Path:
-    return folder / "results" / f"{step.name}.json"
-
-
 def _write_papers(run: Run) -> Numbers:
     """papers.json from the steps that are done."""
-    s = run.settings
-    shape = {k: v for k, v in asdict(s.shape).items() if k != "style"}
-    numbers: Numbers = {"settings": shape | {
-        "parameters": sum(p.numel() for p in Model(s.shape).parameters()), "steps": s.steps, "batch": s.batch,
-        "tokens_a_step": s.batch * s.shape.context, "peak": s.peak, "warmup": s.warmup(s.steps), "seed": s.seed,
-        "validation_tokens": s.validation_tokens, "embedding_norm": s.embedding_norm, "embedding_rows": s.embedded,
-        "injection_steps": s.injection_steps, "injection_seeds": s.injection_seeds, "threads": s.threads}}
     with run.trial.alone("papers"):  # another command may have ended a step, too
-        for step in STEPS:
-            path = _result_path(run.folder, step)
-            if not path.exists():
-                continue
-            try:
-                numbers[step.name] = json.loads(path.read_text())
-            except ValueError:
-                raise InputError(f"papers: {path} is damaged: remove it, and its step will run again") from None
+        numbers = collected(run)
         write_json(run.folder / "papers.json", numbers)
     return numbers
 

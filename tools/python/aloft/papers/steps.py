@@ -8,8 +8,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,18 +20,12 @@ from ..trial.jobs import Trial
 from ..trial.models import Model, initialise
 from ..trial.progress import ProgressLines
 from ..trial.training import Progress, train, validation_loss
+from .analyses import analysed
 from .checkpoints import write_checkpoint, write_json
-from .settings import INJECTED, Settings
+from .results import Numbers, Run
+from .settings import INJECTED
 
-Numbers = dict[str, Any]
 FEW = 8  # windows: to compare norms of the embedding on
-
-
-@dataclass(frozen=True)
-class Run:
-    settings: Settings
-    trial: Trial  # its corpus, held-out windows, files of `aloft init`
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -173,11 +165,21 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"mean": math.fsum(values) / len(values), "least": min(values), "most": max(values)}
 
 
+def page(run: Run) -> None:
+    """papers.html and papers.md (page.py)."""
+    from .page import write_pages  # needs matplotlib and jinja2, which the others do not
+
+    write_pages(run)
+
+
 @dataclass(frozen=True)
 class Step:
+    """again: it is done even if it was done before, and finds by itself what is to be done."""
+
     name: str
-    work: Callable[[Run], Numbers]
+    work: Callable[[Run], Numbers | None]
     needs_program: bool
+    again: bool = False
 
 
 STEPS = (  # in their order; each finds what those before it left
@@ -185,4 +187,6 @@ STEPS = (  # in their order; each finds what those before it left
     Step("sgd", sgd, False),
     Step("crystallised", crystallised, True),
     Step("injection", injection, True),
+    Step("analysis", analysed, True, again=True),
+    Step("page", page, False, again=True),
 )
