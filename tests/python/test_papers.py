@@ -1,6 +1,10 @@
 """`python -m aloft papers` end to end on a tiny model: what it leaves, that it goes on where it stopped, what it refuses."""
 
+import hashlib
 import json
+import math
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -9,8 +13,12 @@ pytest.importorskip("torch")
 import torch  # noqa: E402
 
 from aloft import InputError, UsageError  # noqa: E402
+from aloft.errors import ProgramError  # noqa: E402
 from aloft.__main__ import main  # noqa: E402
+from aloft.papers import analyses, first_paper, second_paper, views  # noqa: E402
+from aloft.papers import page as page_of_papers  # noqa: E402
 from aloft.papers import steps as papers_steps  # noqa: E402
+from aloft.papers.measured import Both  # noqa: E402
 from aloft.papers.run import run_papers  # noqa: E402
 from aloft.papers.settings import INJECTED, Settings  # noqa: E402
 from aloft.papers.steps import STEPS, compared  # noqa: E402
@@ -58,7 +66,7 @@ def checkpoints(folder):
 def test_a_run_leaves_what_its_numbers_are_of(whole):
     folder, numbers = whole
     assert json.loads((folder / "papers.json").read_text()) == numbers
-    assert list(numbers) == ["settings", *(step.name for step in STEPS)]
+    assert list(numbers) == ["settings", *(step.name for step in STEPS if step.name != "page")]
     held = windows(corpus.load(folder / "corpus" / "held.u16"), SHAPE.context, 20, drawn=True)
     for name in ("sgd", "crystallised"):
         for when, at in (("initial", "initial"), ("trained", "final")):
@@ -160,7 +168,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(whole, text, tmp_path, monkeypatc
             run_papers(loud, text, tmp_path / "papers", PROGRAM)
     StopsAt.seen = []
     monkeypatch.setattr(papers_steps, "ProgressLines", StopsAt("nothing", 0))
-    again = run_papers(loud, text, tmp_path / "papers", PROGRAM)
+    again = run_papers(loud, text, tmp_path / "papers", PROGRAM, only=("corpus", "sgd", "crystallised", "injection"))
     first = StopsAt.seen[0]
     assert first == ("injection, asymmetry, seed 0", 0)  # random's run, sgd and crystallised were there
     assert checkpoints(tmp_path / "papers") == checkpoints(folder)
@@ -207,7 +215,7 @@ def test_a_damaged_result_is_named(whole, text, tmp_path):
     (["--embedding-norm", "-1"], 2, "papers: a rate and a norm are to be above 0"),
     (["--embedding-vocab", "100"], 2, "papers: --embedding-vocab is to be from 256 to 15007"),
     (["--seed", "-1"], 2, "papers: --seed is to be from 0"),
-    (["--only", "sgd,page"], 2, "papers: --only: page is none of corpus, sgd, crystallised, injection"),
+    (["--only", "sgd,pages"], 2, "papers: --only: pages is none of corpus, sgd, crystallised, injection, analysis, page"),
     (["--text", "absent.txt"], 3, "papers: the text absent.txt is not there: give --text FILE"),
     (["--program", "absent"], 2, "there is no program absent: give --program FILE"),
     (["--batch", "x"], 2, "invalid int value"),
@@ -230,3 +238,177 @@ def test_a_frozen_head_leaves_the_other_gradients_as_they_are():
     for (name, a), (_, b) in zip(free.named_parameters(), frozen.named_parameters()):
         if a is not free.embedding:
             assert torch.equal(a.grad, b.grad), name
+
+
+# -- the steps analysis and page
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """The whole run once more, to change."""
+    shutil.copytree(whole[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_analyses_are_of_the_runs_files(whole):
+    folder, numbers = whole
+    assert list(numbers["analysis"]) == ["untrained", "trained", "crystallised"]
+    for name, first, second in (("untrained", "sgd/initial", None), ("trained", "sgd/trained", "crystallised/trained"),
+                                ("crystallised", "crystallised/initial", "crystallised/trained")):
+        made = json.loads((folder / "analysis" / name / "analysis.json").read_text())
+        assert made["checkpoint"]["path"] == str(folder / first / "model.safetensors") and made["checkpoint"]["vocab"] == 151
+        assert made["corpus"]["tokens"] == numbers["corpus"]["train_tokens"]
+        assert (made["second"] or {}).get("path") == (str(folder / second / "model.safetensors") if second else None)
+        of = [f"{checkpoint}/model.safetensors" for checkpoint in (first, second) if checkpoint] + ["counts.safetensors"]
+        assert numbers["analysis"][name]["files"] == {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in of}
+
+
+def test_an_analysis_is_made_again_only_of_other_files(copied, text, monkeypatch):
+    calls = []
+    monkeypatch.setattr(analyses, "_analyze", lambda _program, name, _words: calls.append(name))
+    run_papers(TINY, text, copied, PROGRAM, only=("analysis",))
+    assert calls == []
+    with open(copied / "sgd" / "initial" / "model.safetensors", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    run_papers(TINY, text, copied, PROGRAM, only=("analysis",))
+    assert calls == ["untrained"]
+    (copied / "analysis" / "crystallised" / "made_of.json").write_text("{")
+    (copied / "analysis" / "trained" / "analysis.json").unlink()
+    run_papers(TINY, text, copied, PROGRAM, only=("analysis",))
+    assert calls == ["untrained", "trained", "crystallised"]
+
+
+def test_what_analyze_says_is_the_error(copied, text, tmp_path, capfd):
+    (copied / "counts.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ProgramError, match=r"papers: analysis untrained: .*counts\.safetensors") as raised:
+        run_papers(TINY, text, copied, PROGRAM, only=("analysis",))
+    assert raised.value.exit_code == 3 and "\n" not in str(raised.value)
+    assert not (copied / "analysis" / "untrained" / "made_of.json").exists()
+    program = tmp_path / "program"
+    for last, code, said in (("aloft: no room: free some", 4, "papers: analysis x: no room: free some"), ("half way", 7, f"{program} ended with 7")):
+        program.write_text(f"#!/bin/sh\necho 'note: this' >&2\necho '{last}' >&2\nexit {code}\n")
+        program.chmod(0o755)
+        capfd.readouterr()
+        with pytest.raises(ProgramError, match=said) as raised:
+            analyses._analyze(str(program), "x", [])
+        assert raised.value.exit_code == (4 if code == 4 else 1)
+        assert capfd.readouterr().err == ("note: this\n" if code == 4 else "note: this\nhalf way\n")  # passed on, and said once
+
+
+def test_an_analysis_of_what_is_not_trained_is_refused(text, tmp_path):
+    with pytest.raises(InputError, match="the step analysis needs .*model.safetensors: the step sgd leaves it"):
+        run_papers(TINY, text, tmp_path, PROGRAM, only=("analysis",))
+
+
+def cells(markdown, first, column):
+    """Of the rows of a page that begin with this cell, the cell at `column`, without its bold."""
+    rows = [[cell.strip().strip("*") for cell in line.strip("|").split(" | ")] for line in markdown.splitlines() if line.startswith("|")]
+    return [row[column] for row in rows if row[0] == first]
+
+
+def test_the_page_has_every_table_beside_the_runs_numbers(whole, text):
+    folder, numbers = whole
+    page, html = ((folder / f"papers.{kind}").read_text() for kind in ("md", "html"))
+    assert "Not measured" not in page and page.count("\n## ") == 16  # what was found, and fifteen tables
+    assert "not yet" not in page.split("##")[0]
+    assert cells(page, "full SGD, 20 steps", 3) == [f"{numbers['sgd']['final']:.3f}"]
+    assert cells(page, "the papers' embedding (no training)", 3) == [f"{numbers['crystallised']['initial']:.3f}"]
+    assert cells(page, "null: uniform guess", 3) == [f"{math.log(151):.3f}"]
+    assert cells(page, "loss at step 10: random", 2) == [f"{numbers['injection']['arms']['random']['final']['mean']:.3f}"]
+    for column, name in ((3, "trained"), (4, "untrained")):
+        table = json.loads((folder / "analysis" / name / "analysis.json").read_text())["tables"]["weights"]
+        at = [c["name"] for c in table["columns"]].index("value")
+        ratios = [row[at] for row in table["rows"] if row[:4] == [row[0], None, "QK", "asymmetry_ratio"]]
+        assert len(ratios) == 2 and cells(page, "‖M_A‖/‖M‖", column) == [f"{x:.3f}" for x in (*ratios, sum(ratios) / 2)]
+    assert "--text text.txt --output papers --steps 20 --batch 2 --injection-seeds 2" in page
+    for made in (page, html):
+        assert str(folder) not in made and str(text.parent) not in made
+    assert html.count("<svg") == 6 and not re.search(r"(src|href)=\"(?!#)", html)
+    for table in re.findall(r"(?:^\|.*\n)+", page, re.M):  # of each, all rows are as wide
+        assert len({row.replace("\\|", "").count("|") for row in table.splitlines()}) == 1, table
+
+
+def test_what_is_not_measured_yet_is_said(text, tmp_path):
+    run_papers(TINY, text, tmp_path, PROGRAM, only=("corpus", "page"))
+    page = (tmp_path / "papers.md").read_text()
+    assert page.count("Not measured yet: the step analysis has not run.") == 13
+    assert "Not measured yet: the step injection has not run." in page
+    assert "Not measured yet: the steps sgd and crystallised have not run." in page
+    assert "| ‖M_A‖/‖M‖ |" not in page and "- **not yet**: finished: sgd, crystallised, injection and analysis" in page
+
+
+def test_the_sentences_follow_the_numbers(copied):
+    path = copied / "analysis" / "trained" / "analysis.json"
+    whole_analysis = json.loads(path.read_text())
+
+    def changed(part, table, value, p_family=0.0, **where):
+        """The part, of an analysis in which these rows have other figures; value: of each row's number (by layer)."""
+        data = json.loads(json.dumps(whole_analysis))
+        columns = [c["name"] for c in data["tables"][table]["columns"]]
+        rows = [row for row in data["tables"][table]["rows"] if all(row[columns.index(c)] == x for c, x in where.items())]
+        assert rows
+        for i, row in enumerate(rows):
+            row[columns.index("value")] = value(i)
+            for p in {"p", "p_family"} & set(columns):
+                row[columns.index(p)] = p_family
+        path.write_text(json.dumps(data))
+        return part(Both(copied))
+
+    ratio = {"subject": "QK", "measure": "asymmetry_ratio", "head": None}
+    part = changed(first_paper.corpus, "weights", lambda _: 0.3, **ratio)
+    assert part.verdict == "not here" and "30.0% here and differ" in part.says
+    part = changed(first_paper.corpus, "weights", lambda _: 0.7, **ratio)
+    assert part.verdict == "holds" and "the corpus' share is not its null" in part.says  # of this text
+    transitions = next(row for row in whole_analysis["tables"]["corpus"]["rows"] if row[:3] == [1, "transition", "asymmetry_ratio"])
+    transitions[3:5] = 0.71, 0.705
+    part = changed(first_paper.corpus, "weights", lambda _: 0.7, **ratio)
+    assert part.verdict == "its null" and "the agreement is that of two nulls" in part.says
+    part = changed(first_paper.asymmetry, "weights", lambda _: 0.7, p_family=1.0, **ratio)
+    assert part.verdict == "its null" and part.says.startswith("0 of 2 layers differ")
+    assert changed(first_paper.asymmetry, "weights", lambda i: 0.6 - i / 10, **ratio).verdict == "holds"
+    cosine = {"circuit": "QK", "head": None, "lag": 1, "part": "antisymmetric", "measure": "spectral_cosine"}
+    assert changed(first_paper.alike, "match", lambda _: 0.5, **cosine).verdict == "not here"
+    growth = {"subject": "V/Q", "measure": "norm_ratio"}
+    part = changed(second_paper.norms, "weights", lambda i: 0.4 + 0.4 * i, **growth)
+    assert part.verdict == "holds" and "from 0.400 in the first layer to 0.800" in part.says
+    assert changed(second_paper.norms, "weights", lambda i: 0.4 - 0.1 * i, **growth).verdict == "not here"
+    top = {"subject": "QKt", "measure": "top8_energy", "head": None}
+    assert changed(second_paper.low_rank, "weights", lambda _: 0.3, p_family=1.0, **top).verdict == "not here"
+    difference = {"subject": "QK", "measure": "difference_ratio", "head": None}
+    assert "ours differ from them in 2 of 2" not in changed(second_paper.direction, "weights", lambda _: 1.0, p_family=1.0, **difference).says
+    part = changed(views.bands, "bands", lambda _: 0.25, p_family=1.0)
+    assert part.verdict == "holds" and part.says.startswith("0 of ")
+    assert changed(views.bands, "bands", lambda _: 0.25).verdict == "not here"
+    part = changed(views.correlations, "correlations", lambda _: 0.001, p_family=1.0)
+    assert part.verdict == "holds" and "know nothing of the corpus either" in part.says
+    assert "attention does know the corpus" in changed(views.correlations, "correlations", lambda _: 0.4, subject="QK").says
+    twins = {"first": "Q", "second": "K"}
+    assert "they are twins" in changed(second_paper.profiles, "twinning", lambda _: 0.0, **twins).says
+    assert "only that all layers are" in changed(second_paper.profiles, "twinning", lambda _: 0.0, p_family=0.5, **twins).says
+    tokens = {"measure": "token_correlation"}
+    assert "not unrelated" in changed(second_paper.drift, "drift", lambda _: 0.3, **tokens).says
+    assert "unrelated there, too" in changed(second_paper.drift, "drift", lambda _: 0.3, p_family=0.5, **tokens).says
+
+
+@pytest.mark.parametrize("percent, least, verdict, said", [(0.03, -0.001, "holds", "next to nothing"), (5.0, 0.2, "not here", "it helps, for every seed"),
+                                                          (5.0, -0.2, "in part", "seeds do not agree")])
+def test_the_sentence_of_the_injection(percent, least, verdict, said):
+    lead = {"mean": 0.3, "least": least, "most": 0.5}
+    arm = {"initial": lead, "final": lead, "lead_initial": lead, "lead_final": lead, "percent": percent}
+    part = first_paper.injection({"injection": {"steps": 9, "runs": [{"seed": 0}], "arms": {
+        "random": {"initial": lead, "final": lead}, "asymmetry": arm, "asymmetry-attention": arm}}})
+    assert part.verdict == verdict and said in part.says
+
+
+@pytest.mark.parametrize("start, end, verdict, said", [(2.0, 3.0, "holds", "2.61 below a uniform guess"), (4.605, 3.0, "in part", "at a uniform guess"),
+                                                      (5.0, 3.5, "not here", "64.9% worse in perplexity than full SGD (paper: 2.7% worse), which is not")])
+def test_the_sentence_of_the_losses(start, end, verdict, said):
+    arms = {"sgd": {"initial": 4.6, "final": 3.0, "history": [[0, 4.6], [9, 3.0]]},
+            "crystallised": {"initial": start, "final": end, "history": [[0, start], [9, end]]}}
+    part = page_of_papers.losses({"settings": {"vocab": 100, "steps": 9}, **arms})
+    assert part.verdict == verdict and said in part.says
+
+
+def test_rank_correlation_with_depth():
+    assert [second_paper.with_depth(v) for v in ([1, 2, 3], [3, 2, 1], [1, 3, 2], [5])] == pytest.approx([1, -1, 0.5, 0])

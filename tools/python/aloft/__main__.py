@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     papers.add_argument("--injection-seeds", type=int, default=3, help="seeds of the injection experiment (default 3)")
     papers.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
     papers.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
-    papers.add_argument("--only", help="a,b: these steps alone, of corpus, sgd, crystallised, injection; others may run beside")
+    papers.add_argument("--only", help="a,b: these steps alone, of corpus, sgd, crystallised, injection, analysis, page; others may run beside")
     papers.add_argument("--quiet", action="store_true", help="no progress on stderr")
     report = commands.add_parser("report", help="report.html, one page to read, of an output folder of analyze, init or a trial")
     report.add_argument("folder", help="what `aloft analyze`, `aloft init` or `python -m aloft trial` wrote")

@@ -6,8 +6,10 @@
     FOLDER/crystallised/initial, .../trained        the same with the papers' embedding, frozen
     FOLDER/mobius/                                  where fewer ids have a row of it: the corpus with the others unknown
     FOLDER/inits/, counts.safetensors               what `aloft init` and `aloft count` wrote for it
+    FOLDER/analysis/untrained, trained, crystallised   what `aloft analyze` wrote of them (analyses.py)
     FOLDER/results/STEP.json                        a finished step's numbers
     FOLDER/papers.json                              all of them, below
+    FOLDER/papers.html, papers.md                   every table of both papers beside the run's own (page.py)
 
 papers.json; losses are nats per token on the same held-out windows, a history is [[step, loss], ...]:
 
@@ -21,4 +23,5 @@ papers.json; losses are nats per token on the same held-out windows, a history i
                   untrained: [[norm of the rows, loss before training on the first eight windows], ...]
     injection     steps, warmup, peak, runs: [{arm, seed, initial, final, history}, ...], arms: {arm: {initial, final: {mean, least, most},
                   lead_initial, lead_final: {mean, least, most} over random of the same seed (positive: better), percent}}
+    analysis      {untrained, trained, crystallised: {first, second (checkpoints, as folders), seconds, files: {name: SHA-256}}}
 """

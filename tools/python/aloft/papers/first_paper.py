@@ -83,7 +83,7 @@ def asymmetry(both: Both) -> Part:
     says = (sentence(f"{effects_of(trained)} differ from random weights, by {number(most)} at most; {trained.below} of them are below")
             + (f" (before training: {effects_of(before)})" if before else "")
             + f". Layer {top} is the most asymmetric{', as in the paper' if top == 0 else ', in the paper layer 0'}.")
-    found = verdict(lambda values: values[0] == max(values), trained, None)
+    found = verdict(lambda values: values[0] == max(values) and max(values) - min(values) > 0.03, trained, before)
     plotted = figure(both, q, "Asymmetry of QK", "‖M_A‖ / ‖M‖", "Large dots are effects. In the grey band attention is as asymmetric as random matrices.")
     return Part(title, says, found if trained.effects else NULL, [by_layer(both, "Attention asymmetry", [q])], [plotted])
 

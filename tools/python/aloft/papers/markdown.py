@@ -10,7 +10,7 @@ def markdown(page: Page) -> str:
     if page.findings:
         lines += ["## What was found", "", page.reading, "", *_rows(["verdict", "finding"], [[f.verdict, f.text] for f in page.findings], [False, False]), ""]
     for section in page.sections:
-        if not section.empty or section.lead:
+        if not section.empty:
             lines += _section(section)
     return "\n".join(lines).rstrip() + "\n"
 

@@ -141,7 +141,7 @@ class Part:
 
     @property
     def section(self) -> Section:
-        return Section(self.title, self.says, self.figures, self.tables)
+        return Section(self.title, self.says, self.figures, self.tables) if self.tables else Section(self.title, paragraphs=[self.says])
 
 
 def waiting(title: str, step: str) -> Part:

@@ -14,9 +14,9 @@ from .measured import HOLDS, NOT, PART, Both, Part, waiting
 from .results import LEAVE_NUMBERS, Numbers, Run, collected
 from .settings import Settings
 
-READING = ("holds: the paper's statement is true of our trained model, and not of what knows nothing. its null: it is true here, but of random "
-           "weights, shuffled text or the untrained model as well, so it says nothing of training or text. in part: some of it is true here. not here: "
-           "it is not true of our model. An effect is what chance gives in fewer than one of a hundred such tables.")
+READING = ("“Holds”: the paper's statement is true of our trained model, and not of what knows nothing. “Its null”: it is true here, but of "
+           "random weights, shuffled text or the untrained model as well, so it says nothing of training or text. “In part”: some of it is true "
+           "here. “Not here”: it is not true of our model. An effect is what chance gives in fewer than one of a hundred such tables.")
 
 
 def write_pages(run: Run) -> None:
@@ -31,7 +31,7 @@ def page_of(run: Run, numbers: Numbers) -> Page:
     parts = [*first_paper.parts(both, numbers), losses(numbers), views.correlations(both), views.bands(both), second_paper.profiles(both),
              second_paper.norms(both), second_paper.low_rank(both), second_paper.direction(both), second_paper.drift(both), views.tests(both),
              views.invariants(both)]
-    findings = [Finding(p.verdict, f"{p.title}. {p.says}") for p in parts if p.verdict]
+    findings = [Finding(p.verdict, f"{p.title}. {p.says.partition('. ')[0].removesuffix('.')}.") for p in parts if p.verdict]
     return Page("The two papers, done again", "their tables beside a model trained here, an untrained one, and what knows nothing", facts(run, numbers),
                 READING, findings, [p.section for p in parts])
 

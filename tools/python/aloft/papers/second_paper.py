@@ -163,9 +163,10 @@ def drift(both: Both) -> Part:
 def _drift_row(a: Analysis, layer: int, name: str, subject: str, measure: str, key: str) -> list[Cell]:
     row = a.row("drift", layer=layer, subject=subject, measure=measure)
     paper = figures()["second"]["drift"].get(str(layer))
-    theirs = number(paper[key], 4) if key and paper and a.layers == LAYERS else ""
+    digits = 3 if measure == "drift" else 4
+    theirs = number(paper[key], digits) if key and paper and a.layers == LAYERS else ""
     if row is None or row["value"] is None:
         return [words(name), words(layer), Cell(theirs, "paper"), Cell(""), Cell("", "null"), Cell("")]
-    null = f"{number(row['null'], 4)} ± {number(row['null_sd'], 4)}" if row["null"] is not None else ""
-    return [words(name), words(layer), Cell(theirs, "paper"), Cell(number(row["value"], 4), "effect" if is_effect(row) else ""),
+    null = f"{number(row['null'], digits)} ± {number(row['null_sd'], digits)}" if row["null"] is not None else ""
+    return [words(name), words(layer), Cell(theirs, "paper"), Cell(number(row["value"], digits), "effect" if is_effect(row) else ""),
             Cell(null, "null"), Cell(a.p(row) if row["p_family"] is not None else "")]

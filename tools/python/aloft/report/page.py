@@ -62,7 +62,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence of the summary. verdict: "effect", "no effect" or "described" (a figure that has no null)."""
+    """A sentence of the summary. verdict: "effect", "no effect" or "described" (a figure that has no null); of the papers' page its own
+    (papers/measured.py)."""
 
     verdict: str
     text: str
