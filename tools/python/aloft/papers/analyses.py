@@ -1,7 +1,7 @@
 """The step `analysis`: `aloft analyze` (docs/analysis.md) on the run's checkpoints, against the counts of its training text.
 
-    FOLDER/analysis/NAME/analysis.json, *.csv     what the program wrote
-    FOLDER/analysis/NAME/made_of.json             what of: files by their SHA-256; written last
+FOLDER/analysis/NAME/analysis.json, *.csv     what the program wrote
+FOLDER/analysis/NAME/made_of.json             what of: files by their SHA-256; written last
 """
 
 import contextlib
@@ -47,8 +47,10 @@ def analysed(run: Run) -> Numbers:
     """Those that are there, of the same files, stay. InputError where a checkpoint is not there, ProgramError where the program fails."""
     counts = run.trial.counts_file()
     hashed = functools.cache(_hash)
-    return {pair.name: _analysis(run, pair, counts, {str(path.relative_to(run.folder)): hashed(path) for path in (*_files(run, pair), counts)})
-            for pair in PAIRS}
+    return {
+        pair.name: _analysis(run, pair, counts, {str(path.relative_to(run.folder)): hashed(path) for path in (*_files(run, pair), counts)})
+        for pair in PAIRS
+    }
 
 
 def _files(run: Run, pair: Pair) -> list[Path]:
@@ -76,9 +78,20 @@ def _analysis(run: Run, pair: Pair, counts: Path, made_of: dict[str, str]) -> Nu
         if found["files"] == made_of and (folder / "analysis.json").is_file():
             return found
     stamp.unlink(missing_ok=True)
-    words = [*_model_flags(run.folder / pair.first / "model.json"), "--checkpoint", str(run.folder / pair.first / "model.safetensors"),
-             *(["--second", str(run.folder / pair.second / "model.safetensors")] if pair.second else []), "--counts", str(counts),
-             "--output", str(folder), "--force", "--threads", str(run.settings.threads), *(["--quiet"] if run.settings.quiet else [])]
+    words = [
+        *_model_flags(run.folder / pair.first / "model.json"),
+        "--checkpoint",
+        str(run.folder / pair.first / "model.safetensors"),
+        *(["--second", str(run.folder / pair.second / "model.safetensors")] if pair.second else []),
+        "--counts",
+        str(counts),
+        "--output",
+        str(folder),
+        "--force",
+        "--threads",
+        str(run.settings.threads),
+        *(["--quiet"] if run.settings.quiet else []),
+    ]
     begun = time.monotonic()
     _analyze(run.trial.program, pair.name, words)
     made: Numbers = {"first": pair.first, "second": pair.second, "seconds": time.monotonic() - begun, "files": made_of}
@@ -96,8 +109,14 @@ def _model_flags(path: Path) -> list[str]:
 
 def _analyze(program: str, name: str, words: list[str]) -> None:
     """Passes on what the program says, as it says it; its last line, where it fails, is the error's."""
-    process = subprocess.Popen([found_program(program), "analyze", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                               errors="replace", preexec_fn=functools.partial(end_with_parent, signal.SIGTERM))
+    process = subprocess.Popen(
+        [found_program(program), "analyze", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        preexec_fn=functools.partial(end_with_parent, signal.SIGTERM),
+    )
     assert process.stderr is not None
     last = ""
     try:

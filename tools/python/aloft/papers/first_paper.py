@@ -6,8 +6,7 @@ from ..report.charts import by_layer as plot
 from ..report.page import Cell, Figure, Table, words
 from ..report.papers import LAYERS, figures, summed
 from ..report.text import counted, listed, number, percent, ranges
-from .measured import (COLUMNS, HOLDS, NOT, NULL, PART, SAME, Both, Part, Quantity, by_layer, effects_of, over, sentence, verdict,
-                       waiting)
+from .measured import COLUMNS, HOLDS, NOT, NULL, PART, SAME, Both, Part, Quantity, by_layer, effects_of, over, sentence, verdict, waiting
 from .results import Numbers
 
 RATIO = {"head": None, "subject": "QK", "measure": "asymmetry_ratio"}
@@ -50,26 +49,47 @@ def corpus(both: Both) -> Part:
         return waiting(title, "analysis")
 
     def row(name: str, theirs: float | None, value: float, untrained: float | None, null: float, p: str = "") -> list[Cell]:
-        return [words(name), Cell(percent(theirs) if theirs else "", "paper"), Cell(percent(value)), Cell(percent(untrained) if untrained else ""),
-                Cell(percent(null), "null"), Cell(p)]
+        return [
+            words(name),
+            Cell(percent(theirs) if theirs else "", "paper"),
+            Cell(percent(value)),
+            Cell(percent(untrained) if untrained else ""),
+            Cell(percent(null), "null"),
+            Cell(p),
+        ]
 
     theirs = paper["corpus_transition_ratio"], paper["attention_ratio_mean"]
     rows = [row("corpus, transitions T", theirs[0], moves["value"], None, moves["null"])]
     rows += [row("corpus, counts J", None, counts["value"], None, counts["null"])] if counts else []
     rows.append(row("attention, QᵀK", theirs[1], ratio.mean, before.mean if before else None, ratio.null, effects_of(ratio)))
-    table = Table("‖A‖/‖T‖ of the corpus at lag 1, ‖M_A‖/‖M‖ of attention (mean over layers)", ["figure", *COLUMNS], rows, (),
-                  "The corpus' null: shuffled text (one sample, no p). Attention's: layers of random weights. Without structure: 1/√2 = 70.7%.")
+    table = Table(
+        "‖A‖/‖T‖ of the corpus at lag 1, ‖M_A‖/‖M‖ of attention (mean over layers)",
+        ["figure", *COLUMNS],
+        rows,
+        (),
+        "The corpus' null: shuffled text (one sample, no p). Attention's: layers of random weights. Without structure: 1/√2 = 70.7%.",
+    )
     agree, empty = abs(ratio.mean - moves["value"]) <= NEAR, abs(moves["value"] - moves["null"]) < 0.02
     idle = agree and empty and abs(ratio.null - moves["value"]) <= NEAR
-    says = (f"The two shares are {percent(moves['value'])} and {percent(ratio.mean)} here and {'agree' if agree else 'differ'}; in the paper they are "
-            f"{percent(theirs[0])} and {percent(theirs[1])}, both within {percent(max(abs(x - CHANCE) for x in theirs))} of 1/√2. "
-            f"Shuffled text has {percent(moves['null'])}, random weights {percent(ratio.null)}: "
-            + ("the agreement is that of two nulls." if idle else "the corpus' share is its own null, and no source of attention's." if empty else
-               "the corpus' share is not its null."))
+    says = (
+        f"The two shares are {percent(moves['value'])} and {percent(ratio.mean)} here and {'agree' if agree else 'differ'}; "
+        f"in the paper they are "
+        f"{percent(theirs[0])} and {percent(theirs[1])}, both within {percent(max(abs(x - CHANCE) for x in theirs))} of 1/√2. "
+        f"Shuffled text has {percent(moves['null'])}, random weights {percent(ratio.null)}: "
+        + (
+            "the agreement is that of two nulls."
+            if idle
+            else "the corpus' share is its own null, and no source of attention's."
+            if empty
+            else "the corpus' share is not its null."
+        )
+    )
     if counts:
         tells = counts["value"] > counts["null"] + NEAR
-        says += (f" The direction of time {'is' if tells else 'is not even'} in the counts: {percent(counts['value'])}, shuffled "
-                 f"{percent(counts['null'])}.")
+        says += (
+            f" The direction of time {'is' if tells else 'is not even'} in the counts: {percent(counts['value'])}, shuffled "
+            f"{percent(counts['null'])}."
+        )
     return Part(title, says, NULL if idle else HOLDS if agree else NOT, [table])
 
 
@@ -80,11 +100,15 @@ def asymmetry(both: Both) -> Part:
     if trained is None:
         return waiting(title, "analysis")
     top, most = trained.top, max(abs(r["value"] - r["null"]) for r in trained.rows)
-    says = (sentence(f"{effects_of(trained)} differ from random weights, by {number(most)} at most; {trained.below} of them are below")
-            + (f" (before training: {effects_of(before)})" if before else "")
-            + f". Layer {top} is the most asymmetric{', as in the paper' if top == 0 else ', in the paper layer 0'}.")
+    says = (
+        sentence(f"{effects_of(trained)} differ from random weights, by {number(most)} at most; {trained.below} of them are below")
+        + (f" (before training: {effects_of(before)})" if before else "")
+        + f". Layer {top} is the most asymmetric{', as in the paper' if top == 0 else ', in the paper layer 0'}."
+    )
     found = verdict(lambda values: values[0] == max(values) and max(values) - min(values) > 0.03, trained, before)
-    plotted = figure(both, q, "Asymmetry of QK", "‖M_A‖ / ‖M‖", "Large dots are effects. In the grey band attention is as asymmetric as random matrices.")
+    plotted = figure(
+        both, q, "Asymmetry of QK", "‖M_A‖ / ‖M‖", "Large dots are effects. In the grey band attention is as asymmetric as random matrices."
+    )
     return Part(title, says, found if trained.effects else NULL, [by_layer(both, "Attention asymmetry", [q])], [plotted])
 
 
@@ -94,7 +118,9 @@ def alike(both: Both) -> Part:
     trained, before = q.of(both.trained), q.of(both.untrained)
     if trained is None:
         return waiting(title, "analysis")
-    table = by_layer(both, "Spectral cosine of A_proj and M_A", [q], SAME + " Shuffled: the trained model with the projection of shuffled text.")
+    table = by_layer(
+        both, "Spectral cosine of A_proj and M_A", [q], SAME + " Shuffled: the trained model with the projection of shuffled text."
+    )
     shuffled = [r.get("shuffled") for r in trained.rows]
     known = [s for s in shuffled if s is not None]
     table.columns = [*table.columns, "shuffled"]
@@ -104,9 +130,11 @@ def alike(both: Both) -> Part:
     others = {"random weights": trained.rows[0]["null"], "the untrained model": untrained, "shuffled text": shuffled[0]}
     there = {name: float(x) for name, x in others.items() if x is not None}
     reached = [name for name, x in there.items() if x >= min(first, paper[0]) - NEAR]
-    says = (f"Layer 0 has {number(first)} (paper: {number(paper[0])})"
-            + (", the most of all" if top == 0 else f", layer {top} the most, {number(max(trained.values))}")
-            + f"; {', '.join(f'{name} {number(x)}' for name, x in there.items())}. {_meaning(reached)}")
+    says = (
+        f"Layer 0 has {number(first)} (paper: {number(paper[0])})"
+        + (", the most of all" if top == 0 else f", layer {top} the most, {number(max(trained.values))}")
+        + f"; {', '.join(f'{name} {number(x)}' for name, x in there.items())}. {_meaning(reached)}"
+    )
     matrix = over(both.trained, "match", **{**ALIKE, "measure": "matrix_cosine"})
     if matrix:
         says += f" Directions included, the matrices have cosines of {ranges(matrix.values)}; effects in {effects_of(matrix)}."
@@ -131,20 +159,41 @@ def widths(both: Both) -> Part:
     same = of_corpus is not None and abs(of_corpus["value"] - of_corpus["null"]) < 0.5
     if trained is None or of_corpus is None:
         return waiting(title, "analysis")
-    table = by_layer(both, "PR of the corpus' A_proj and of attention's M_A", [q],
-                     SAME + " The corpus is projected by each model's embedding; its null: shuffled text.")
-    table.rows = [[words("corpus PR"), words(""), Cell(number(first["corpus_pr"], 1), "paper"), measured(of_corpus, 1),
-                   measured(of_untrained, 1), Cell(number(of_corpus["null"], 1), "null"), Cell("")], *table.rows]
+    table = by_layer(
+        both,
+        "PR of the corpus' A_proj and of attention's M_A",
+        [q],
+        SAME + " The corpus is projected by each model's embedding; its null: shuffled text.",
+    )
+    table.rows = [
+        [
+            words("corpus PR"),
+            words(""),
+            Cell(number(first["corpus_pr"], 1), "paper"),
+            measured(of_corpus, 1),
+            measured(of_untrained, 1),
+            Cell(number(of_corpus["null"], 1), "null"),
+            Cell(""),
+        ],
+        *table.rows,
+    ]
     narrower = 2 * trained.below > len(trained.rows)
     idle = not trained.effects or (before is not None and 2 * before.below > len(before.rows))
     like_paper = min(theirs) <= trained.mean <= max(theirs)
-    says = (f"Attention spreads over {ranges(trained.values, 1)} directions (paper: 18 to 45), random weights over {number(trained.null, 1)}"
-            f"{f', the untrained model over {number(before.mean, 1)}' if before else ''}: training concentrates it in "
-            f"{counted(trained.below, len(trained.rows), 'layer')}{', rather than to spread a narrow signal' if narrower else ''}. "
-            f"The corpus has {number(of_corpus['value'], 1)} (paper: 2.6), shuffled text {number(of_corpus['null'], 1)}"
-            f"{': the same without any order of words' if same else ''}.")
-    return Part(title, says, NULL if idle else NOT if not narrower else HOLDS if like_paper else PART, [table], [
-        figure(both, q, "Participation ratio of QK's antisymmetric part", "directions", "Lower is more concentrated.", zero=True)])
+    says = (
+        f"Attention spreads over {ranges(trained.values, 1)} directions (paper: 18 to 45), random weights over {number(trained.null, 1)}"
+        f"{f', the untrained model over {number(before.mean, 1)}' if before else ''}: training concentrates it in "
+        f"{counted(trained.below, len(trained.rows), 'layer')}{', rather than to spread a narrow signal' if narrower else ''}. "
+        f"The corpus has {number(of_corpus['value'], 1)} (paper: 2.6), shuffled text {number(of_corpus['null'], 1)}"
+        f"{': the same without any order of words' if same else ''}."
+    )
+    return Part(
+        title,
+        says,
+        NULL if idle else NOT if not narrower else HOLDS if like_paper else PART,
+        [table],
+        [figure(both, q, "Participation ratio of QK's antisymmetric part", "directions", "Lower is more concentrated.", zero=True)],
+    )
 
 
 def injection(numbers: Numbers) -> Part:
@@ -158,20 +207,41 @@ def injection(numbers: Numbers) -> Part:
         theirs = paper[when]
         for arm, words_of in INITS.items():
             lead, known = arms[arm].get(f"lead_{when}"), arm in theirs and arm != "random"
-            rows.append([words(f"{name}: {words_of}"), Cell(number(theirs.get(arm)) if arm in theirs else "", "paper"),
-                         Cell(number(arms[arm][when]["mean"])),
-                         Cell(number(theirs["random"] - theirs[arm]) if known else "", "paper"), Cell(number(lead["mean"], 4) if lead else ""),
-                         Cell(f"{number(lead['least'], 4)} to {number(lead['most'], 4)}" if lead else "")])
+            rows.append(
+                [
+                    words(f"{name}: {words_of}"),
+                    Cell(number(theirs.get(arm)) if arm in theirs else "", "paper"),
+                    Cell(number(arms[arm][when]["mean"])),
+                    Cell(number(theirs["random"] - theirs[arm]) if known else "", "paper"),
+                    Cell(number(lead["mean"], 4) if lead else ""),
+                    Cell(f"{number(lead['least'], 4)} to {number(lead['most'], 4)}" if lead else ""),
+                ]
+            )
     columns = ["loss", "paper", "ours", "paper's lead", "our lead", "over seeds"]
-    table = Table(f"Injection of the corpus' asymmetry, {seeds} seed{'s' if seeds > 1 else ''}", columns,
-                  rows, (), f"Lead: the random init's loss less this one's, of the same seed, data and steps. The paper took {paper['steps']} steps.")
+    table = Table(
+        f"Injection of the corpus' asymmetry, {seeds} seed{'s' if seeds > 1 else ''}",
+        columns,
+        rows,
+        (),
+        f"Lead: the random init's loss less this one's, of the same seed, data and steps. The paper took {paper['steps']} steps.",
+    )
     alone, whole = arms["asymmetry-attention"], arms["asymmetry"]
     size, helps = alone["percent"], alone["lead_final"]["least"] > 0
     early, late, all_late = alone["lead_initial"]["mean"], alone["lead_final"]["mean"], whole["lead_final"]["mean"]
-    says = (f"In attention alone the injection leads by {number(early, 4)} at the start and by {number(late, 4)} ({number(size, 2)}%) after {steps} steps "
-            "(paper: 0.046 and 0.002, 0.03%): "
-            + ("next to nothing, as in the paper." if abs(size) <= 1 else "here it helps, for every seed." if size > 0 and helps else
-               "seeds do not agree." if alone["lead_final"]["most"] > 0 else "here it harms.")
-            + f" With the corpus' embedding the lead is {number(all_late, 4)} ({number(whole['percent'], 2)}%)"
-            + (", which is the embedding's." if abs(all_late) > 2 * abs(late) else "."))
+    says = (
+        f"In attention alone the injection leads by {number(early, 4)} at the start and by {number(late, 4)} "
+        f"({number(size, 2)}%) after {steps} steps "
+        "(paper: 0.046 and 0.002, 0.03%): "
+        + (
+            "next to nothing, as in the paper."
+            if abs(size) <= 1
+            else "here it helps, for every seed."
+            if size > 0 and helps
+            else "seeds do not agree."
+            if alone["lead_final"]["most"] > 0
+            else "here it harms."
+        )
+        + f" With the corpus' embedding the lead is {number(all_late, 4)} ({number(whole['percent'], 2)}%)"
+        + (", which is the embedding's." if abs(all_late) > 2 * abs(late) else ".")
+    )
     return Part(title, says, HOLDS if abs(size) <= 1 else NOT if helps else PART, [table])

@@ -6,9 +6,23 @@ from ..report.page import Cell, Page, Section, Table
 
 
 def markdown(page: Page) -> str:
-    lines = [f"# {page.title}", "", f"{page.subtitle[0].upper()}{page.subtitle[1:]}.", "", *(f"- **{name}**: {_escaped(value)}" for name, value in page.facts), ""]
+    lines = [
+        f"# {page.title}",
+        "",
+        f"{page.subtitle[0].upper()}{page.subtitle[1:]}.",
+        "",
+        *(f"- **{name}**: {_escaped(value)}" for name, value in page.facts),
+        "",
+    ]
     if page.findings:
-        lines += ["## What was found", "", page.reading, "", *_rows(["verdict", "finding"], [[f.verdict, f.text] for f in page.findings], [False, False]), ""]
+        lines += [
+            "## What was found",
+            "",
+            page.reading,
+            "",
+            *_rows(["verdict", "finding"], [[f.verdict, f.text] for f in page.findings], [False, False]),
+            "",
+        ]
     for section in page.sections:
         if not section.empty:
             lines += _section(section)

@@ -12,7 +12,10 @@ from ..report.text import counted, number
 from .analyses import CRYSTALLISED, TRAINED, UNTRAINED, analysis_path
 
 COLUMNS = ["paper", "ours, trained", "ours, untrained", "null", "p"]
-SAME = "Bold: an effect (p below 0.01). Null: mean ± sd. p: of the trained model, for all layers together; of a mean: how many layers are effects."
+SAME = (
+    "Bold: an effect (p below 0.01). Null: mean ± sd. p: of the trained model, for all layers together; of a mean: how many layers are "
+    "effects."
+)
 HOLDS, PART, NULL, NOT = "holds", "in part", "its null", "not here"  # verdicts; page.READING says what they mean
 
 
@@ -21,7 +24,8 @@ class Both:
 
     def __init__(self, folder: Path) -> None:
         self.trained, self.untrained, self.crystallised = (
-            Analysis(path) if (path := analysis_path(folder, pair)).is_file() else None for pair in (TRAINED, UNTRAINED, CRYSTALLISED))
+            Analysis(path) if (path := analysis_path(folder, pair)).is_file() else None for pair in (TRAINED, UNTRAINED, CRYSTALLISED)
+        )
 
     @property
     def layers(self) -> int:
@@ -115,17 +119,34 @@ def by_layer(both: Both, caption: str, quantities: Sequence[Quantity], note: str
         trained, untrained = q.of(both.trained), q.of(both.untrained)
         if both.trained is None or trained is None:
             continue
-        for n in (q.shown if q.shown and both.layers == LAYERS else range(both.layers)):
+        for n in q.shown if q.shown and both.layers == LAYERS else range(both.layers):
             row, values = q.row(both.trained, n), q.paper
             if isinstance(values, Mapping):
                 values = [values.get(str(i)) for i in range(LAYERS)]
             p = "" if row is None or row.get("p_family") is None else both.trained.p(row, permuted=q.permuted)
-            rows.append([words(q.title), words(n), of_layer(values, n, both.layers, q.digits), measured(row, q.digits),
-                         measured(q.row(both.untrained, n), q.digits), null_of(row, q.digits, spread=True), Cell(p)])
+            rows.append(
+                [
+                    words(q.title),
+                    words(n),
+                    of_layer(values, n, both.layers, q.digits),
+                    measured(row, q.digits),
+                    measured(q.row(both.untrained, n), q.digits),
+                    null_of(row, q.digits, spread=True),
+                    Cell(p),
+                ]
+            )
         judged = any(r.get("p_family") is not None for r in trained.rows)
-        rows.append([words(q.title), words("mean"), Cell(q.summary, "paper"), Cell(number(trained.mean, q.digits)),
-                     Cell(number(untrained.mean, q.digits) if untrained else ""), Cell(number(trained.null, q.digits) if trained.nulls else "", "null"),
-                     Cell(effects_of(trained) if judged else "")])
+        rows.append(
+            [
+                words(q.title),
+                words("mean"),
+                Cell(q.summary, "paper"),
+                Cell(number(trained.mean, q.digits)),
+                Cell(number(untrained.mean, q.digits) if untrained else ""),
+                Cell(number(trained.null, q.digits) if trained.nulls else "", "null"),
+                Cell(effects_of(trained) if judged else ""),
+            ]
+        )
     return Table(caption, ["figure", "layer", *COLUMNS], rows, (), note)
 
 

@@ -14,9 +14,11 @@ from .measured import HOLDS, NOT, PART, Both, Part, waiting
 from .results import LEAVE_NUMBERS, Numbers, Run, collected
 from .settings import Settings
 
-READING = ("“Holds”: the paper's statement is true of our trained model, and not of what knows nothing. “Its null”: it is true here, but of "
-           "random weights, shuffled text or the untrained model as well, so it says nothing of training or text. “In part”: some of it is true "
-           "here. “Not here”: it is not true of our model. An effect is what chance gives in fewer than one of a hundred such tables.")
+READING = (
+    "“Holds”: the paper's statement is true of our trained model, and not of what knows nothing. “Its null”: it is true here, but of "
+    "random weights, shuffled text or the untrained model as well, so it says nothing of training or text. “In part”: some of it is true "
+    "here. “Not here”: it is not true of our model. An effect is what chance gives in fewer than one of a hundred such tables."
+)
 
 
 def write_pages(run: Run) -> None:
@@ -28,23 +30,58 @@ def write_pages(run: Run) -> None:
 
 def page_of(run: Run, numbers: Numbers) -> Page:
     both = Both(run.folder)
-    parts = [*first_paper.parts(both, numbers), losses(numbers), views.correlations(both), views.bands(both), second_paper.profiles(both),
-             second_paper.norms(both), second_paper.low_rank(both), second_paper.direction(both), second_paper.drift(both), views.tests(both),
-             views.invariants(both)]
+    parts = [
+        *first_paper.parts(both, numbers),
+        losses(numbers),
+        views.correlations(both),
+        views.bands(both),
+        second_paper.profiles(both),
+        second_paper.norms(both),
+        second_paper.low_rank(both),
+        second_paper.direction(both),
+        second_paper.drift(both),
+        views.tests(both),
+        views.invariants(both),
+    ]
     findings = [Finding(p.verdict, f"{p.title}. {p.says.partition('. ')[0].removesuffix('.')}.") for p in parts if p.verdict]
-    return Page("The two papers, done again", "their tables beside a model trained here, an untrained one, and what knows nothing", facts(run, numbers),
-                READING, findings, [p.section for p in parts])
+    return Page(
+        "The two papers, done again",
+        "their tables beside a model trained here, an untrained one, and what knows nothing",
+        facts(run, numbers),
+        READING,
+        findings,
+        [p.section for p in parts],
+    )
 
 
 def facts(run: Run, numbers: Numbers) -> list[tuple[str, str]]:
     s, settings, text = run.settings, numbers["settings"], numbers.get("corpus")
     shape, tokens, name = s.shape, s.steps * settings["tokens_a_step"], Path(run.trial.spec["corpus"]["text"]).name
-    out = [("model", f"{shape.style}: {shape.layers} layers, {shape.heads} heads, width {shape.width}, context {shape.context}, {grouped(shape.vocab)} ids, "
-            f"tied head, {number(settings['parameters'] / 1e6, 2)} million parameters; one all trained (sgd), one with the papers' embedding, frozen "
-            "(crystallised)"),
-           ("text", name + (f": {grouped(text['train_tokens'])} tokens to train on and to count, {grouped(text['held_tokens'])} held out" if text else "")),
-           ("training", f"{grouped(s.steps)} steps of {s.batch} windows of {shape.context} tokens: {grouped(tokens)} tokens a model"
-            + (f", {number(tokens / text['train_tokens'])} of a pass through the text" if text else "") + f"; AdamW, peak rate {s.peak:g}, seed {s.seed}")]
+    out = [
+        (
+            "model",
+            f"{shape.style}: {shape.layers} layers, {shape.heads} heads, width {shape.width}, context {shape.context}, "
+            f"{grouped(shape.vocab)} ids, "
+            f"tied head, {number(settings['parameters'] / 1e6, 2)} million parameters; one all trained (sgd), one with the "
+            "papers' embedding, frozen "
+            "(crystallised)",
+        ),
+        (
+            "text",
+            name
+            + (
+                f": {grouped(text['train_tokens'])} tokens to train on and to count, {grouped(text['held_tokens'])} held out"
+                if text
+                else ""
+            ),
+        ),
+        (
+            "training",
+            f"{grouped(s.steps)} steps of {s.batch} windows of {shape.context} tokens: {grouped(tokens)} tokens a model"
+            + (f", {number(tokens / text['train_tokens'])} of a pass through the text" if text else "")
+            + f"; AdamW, peak rate {s.peak:g}, seed {s.seed}",
+        ),
+    ]
     took = {arm: numbers[arm]["seconds_a_step"] * s.steps for arm in ("sgd", "crystallised") if numbers.get(arm, {}).get("seconds_a_step")}
     took |= {f"analysis {pair}": made["seconds"] for pair, made in numbers.get("analysis", {}).items()}
     if took:
@@ -53,17 +90,31 @@ def facts(run: Run, numbers: Numbers) -> list[tuple[str, str]]:
     lacking = [step for step in LEAVE_NUMBERS if step not in numbers]
     if lacking:
         out.append(("not yet", f"finished: {listed(lacking)}"))
-    return [*out, ("smaller", f"than in the papers: {listed(smaller(s)) if smaller(s) else 'nothing that they state'}; they do not state batch, rate, optimiser "
-                              "and the size of the embedding's rows"), ("command", command(s, name))]
+    return [
+        *out,
+        (
+            "smaller",
+            f"than in the papers: {listed(smaller(s)) if smaller(s) else 'nothing that they state'}; they do not state "
+            "batch, rate, optimiser "
+            "and the size of the embedding's rows",
+        ),
+        ("command", command(s, name)),
+    ]
 
 
 def smaller(s: Settings) -> list[str]:
     paper = figures()["second"]["settings"]
     here = (("layers", s.shape.layers), ("width", s.shape.width), ("vocab", s.shape.vocab), ("steps", s.steps))
-    out = [f"{grouped(ours)} {'ids' if name == 'vocab' else name} instead of {grouped(paper[name])}" for name, ours in here if ours < paper[name]]
+    out = [
+        f"{grouped(ours)} {'ids' if name == 'vocab' else name} instead of {grouped(paper[name])}"
+        for name, ours in here
+        if ours < paper[name]
+    ]
     if s.embedded < s.shape.vocab:
-        out.append(f"the embedding has rows for {grouped(s.embedded)} ids, the others' are random (the papers' counts cover "
-                   f"{grouped(paper['embedding_rows'])} ids)")
+        out.append(
+            f"the embedding has rows for {grouped(s.embedded)} ids, the others' are random (the papers' counts cover "
+            f"{grouped(paper['embedding_rows'])} ids)"
+        )
     return out
 
 
@@ -74,7 +125,9 @@ def command(s: Settings, text: str) -> str:
     """What repeats the run: the flags that are not the default's."""
     usual = Settings()
     given = [name for name in FLAGS if getattr(s, name) not in (None, getattr(usual, name))]
-    return " ".join([f"python -m aloft papers --text {text} --output papers", *(f"--{name.replace('_', '-')} {getattr(s, name)}" for name in given)])
+    return " ".join(
+        [f"python -m aloft papers --text {text} --output papers", *(f"--{name.replace('_', '-')} {getattr(s, name)}" for name in given)]
+    )
 
 
 def losses(numbers: Numbers) -> Part:
@@ -85,22 +138,45 @@ def losses(numbers: Numbers) -> Part:
     sgd, crystallised, known = numbers["sgd"], numbers["crystallised"], numbers.get("corpus", {})
     uniform, steps = math.log(numbers["settings"]["vocab"]), grouped(numbers["settings"]["steps"])
     gap, starts = math.expm1(crystallised["final"] - sgd["final"]), uniform - crystallised["initial"]
-    rows = [[words(name), Cell(number(theirs), "paper"), Cell(number(math.exp(theirs), 1), "paper"), Cell(number(x)), Cell(number(math.exp(x), 1))]
-            for name, theirs, x in (("random init (no training)", paper["random"], sgd["initial"]),
-                                    ("the papers' embedding (no training)", paper["embedding"], crystallised["initial"]),
-                                    (f"the papers' embedding + {steps} steps", paper["crystallised"], crystallised["final"]),
-                                    (f"full SGD, {steps} steps", paper["sgd"], sgd["final"]))]
+    rows = [
+        [
+            words(name),
+            Cell(number(theirs), "paper"),
+            Cell(number(math.exp(theirs), 1), "paper"),
+            Cell(number(x)),
+            Cell(number(math.exp(x), 1)),
+        ]
+        for name, theirs, x in (
+            ("random init (no training)", paper["random"], sgd["initial"]),
+            ("the papers' embedding (no training)", paper["embedding"], crystallised["initial"]),
+            (f"the papers' embedding + {steps} steps", paper["crystallised"], crystallised["final"]),
+            (f"full SGD, {steps} steps", paper["sgd"], sgd["final"]),
+        )
+    ]
     rows.append([words("gap"), Cell("", "paper"), Cell(f"{paper['gap_percent']}%", "paper"), Cell(""), Cell(percent(gap))])
-    levels = {"uniform guess": uniform} | {words_of: known[name] for words_of, name in (("word frequencies", "unigram"), ("pairs of words", "bigram")) if name in known}
-    rows += [[words(f"null: {name}"), Cell(""), Cell(""), Cell(number(x), "null"), Cell(number(math.exp(x), 1), "null")] for name, x in levels.items()]
-    table = Table("Loss (nats a token) and perplexity on held-out text", ["method", "paper", "perplexity", "ours", "perplexity"], rows, (),
-                  "Nulls: a uniform guess, and smoothed tables of counts, on the same windows.")
+    levels = {"uniform guess": uniform} | {
+        words_of: known[name] for words_of, name in (("word frequencies", "unigram"), ("pairs of words", "bigram")) if name in known
+    }
+    rows += [
+        [words(f"null: {name}"), Cell(""), Cell(""), Cell(number(x), "null"), Cell(number(math.exp(x), 1), "null")]
+        for name, x in levels.items()
+    ]
+    table = Table(
+        "Loss (nats a token) and perplexity on held-out text",
+        ["method", "paper", "perplexity", "ours", "perplexity"],
+        rows,
+        (),
+        "Nulls: a uniform guess, and smoothed tables of counts, on the same windows.",
+    )
     begins, ends = starts > 0.5, abs(gap) < 0.05
     where = f"{number(abs(starts), 2)} {'below' if starts > 0 else 'above'}" if abs(starts) > 0.005 else "at"
-    says = (f"Untrained, the papers' embedding has a loss of {number(crystallised['initial'])}, {where} a uniform guess (paper: 1.65 below)"
-            + (f"; word frequencies alone give {number(known['unigram'])}" if "unigram" in known else "")
-            + f". After {steps} steps it is {percent(abs(gap))} {'worse' if gap > 0 else 'better'} in perplexity than full SGD (paper: 2.7% worse)"
-            f"{'' if ends else ', which is not level'}.")
+    says = (
+        f"Untrained, the papers' embedding has a loss of {number(crystallised['initial'])}, {where} a uniform guess (paper: 1.65 below)"
+        + (f"; word frequencies alone give {number(known['unigram'])}" if "unigram" in known else "")
+        + f". After {steps} steps it is {percent(abs(gap))} {'worse' if gap > 0 else 'better'} in perplexity than full SGD "
+        "(paper: 2.7% worse)"
+        f"{'' if ends else ', which is not level'}."
+    )
     if "bigram" in known:
         best = min(sgd["final"], crystallised["final"]) - known["bigram"]
         says += f" The better of the two is {number(abs(best), 2)} {'above' if best > 0 else 'below'} a table of pairs."
@@ -110,5 +186,8 @@ def losses(numbers: Numbers) -> Part:
 def _curves(numbers: Numbers, levels: dict[str, float]) -> Figure:
     curves = {name: [(float(step), float(loss)) for step, loss in numbers[name]["history"]] for name in ("sgd", "crystallised")}
     seen = [loss for points in curves.values() for _, loss in points if math.isfinite(loss)]
-    return Figure("Losses", plot_losses(curves, "Held-out loss against steps", levels, (min(seen) - 0.3, max(seen) + 0.3)),
-                  "Dotted: a uniform guess, and what tables of counts give.")
+    return Figure(
+        "Losses",
+        plot_losses(curves, "Held-out loss against steps", levels, (min(seen) - 0.3, max(seen) + 0.3)),
+        "Dotted: a uniform guess, and what tables of counts give.",
+    )

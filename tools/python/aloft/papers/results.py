@@ -29,11 +29,24 @@ def collected(run: Run) -> Numbers:
     """What papers.json holds: settings, and the numbers of the steps that are done."""
     s = run.settings
     shape = {k: v for k, v in asdict(s.shape).items() if k != "style"}
-    numbers: Numbers = {"settings": shape | {
-        "parameters": sum(p.numel() for p in Model(s.shape).parameters()), "steps": s.steps, "batch": s.batch,
-        "tokens_a_step": s.batch * s.shape.context, "peak": s.peak, "warmup": s.warmup(s.steps), "seed": s.seed,
-        "validation_tokens": s.validation_tokens, "embedding_norm": s.embedding_norm, "embedding_rows": s.embedded,
-        "injection_steps": s.injection_steps, "injection_seeds": s.injection_seeds, "threads": s.threads}}
+    numbers: Numbers = {
+        "settings": shape
+        | {
+            "parameters": sum(p.numel() for p in Model(s.shape).parameters()),
+            "steps": s.steps,
+            "batch": s.batch,
+            "tokens_a_step": s.batch * s.shape.context,
+            "peak": s.peak,
+            "warmup": s.warmup(s.steps),
+            "seed": s.seed,
+            "validation_tokens": s.validation_tokens,
+            "embedding_norm": s.embedding_norm,
+            "embedding_rows": s.embedded,
+            "injection_steps": s.injection_steps,
+            "injection_seeds": s.injection_seeds,
+            "threads": s.threads,
+        }
+    }
     for step in LEAVE_NUMBERS:
         path = result_path(run.folder, step)
         if not path.exists():

@@ -13,13 +13,25 @@ from .second_paper import weights
 
 BASIS = "cooccurrence"  # the paper's, shared by all matrices
 IN_PAPER = ("K2", "K2T", "K3_composed", "K3", "EtE", "I")
-TESTS = (("Q", "K2"), ("Q", "K2T"), ("Q", "K3_composed"), ("K", "K2T"), ("V", "K3_composed"), ("V", "K3"), ("Q", "attention_K2"), ("K", "attention_K2T"))
+TESTS = (
+    ("Q", "K2"),
+    ("Q", "K2T"),
+    ("Q", "K3_composed"),
+    ("K", "K2T"),
+    ("V", "K3_composed"),
+    ("V", "K3"),
+    ("Q", "attention_K2"),
+    ("K", "attention_K2T"),
+)
 SMALL_NORMAL = 0.798  # mean of |x| of a standard normal, √(2/π)
 
 
 def _figures(x: Over, before: Over | None) -> list[Cell]:
     """Mean of the trained and of the untrained model; bold where a layer is an effect."""
-    return [Cell(number(x.mean, 4), "effect" if x.effects else ""), Cell(number(before.mean, 4) if before else "", "effect" if before and before.effects else "")]
+    return [
+        Cell(number(x.mean, 4), "effect" if x.effects else ""),
+        Cell(number(before.mean, 4) if before else "", "effect" if before and before.effects else ""),
+    ]
 
 
 def _judged(x: Over, a: Analysis) -> list[Cell]:
@@ -44,26 +56,47 @@ def correlations(both: Both) -> Part:
             found[len(subject) > 1] += x.rows
             theirs = paper.get(subject, {}).get(view)
             ours, untrained = _figures(x, before)
-            rows.append([words(subject), words(VIEWS[view]), Cell("" if theirs is None else number(theirs, 4), "paper"), ours,
-                         Cell(number(max(x.values, key=abs), 4)), untrained, Cell(f"± {number(mean([r['null_sd'] for r in x.rows]), 4)}", "null"),
-                         *_judged(x, a)])
+            rows.append(
+                [
+                    words(subject),
+                    words(VIEWS[view]),
+                    Cell("" if theirs is None else number(theirs, 4), "paper"),
+                    ours,
+                    Cell(number(max(x.values, key=abs), 4)),
+                    untrained,
+                    Cell(f"± {number(mean([r['null_sd'] for r in x.rows]), 4)}", "null"),
+                    *_judged(x, a),
+                ]
+            )
     if not found[False]:
         return waiting(title, "analysis")
-    table = Table("Correlations, mean over layers",
-                  ["matrix", "with", "paper", "ours, trained", "strongest layer", "ours, untrained", "null", "p", "effects"], rows, (),
-                  "In the eigenbasis of co-occurrence. Null: how far permuted coordinates scatter in a layer (their mean is 0). p: of the strongest layer, "
-                  "for all layers together. Bold: an effect in a layer. The paper has no QK and OV.")
+    table = Table(
+        "Correlations, mean over layers",
+        ["matrix", "with", "paper", "ours, trained", "strongest layer", "ours, untrained", "null", "p", "effects"],
+        rows,
+        (),
+        "In the eigenbasis of co-occurrence. Null: how far permuted coordinates scatter in a layer (their mean is 0). "
+        "p: of the strongest layer, "
+        "for all layers together. Bold: an effect in a layer. The paper has no QK and OV.",
+    )
     effects, circuits = (sum(map(is_effect, found[which])) for which in (False, True))
-    says = f"Of Q, K and V {effects} of {len(found[False])} correlations are effects; {_named(_strongest(found[False]))}, in the paper 0.012 at most."
+    says = (
+        f"Of Q, K and V {effects} of {len(found[False])} correlations are effects; {_named(_strongest(found[False]))}, "
+        "in the paper 0.012 at most."
+    )
     if found[True]:
-        says += (f" A turn of a head's coordinates, which the model cannot see, changes these; it does not change QK and OV, where {circuits} of "
-                 f"{len(found[True])} are effects; {_named(_strongest(found[True]))}: "
-                 f"{'attention does know the corpus' if circuits else 'these know nothing of the corpus either'}.")
+        says += (
+            f" A turn of a head's coordinates, which the model cannot see, changes these; it does not change QK and OV, "
+            f"where {circuits} of "
+            f"{len(found[True])} are effects; {_named(_strongest(found[True]))}: "
+            f"{'attention does know the corpus' if circuits else 'these know nothing of the corpus either'}."
+        )
     return Part(title, says, HOLDS if not effects + circuits else NOT if 10 * effects > len(found[False]) else PART, [table])
 
 
 def _named(r: Row) -> str:
-    return f"the strongest is {number(r['value'], 3)} ({r['subject']} of layer {r['layer']} with {VIEWS[r['against']]}; null ± {number(r['null_sd'], 4)})"
+    where = f"{r['subject']} of layer {r['layer']} with {VIEWS[r['against']]}"
+    return f"the strongest is {number(r['value'])} ({where}; null ± {number(r['null_sd'], 4)})"
 
 
 def bands(both: Both) -> Part:
@@ -76,28 +109,53 @@ def bands(both: Both) -> Part:
             if a is None or x is None:
                 continue
             found += x.rows
-            ours, untrained = ([Cell(number(of.mean) if of else "", "effect" if of and of.effects else "") for of in (x, before)])
-            rows.append([words(f"{low:g}–{high:g}"), words(subject), Cell(number(x.rows[0]["uniform"]), "null"),
-                         Cell(number(paper[subject][i]) if i < len(paper[subject]) else "", "paper"), ours, untrained, Cell(number(x.null), "null"),
-                         *_judged(x, a)])
+            ours, untrained = [Cell(number(of.mean) if of else "", "effect" if of and of.effects else "") for of in (x, before)]
+            rows.append(
+                [
+                    words(f"{low:g}–{high:g}"),
+                    words(subject),
+                    Cell(number(x.rows[0]["uniform"]), "null"),
+                    Cell(number(paper[subject][i]) if i < len(paper[subject]) else "", "paper"),
+                    ours,
+                    untrained,
+                    Cell(number(x.null), "null"),
+                    *_judged(x, a),
+                ]
+            )
     if not found:
         return waiting(title, "analysis")
-    table = Table("Energy of Q, K, V in bands of K₂'s eigenvectors, mean over layers",
-                  ["band", "matrix", "uniform", "paper", "ours, trained", "ours, untrained", "null", "p", "effects"], rows, (),
-                  "Null: permuted coordinates. p: the smallest of the layers, for all layers together. Bold: an effect in a layer. Paper: of 256 "
-                  "eigenvectors.")
+    table = Table(
+        "Energy of Q, K, V in bands of K₂'s eigenvectors, mean over layers",
+        ["band", "matrix", "uniform", "paper", "ours, trained", "ours, untrained", "null", "p", "effects"],
+        rows,
+        (),
+        "Null: permuted coordinates. p: the smallest of the layers, for all layers together. Bold: an effect in a layer. Paper: of 256 "
+        "eigenvectors.",
+    )
     effects, far = sum(map(is_effect, found)), max(found, key=lambda r: abs(r["value"] / r["uniform"] - 1))
-    says = (f"{effects} of {len(found)} shares are effects; the furthest from uniform is {number(far['value'])} instead of {number(far['uniform'])} "
-            f"({far['subject']} of layer {far['layer']}, band {far['from']:g}–{far['to']:g}). "
-            + ("Trained matrices do prefer some of the corpus' directions; the paper finds all bands uniform." if effects else
-               "As in the paper, Q, K and V prefer no band of the corpus' directions."))
+    says = (
+        f"{effects} of {len(found)} shares are effects; the furthest from uniform is {number(far['value'])} "
+        f"instead of {number(far['uniform'])} "
+        f"({far['subject']} of layer {far['layer']}, band {far['from']:g}–{far['to']:g}). "
+        + (
+            "Trained matrices do prefer some of the corpus' directions; the paper finds all bands uniform."
+            if effects
+            else "As in the paper, Q, K and V prefer no band of the corpus' directions."
+        )
+    )
     return Part(title, says, HOLDS if not effects else NOT if 4 * effects > len(found) else PART, [table])
 
 
 def tests(both: Both) -> Part:
     title, a, paper = "Paper 2: the table of tests", both.trained, figures()["second"]["correlations_mean_absolute"]
-    asked = [(f"{subject} with {VIEWS[view]}", paper[subject].get(view),
-              [over(of, "correlations", subject=subject, against=view, basis=BASIS) for of in (a, both.untrained)]) for subject, view in TESTS]
+    asked = [
+        (
+            f"{subject} with {VIEWS[view]}",
+            paper[subject].get(view),
+            [over(of, "correlations", subject=subject, against=view, basis=BASIS) for of in (a, both.untrained)],
+        )
+        for subject, view in TESTS
+    ]
     asked += [(f"SFT_{s} with V1_{s}", paper["drift"][s], [over(a, "drift", subject=s, measure="correlation"), None]) for s in ("Q", "V")]
     rows, significant, ratios = [], [], []
     for name, theirs, (x, before) in asked:
@@ -107,17 +165,36 @@ def tests(both: Both) -> Part:
         null = None if scatter is None else SMALL_NORMAL * scatter
         ratios += [value / null] if null else []
         significant += [name] if x.effects else []
-        rows.append([words(name), Cell(number(theirs, 4), "paper"), words("no"), Cell(number(value, 4), "effect" if x.effects else ""),
-                     Cell(number(mean([abs(v) for v in before.values]), 4) if before else ""), Cell(number(null, 4), "null"), _judged(x, a)[0],
-                     words("yes" if x.effects else "no")])
+        rows.append(
+            [
+                words(name),
+                Cell(number(theirs, 4), "paper"),
+                words("no"),
+                Cell(number(value, 4), "effect" if x.effects else ""),
+                Cell(number(mean([abs(v) for v in before.values]), 4) if before else ""),
+                Cell(number(null, 4), "null"),
+                _judged(x, a)[0],
+                words("yes" if x.effects else "no"),
+            ]
+        )
     if not rows:
         return waiting(title, "analysis")
-    table = Table("Mean |r| over layers", ["test", "paper", "significant there", "ours, trained", "ours, untrained", "null", "p", "significant here"], rows, (),
-                  "Null: the mean |r| of permuted coordinates. p: of the strongest layer, for all layers together; significant: below 0.01.")
-    says = (f"{len(significant)} of {len(rows)} tests find something{f' ({chr(59).join(significant)})'.replace(';', '; ') if significant else ''}, in the paper none. "
-            f"Mean |r| is up to {number(max(ratios, default=None), 1)} times that of permuted matrices"
-            f"{': more than the tests can tell, and more than nothing' if not significant and max(ratios, default=0) > 2 else ''}.")
-    return Part(title, says, NOT if 2 * len(significant) > len(rows) else PART if significant or max(ratios, default=0) > 2 else HOLDS, [table])
+    table = Table(
+        "Mean |r| over layers",
+        ["test", "paper", "significant there", "ours, trained", "ours, untrained", "null", "p", "significant here"],
+        rows,
+        (),
+        "Null: the mean |r| of permuted coordinates. p: of the strongest layer, for all layers together; significant: below 0.01.",
+    )
+    named = f" ({'; '.join(significant)})" if significant else ""
+    says = (
+        f"{len(significant)} of {len(rows)} tests find something{named}, in the paper none. "
+        f"Mean |r| is up to {number(max(ratios, default=None), 1)} times that of permuted matrices"
+        f"{': more than the tests can tell, and more than nothing' if not significant and max(ratios, default=0) > 2 else ''}."
+    )
+    return Part(
+        title, says, NOT if 2 * len(significant) > len(rows) else PART if significant or max(ratios, default=0) > 2 else HOLDS, [table]
+    )
 
 
 @dataclass(frozen=True)
@@ -141,17 +218,46 @@ def invariants(both: Both) -> Part:
     found = _invariants(both)
     if not found:
         return waiting(title, "analysis")
-    rows = [[words(i.name), Cell(ranges(i.paper, i.digits), "paper"), Cell(ranges(i.trained, i.digits)), Cell(ranges(i.untrained, i.digits) if i.untrained else ""),
-             Cell(number(mean(i.nulls), i.digits) if i.nulls else "", "null")] for i in found]
+    rows = [
+        [
+            words(i.name),
+            Cell(ranges(i.paper, i.digits), "paper"),
+            Cell(ranges(i.trained, i.digits)),
+            Cell(ranges(i.untrained, i.digits) if i.untrained else ""),
+            Cell(number(mean(i.nulls), i.digits) if i.nulls else "", "null"),
+        ]
+        for i in found
+    ]
     there = [i for i in found if i.has(i.trained)]
+    named = f" ({', '.join(i.name for i in there)})" if there else ""
     idle = [i for i in there if i.has(i.nulls) or i.has(i.untrained)]
-    says = (f"Of {len(found)} invariants {len(there)} {'has its' if len(there) == 1 else 'have their'} mean over layers in the paper's range here"
-            f"{f' ({chr(44).join(i.name for i in there)})'.replace(',', ', ') if there else ''}; "
-            + (f"random weights or the untrained model have {'it' if len(idle) == 1 else 'them'} there as well for {', '.join(i.name for i in idle)}." if idle else
-               "random weights and the untrained model have none of these there." if there else "so this model has other ones."))
+    says = (
+        f"Of {len(found)} invariants {len(there)} {'has its' if len(there) == 1 else 'have their'} mean over layers in the paper's range "
+        f"here{named}; "
+        + (
+            f"random weights or the untrained model have {'it' if len(idle) == 1 else 'them'} there as well: "
+            f"{', '.join(i.name for i in idle)}."
+            if idle
+            else "random weights and the untrained model have none of these there."
+            if there
+            else "so this model has other ones."
+        )
+    )
     verdict = NOT if not there else NULL if len(idle) == len(there) else HOLDS if len(there) == len(found) and not idle else PART
-    return Part(title, says, verdict, [Table("Invariants: range over layers", ["invariant", "paper", "ours, trained", "ours, untrained", "null"], rows, (),
-                                             "Null: mean over random layers. A drift has none.")])
+    return Part(
+        title,
+        says,
+        verdict,
+        [
+            Table(
+                "Invariants: range over layers",
+                ["invariant", "paper", "ours, trained", "ours, untrained", "null"],
+                rows,
+                (),
+                "Null: mean over random layers. A drift has none.",
+            )
+        ],
+    )
 
 
 def _invariants(both: Both) -> list[Invariant]:
@@ -160,11 +266,13 @@ def _invariants(both: Both) -> list[Invariant]:
     ranks, tops = ([row[name] for n, row in paper["QKt"].items() if n != "mean"] for name in ("effective_rank", "top8_energy"))
     growth = [row["V/Q"] for row in paper["norms"].values()]
     asked: list[tuple[str, Sequence[float], int, str, dict[str, object]]] = [
-        ("KL(Q‖K)", (0, 0.0014), 4, "profiles", {"first": "Q", "second": "K"}), ("KL(V‖MP)", (0, 0.0090), 4, "profiles", {"first": "V", "second": "MP"}),
+        ("KL(Q‖K)", (0, 0.0014), 4, "profiles", {"first": "Q", "second": "K"}),
+        ("KL(V‖MP)", (0, 0.0090), 4, "profiles", {"first": "V", "second": "MP"}),
         ("‖V‖/‖Q‖", (min(growth), max(growth)), 3, "weights", weights("V/Q", "norm_ratio")),
         ("effective rank of QKᵀ", (min(ranks), max(ranks)), 1, "weights", weights("QKt", "effective_rank")),
         ("top-8 energy of QKᵀ", (min(tops), max(tops)), 3, "weights", weights("QKt", "top8_energy")),
-        ("asymmetry of QᵀK", paper["difference_ratio"], 2, "weights", weights("QK", "difference_ratio"))]
+        ("asymmetry of QᵀK", paper["difference_ratio"], 2, "weights", weights("QK", "difference_ratio")),
+    ]
     out = []
     for name, ends, digits, table, where in asked:
         x, before = (over(a, table, **where) for a in (both.trained, both.untrained))
