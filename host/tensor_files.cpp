@@ -204,7 +204,7 @@ const SafetensorsReader& TensorFiles::file_of(const std::string& name) const {
                       "(or written back as F16 by the library that quantised them) are needed",
                       origin_, shown_name(name), shown_name(stem), part));
   std::vector<std::string> near = nearest_names(name, names(), 3);
-  for (std::string& n : near) n = "'" + shown_name(n) + "'";
+  for (std::string& n : near) n = fmt::format("'{}'", shown_name(n));
   throw InputError(fmt::format("{}: has no tensor '{}'{}", origin_, shown_name(name),
                                near.empty() ? "" : fmt::format("; nearest: {}", fmt::join(near, ", "))));
 }

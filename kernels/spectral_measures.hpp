@@ -45,6 +45,13 @@ struct SpectrumMeasures {
 [[nodiscard]] double subspace_overlap(std::span<const double> a, std::span<const double> b, std::int64_t k,
                                       std::int64_t n);
 
+/// KL(p‖q) of the first min(size) singular values, each profile divided by its sum there. Nats.
+[[nodiscard]] double profile_kl(const std::vector<double>& p, const std::vector<double>& q);
+/// The singular values, largest first, that a large [rows, cols] matrix of independent entries has on
+/// average: the quantiles (i + ½)/n of the Marchenko–Pastur law, n = min(rows, cols), for entries of variance
+/// 1/max(rows, cols).
+[[nodiscard]] std::vector<double> marchenko_pastur(std::int64_t rows, std::int64_t cols);
+
 /// How antisymmetric a matrix M is, M_A = (M − Mᵀ)/2. Anything with ⟨M,Mᵀ⟩ = 0 has the ratio 1/√2.
 struct Asymmetry {
   double ratio = 0;   ///< ‖M_A‖/‖M‖

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/spectral_measures.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/model/model.hpp"
 #include "pipeline/recipes/invariants.hpp"
@@ -167,7 +168,7 @@ TEST_P(Invariants, TheFirstLayersNumbersAreThoseOfADeeperModel) {
 
 TEST(SpectralProfile, MarchenkoPasturIsWhatLargeRandomMatricesHave) {
   for (const auto& [rows, cols] : {std::pair{200, 200}, {100, 300}, {300, 100}}) {
-    const std::vector<double> law = recipes::marchenko_pastur(rows, cols);
+    const std::vector<double> law = marchenko_pastur(rows, cols);
     const Eigen::VectorXd sample = sampled_mp(rows, cols);
     ASSERT_EQ(static_cast<Eigen::Index>(law.size()), sample.size());
     for (Eigen::Index i = 0; i < sample.size(); ++i)
@@ -176,9 +177,9 @@ TEST(SpectralProfile, MarchenkoPasturIsWhatLargeRandomMatricesHave) {
 }
 
 TEST(SpectralProfile, KlOfProfilesDoneByHand) {
-  EXPECT_DOUBLE_EQ(recipes::profile_kl({3, 1}, {6, 2}), 0);
-  EXPECT_DOUBLE_EQ(recipes::profile_kl({3, 1}, {6, 2, 9}), 0);  // over what both have
-  EXPECT_NEAR(recipes::profile_kl({3, 1}, {1, 1}), 0.75 * std::log(1.5) + 0.25 * std::log(0.5), 1e-15);
+  EXPECT_DOUBLE_EQ(profile_kl({3, 1}, {6, 2}), 0);
+  EXPECT_DOUBLE_EQ(profile_kl({3, 1}, {6, 2, 9}), 0);  // over what both have
+  EXPECT_NEAR(profile_kl({3, 1}, {1, 1}), 0.75 * std::log(1.5) + 0.25 * std::log(0.5), 1e-15);
 }
 
 TEST(SpectralProfile, TheFitMeetsBothTargetsOrTheTopEnergyAndTheNearestRank) {

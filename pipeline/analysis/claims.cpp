@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 namespace aloft::analysis {
@@ -20,6 +21,13 @@ std::string detail_of(const Table& table, std::size_t row) {
   for (const Cell& c : table.rows[row])
     if (const auto* text = std::get_if<std::string>(&c)) out += (out.empty() ? "" : " ") + *text;
   return out;
+}
+
+using SettledTables = std::map<const MeasurementTable*, Table>;
+
+const Table& settled_table(SettledTables& settled, const MeasurementTable& of) {
+  const auto known = settled.find(&of);
+  return known != settled.end() ? known->second : settled.emplace(&of, of.settled()).first->second;
 }
 
 struct Claim {
@@ -64,10 +72,11 @@ Table claims_table(const ClaimSources& s) {
              {"p", "of the furthest of all rows of this kind"},
              {"found", "1: an effect"}},
             {}};
+  SettledTables settled;
   for (const Claim& claim : claims) {
     const auto [row, p] = claim.from->furthest(claim.families);
     if (std::isnan(p)) continue;
-    const Table table = claim.from->settled();
+    const Table& table = settled_table(settled, *claim.from);
     out.add({Cell(std::string(claim.name)), cell_of(table, row, "layer"), cell_of(table, row, "head"),
              cell_of(table, row, "lag"), Cell(detail_of(table, row)), cell_of(table, row, "value"),
              cell_of(table, row, "null"), number(p), Cell(std::int64_t{p < kSignificant ? 1 : 0})});

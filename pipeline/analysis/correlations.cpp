@@ -10,28 +10,33 @@
 namespace aloft::analysis {
 namespace {
 
-/// Square matrices with names: [names][d, d].
-struct Named {
+/// Q, K, V where they are square, QK, OV of every layer, and a matrix of ones behind all of them, for sums of
+/// elements: [layers·names + 1][d, d].
+struct Subjects {
   std::vector<std::string> names;
+  std::int64_t layers = 0;
   Matrix matrices;
+  [[nodiscard]] std::int64_t ones() const { return matrices.batch - 1; }
 };
 
-/// Q, K, V where they are square, QK, OV; and a matrix of ones behind them, for sums of elements.
-Named subjects_of(Context& ctx, const ModelShape& s, const LayerGroup& w, std::int64_t layer) {
+Subjects subjects_of(Context& ctx, const ModelShape& s, const LayerGroup& w) {
   const std::int64_t d = s.d_model;
   const bool square = s.heads * s.head_dim == d;
-  Named out{
+  Subjects out{
       square ? std::vector<std::string>{"Q", "K", "V", "QK", "OV"} : std::vector<std::string>{"QK", "OV"},
+      w.layers(),
       {}};
-  out.matrices = Matrix(ctx.device(), d, d, std::ssize(out.names) + 1);
+  out.matrices = Matrix(ctx.device(), d, d, out.layers * std::ssize(out.names) + 1);
   std::int64_t next = 0;
   const auto place = [&] { return out.matrices.view().item(next++); };
   const Matrix key = expanded(ctx, s, w.key), value = expanded(ctx, s, w.value);
-  const auto of = [layer](const Matrix& m) { return m.cview().item(layer); };
-  if (square)
-    for (const Matrix* m : {&w.query, &key, &value}) copy(ctx.device(), of(*m), place());
-  ctx.linear().gemm(1, Op::transpose, of(w.query), Op::none, of(key), 0, place());
-  ctx.linear().gemm(1, Op::transpose, of(w.output), Op::none, of(value), 0, place());
+  for (std::int64_t l = 0; l < out.layers; ++l) {
+    const auto of = [l](const Matrix& m) { return m.cview().item(l); };
+    if (square)
+      for (const Matrix* m : {&w.query, &key, &value}) copy(ctx.device(), of(*m), place());
+    ctx.linear().gemm(1, Op::transpose, of(w.query), Op::none, of(key), 0, place());
+    ctx.linear().gemm(1, Op::transpose, of(w.output), Op::none, of(value), 0, place());
+  }
   const Matrix ones =
       matrix_from(ctx.device(), std::vector<double>(static_cast<std::size_t>(d * d), 1.0), d, d);
   copy(ctx.device(), ones.cview(), place());
@@ -49,48 +54,79 @@ Matrix in_basis(Context& ctx, const Matrix& x, const Matrix& basis, std::int64_t
   return out;
 }
 
-Matrix with_attention(Context& ctx, const PairViews& views, const Matrix& attended) {
-  const std::int64_t d = attended.rows, known = views.views.batch;
-  Matrix out(ctx.device(), d, d, known + 2);
-  copy(ctx.device(), views.views.cview(), MatrixView(out.data.data(), d, d, known));
-  copy(ctx.device(), attended.cview(), out.view().item(known));
-  ctx.linear().transpose(attended.cview(), out.view().item(known + 1));
-  return out;
-}
+/// Pearson's r of a group's subjects with views of the pairs, in one basis.
+class Correlator {
+ public:
+  Correlator(Context& ctx, const Subjects& subjects, Matrix matrices, const char* basis,
+             std::int64_t first_layer, const Permutations& permutations, MeasurementTable& out)
+      : ctx_(ctx),
+        subjects_(subjects),
+        matrices_(std::move(matrices)),
+        basis_(basis),
+        first_layer_(first_layer),
+        permutations_(permutations),
+        out_(out),
+        own_(inner_products(ctx, matrices_.cview(), matrices_.cview())) {
+    for (std::int64_t s = 0; s < subjects.ones(); ++s)
+      sums_.push_back(
+          inner_products(ctx, matrices_.cview().item(s), matrices_.cview().item(subjects.ones()))[0]);
+  }
 
-std::string view_name(std::int64_t i) {
-  return i < 6 ? PairViews::kNames[i] : i == 6 ? "attention_K2" : "attention_K2T";
-}
+  /// Every layer's with the same views.
+  void with_all(const Matrix& views, const std::vector<std::string>& names) {
+    const PermutedValues inner =
+        permuted_inner(ctx_, matrices_.cview(), views.cview(), permutations_, Sides::apart);
+    for (std::int64_t l = 0; l < subjects_.layers; ++l)
+      add(inner, l * names_each(), l, subjects_.ones(), views, names);
+  }
+  /// One layer's with its own views.
+  void with_one(std::int64_t layer, const Matrix& views, const std::vector<std::string>& names) {
+    const std::int64_t each = names_each();
+    Matrix some(ctx_.device(), matrices_.rows, matrices_.cols, each + 1);
+    for (std::int64_t s = 0; s <= each; ++s)
+      copy(ctx_.device(), matrices_.cview().item(s < each ? layer * each + s : subjects_.ones()),
+           some.view().item(s));
+    add(permuted_inner(ctx_, some.cview(), views.cview(), permutations_, Sides::apart), 0, layer, each, views,
+        names);
+  }
 
-/// Rows of one layer in one basis. subjects: the last is all ones.
-void correlate(Context& ctx, const Named& subjects, const Matrix& matrices, const Matrix& views,
-               const char* basis, std::int64_t layer, const Permutations& permutations,
-               MeasurementTable& out) {
-  const auto elements = static_cast<double>(matrices.rows * matrices.cols);
-  const PermutedValues inner =
-      permuted_inner(ctx, matrices.cview(), views.cview(), permutations, Sides::apart);
-  const std::int64_t ones = matrices.batch - 1;
-  const std::vector<double> own = inner_products(ctx, matrices.cview(), matrices.cview()),
-                            of_views = inner_products(ctx, views.cview(), views.cview());
-  for (std::int64_t s = 0; s < ones; ++s) {
-    const double sum = inner_products(ctx, matrices.cview().item(s), matrices.cview().item(ones))[0];
-    for (std::int64_t v = 0; v < views.batch; ++v) {
-      const auto products = inner.of(s, v), sums = inner.of(ones, v);
-      std::vector<double> r;
-      for (std::size_t i = 0; i < products.size(); ++i) {
-        const double together = products[i] - sum * sums[i] / elements,
-                     a = own[static_cast<std::size_t>(s)] - sum * sum / elements,
-                     b = of_views[static_cast<std::size_t>(v)] - sums[i] * sums[i] / elements;
-        r.push_back(a > 0 && b > 1e-12 * of_views[static_cast<std::size_t>(v)] ? together / std::sqrt(a * b)
-                                                                               : 0);
+ private:
+  [[nodiscard]] std::int64_t names_each() const { return std::ssize(subjects_.names); }
+
+  /// `first`: where inner has the layer's subjects; `ones`: where it has the matrix of ones.
+  void add(const PermutedValues& inner, std::int64_t first, std::int64_t layer, std::int64_t ones,
+           const Matrix& views, const std::vector<std::string>& names) {
+    const auto elements = static_cast<double>(matrices_.rows * matrices_.cols);
+    const std::vector<double> of_views = inner_products(ctx_, views.cview(), views.cview());
+    for (std::int64_t s = 0; s < names_each(); ++s) {
+      const auto subject = static_cast<std::size_t>(layer * names_each() + s);
+      const std::string& name = subjects_.names[static_cast<std::size_t>(s)];
+      for (std::size_t v = 0; v < names.size(); ++v) {
+        const auto view = static_cast<std::int64_t>(v);
+        const auto products = inner.of(first + s, view), sums = inner.of(ones, view);
+        std::vector<double> r;
+        for (std::size_t i = 0; i < products.size(); ++i) {
+          const double together = products[i] - sums_[subject] * sums[i] / elements,
+                       a = own_[subject] - sums_[subject] * sums_[subject] / elements,
+                       b = of_views[v] - sums[i] * sums[i] / elements;
+          r.push_back(a > 0 && b > 1e-12 * of_views[v] ? together / std::sqrt(a * b) : 0);
+        }
+        const bool papers = name.size() == 1;  // Q, K, V; else a circuit
+        out_.add(papers ? "weights" : "circuits", Side::both,
+                 {Cell(first_layer_ + layer), Cell(name), Cell(names[v]), Cell(std::string(basis_))}, r);
       }
-      const std::string& name = subjects.names[static_cast<std::size_t>(s)];
-      const bool papers = name.size() == 1;  // Q, K, V; else a circuit
-      out.add(papers ? "weights" : "circuits", Side::both,
-              {Cell(layer), Cell(name), Cell(view_name(v)), Cell(std::string(basis))}, r);
     }
   }
-}
+
+  Context& ctx_;
+  const Subjects& subjects_;
+  Matrix matrices_;
+  const char* basis_;
+  std::int64_t first_layer_;
+  const Permutations& permutations_;
+  MeasurementTable& out_;
+  std::vector<double> own_, sums_;  ///< of every subject: ⟨x, x⟩, and the sum of its elements
+};
 
 void band_shares(Context& ctx, const ModelShape& s, const CorrelationSetup& setup, const MeasuredGroup& group,
                  const Permutations& permutations, MeasurementTable& out) {
@@ -98,24 +134,27 @@ void band_shares(Context& ctx, const ModelShape& s, const CorrelationSetup& setu
   const std::int64_t d = s.d_model, layers = w.layers();
   const char* const names[] = {"Q", "K", "V"};
   const Matrix* const sides[] = {&w.query, &w.key, &w.value};
+  Matrix grams(ctx.device(), d, d, 3 * layers);
+  std::vector<double> all;
   for (std::int64_t which = 0; which < 3; ++which) {
-    Matrix grams(ctx.device(), d, d, layers);
-    ctx.linear().gemm(1, Op::transpose, sides[which]->cview(), Op::none, sides[which]->cview(), 0,
-                      grams.view());
-    const PermutedValues inner =
-        permuted_inner(ctx, grams.cview(), setup.bands.cview(), permutations, Sides::both);
-    const std::vector<double> all = inner_products(ctx, sides[which]->cview(), sides[which]->cview());
-    for (std::int64_t l = 0; l < layers; ++l)
-      for (std::int64_t b = 0; b < setup.bands.batch; ++b) {
-        std::vector<double> shares = inner.of(l, b);
-        for (double& x : shares) x /= std::max(all[static_cast<std::size_t>(l)], 1e-300);
-        const auto [from, to] = setup.limits[static_cast<std::size_t>(b)];
-        out.add("bands", Side::both,
-                {Cell(group.first_layer + l), Cell(std::string(names[which])), Cell(from), Cell(to),
-                 Cell(static_cast<double>(to - from) / static_cast<double>(d))},
-                shares);
-      }
+    const ConstMatrixView x = sides[which]->cview();
+    ctx.linear().gemm(1, Op::transpose, x, Op::none, x, 0,
+                      MatrixView(grams.data.data() + which * layers * d * d, d, d, layers));
+    const auto squares = inner_products(ctx, x, x);
+    all.insert(all.end(), squares.begin(), squares.end());
   }
+  const PermutedValues inner =
+      permuted_inner(ctx, grams.cview(), setup.bands.cview(), permutations, Sides::both);
+  for (std::int64_t item = 0; item < 3 * layers; ++item)
+    for (std::int64_t b = 0; b < setup.bands.batch; ++b) {
+      std::vector<double> shares = inner.of(item, b);
+      for (double& x : shares) x /= std::max(all[static_cast<std::size_t>(item)], 1e-300);
+      const auto [from, to] = setup.limits[static_cast<std::size_t>(b)];
+      out.add("bands", Side::both,
+              {Cell(group.first_layer + item % layers), Cell(std::string(names[item / layers])), Cell(from),
+               Cell(to), Cell(static_cast<double>(to - from) / static_cast<double>(d))},
+              shares);
+    }
 }
 
 }  // namespace
@@ -139,16 +178,25 @@ CorrelationSetup correlation_setup(Context& ctx, const PairViews& views, const A
 void correlate_group(Context& ctx, const ModelShape& shape, const CorrelationSetup& setup,
                      const MeasuredGroup& group, const Permutations& permutations,
                      MeasurementTable& correlations, MeasurementTable& bands) {
+  const Matrix& basis = setup.views.eigenbasis;
+  const Subjects subjects = subjects_of(ctx, shape, group.weights);
+  Correlator plain(ctx, subjects, copy_of(subjects.matrices), "embedding", group.first_layer, permutations,
+                   correlations),
+      turned(ctx, subjects, in_basis(ctx, subjects.matrices, basis, 1), "cooccurrence", group.first_layer,
+             permutations, correlations);
+  const std::vector<std::string> names(std::begin(PairViews::kNames), std::end(PairViews::kNames)),
+      attended_names{"attention_K2", "attention_K2T"};
+  plain.with_all(setup.views.views, names);
+  ctx.check_interrupt();
+  turned.with_all(in_basis(ctx, setup.views.views, basis, 0), names);
   for (std::int64_t l = 0; l < group.weights.layers(); ++l) {
     ctx.check_interrupt();
-    const Named subjects = subjects_of(ctx, shape, group.weights, l);
-    const Matrix views =
-        with_attention(ctx, setup.views, setup.attended.weighted(ctx, shape, group.weights, l));
-    correlate(ctx, subjects, subjects.matrices, views, "embedding", group.first_layer + l, permutations,
-              correlations);
-    correlate(ctx, subjects, in_basis(ctx, subjects.matrices, setup.views.eigenbasis, 1),
-              in_basis(ctx, views, setup.views.eigenbasis, 0), "cooccurrence", group.first_layer + l,
-              permutations, correlations);
+    const Matrix attended = setup.attended.weighted(ctx, shape, group.weights, l);
+    Matrix both(ctx.device(), attended.rows, attended.cols, 2);
+    copy(ctx.device(), attended.cview(), both.view().item(0));
+    ctx.linear().transpose(attended.cview(), both.view().item(1));
+    plain.with_one(l, both, attended_names);
+    turned.with_one(l, in_basis(ctx, both, basis, 0), attended_names);
   }
   band_shares(ctx, shape, setup, group, permutations, bands);
 }

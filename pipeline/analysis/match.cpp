@@ -169,30 +169,39 @@ class CircuitMatch {
   }
 
   void add_spectral_cosines() {
-    for (std::int64_t item = 0; item < circuit_.items(); ++item)
-      for (std::int64_t x = 0; x < 2 * side_.lags; ++x) {
-        if (with_antisymmetric_)
-          add_spectral(item, x, "antisymmetric", circuit_.planes(item), side_.planes, shuffled_.planes, true);
-        add_spectral(item, x, "forward", circuit_.sigma(item), side_.sigma, shuffled_.sigma, false);
-      }
+    for (std::int64_t x = 0; x < 2 * side_.lags; ++x) {
+      if (with_antisymmetric_) add_spectral(x, "antisymmetric", side_.planes, shuffled_.planes, true);
+      add_spectral(x, "forward", side_.sigma, shuffled_.sigma, false);
+    }
   }
 
-  void add_spectral(std::int64_t item, std::int64_t x, const char* part, std::span<const double> own,
-                    const std::vector<double>& corpus, const std::vector<double>& shuffled, bool planes) {
-    const std::int64_t each = planes ? side_.d / 2 : side_.d;
-    const auto of_corpus = item_of(corpus, x, each);
-    std::vector<double> null;
+  /// Spectral cosines of all Gaussian layers, or their heads, with one spectrum.
+  [[nodiscard]] std::vector<double> drawn(std::span<const double> corpus, bool heads, bool planes) const {
+    std::vector<double> out;
     for (const GroupMeasures& draw : draws_) {
-      const Spectra& s = circuit_.is_head(item) ? draw.of_heads : draw.of_layers;
+      const Spectra& s = heads ? draw.of_heads : draw.of_layers;
       const auto& list = circuit_.ov ? (planes ? s.ov_skew : s.ov) : (planes ? s.qk_skew : s.qk);
       for (std::int64_t i = 0; i < s.items; ++i)
-        null.push_back(spectral_cosine(item_of(list, i, each), of_corpus));
+        out.push_back(spectral_cosine(item_of(list, i, std::ssize(corpus)), corpus));
     }
-    const std::int64_t tests = layers_ * side_.lags * (circuit_.is_head(item) ? shape_.heads : 1);
+    return out;
+  }
+
+  void add_spectral(std::int64_t x, const char* part, const std::vector<double>& corpus,
+                    const std::vector<double>& shuffled, bool planes) {
+    const std::int64_t each = planes ? side_.d / 2 : side_.d;
+    const auto of_corpus = item_of(corpus, x, each);
+    const std::vector<double> of_heads = drawn(of_corpus, true, planes),
+                              of_layers = drawn(of_corpus, false, planes);
     const std::string name = kPrefix[x % 2] + std::string(part);
-    out_.add(family(item, name, "spectral_cosine"), leading(item, x / 2, name, "spectral_cosine"),
-             against_draws(spectral_cosine(own, of_corpus), null, false, tests),
-             {number(spectral_cosine(own, item_of(shuffled, x, each)))});
+    for (std::int64_t item = 0; item < circuit_.items(); ++item) {
+      const bool head = circuit_.is_head(item);
+      const auto own = planes ? circuit_.planes(item) : circuit_.sigma(item);
+      const std::int64_t tests = layers_ * side_.lags * (head ? shape_.heads : 1);
+      out_.add(family(item, name, "spectral_cosine"), leading(item, x / 2, name, "spectral_cosine"),
+               against_draws(spectral_cosine(own, of_corpus), head ? of_heads : of_layers, false, tests),
+               {number(spectral_cosine(own, item_of(shuffled, x, each)))});
+    }
   }
 
   Context& ctx_;

@@ -24,10 +24,22 @@ std::string text_of(const Cell& cell) {
   return "-";
 }
 
+/// A table as a member of an object, a row a line.
+std::string text_of(const Table& table) {
+  nlohmann::ordered_json head = json_of(table);
+  const nlohmann::ordered_json rows = std::move(head["rows"]);
+  head.erase("rows");
+  std::string out = fmt::format("  {}: {}", nlohmann::ordered_json(table.name).dump(), head.dump());
+  out.replace(out.size() - 1, 1, ", \"rows\": [");
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    out.append(i == 0 ? "\n   " : ",\n   ").append(rows[i].dump());
+  return out.append("\n  ]}");
+}
+
 }  // namespace
 
 std::vector<std::string> write(const std::string& folder, const Report& r) {
-  nlohmann::ordered_json tables = nlohmann::ordered_json::object();
+  std::string tables;
   std::vector<std::string> names;
   std::vector<std::unique_ptr<AtomicFile>> files;
   const auto add = [&](const std::string& name, const std::string& text) {
@@ -36,7 +48,7 @@ std::vector<std::string> write(const std::string& folder, const Report& r) {
     files.back()->write(text);
   };
   for (const Table& table : r.result.tables) {
-    tables[table.name] = json_of(table);
+    tables += (tables.empty() ? "" : ",\n") + text_of(table);
     add(table.name + ".csv", csv_of(table));
   }
   const nlohmann::ordered_json all{{"format", "aloft-analysis"},
@@ -49,9 +61,11 @@ std::vector<std::string> write(const std::string& folder, const Report& r) {
                                      {"draws", r.params.draws},
                                      {"shuffled_tokens", r.result.shuffled_tokens},
                                      {"seed", r.params.seed}}},
-                                   {"tables", std::move(tables)},
                                    {"notes", r.notes}};
-  add(kFile, all.dump(1) + "\n");
+  std::string text = all.dump(1);
+  text.replace(text.size() - 2, 2,
+               ",\n \"tables\": {\n" + tables + "\n }\n}\n");  // in place of its last brace
+  add(kFile, text);
   std::vector<AtomicFile*> together;
   for (const auto& file : files) together.push_back(file.get());
   AtomicFile::commit_together(together);

@@ -40,15 +40,16 @@ std::vector<double> applied(Context& ctx, const Matrix& rows, const Matrix& inpu
 /// Scores of one head at every distance, from its query and key of the average token.
 void rope_scores(const PositionSetup& setup, const ModelShape& s, const double* q, const double* k,
                  bool rotates, double scale, double* out) {
-  const auto half = static_cast<std::int64_t>(rotates ? setup.frequencies.size() : 0);
+  const auto half = rotates ? std::ssize(setup.cosine) / setup.distances : 0;
   double still = 0;
   for (std::int64_t r = 2 * half; r < s.head_dim; ++r) still += q[r] * k[r];
   for (std::int64_t delta = 0; delta < setup.distances; ++delta) {
     double score = still;
+    const double *const cosine = setup.cosine.data() + delta * half, *const sine =
+                                                                         setup.sine.data() + delta * half;
     for (std::int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(delta) * at(setup.frequencies, i);
       const double qa = q[i], qb = q[i + half], ka = k[i], kb = k[i + half];
-      score += std::cos(angle) * (qa * ka + qb * kb) + std::sin(angle) * (qa * kb - qb * ka);
+      score += cosine[i] * (qa * ka + qb * kb) + sine[i] * (qa * kb - qb * ka);
     }
     out[delta] = scale * score;
   }
@@ -79,7 +80,7 @@ std::optional<PositionSetup> position_setup(const Architecture& arch, const Mode
                                             const std::vector<double>& rows, const std::vector<double>& p,
                                             const std::vector<float>& positions) {
   const std::int64_t d = shape.d_model;
-  PositionSetup out{arch.position, std::min(shape.context, kLongestProfile), {}, {}};
+  PositionSetup out{arch.position, std::min(shape.context, kLongestProfile), {}, {}, {}};
   std::vector<double> mean = host_vector(d);
   const bool learned = arch.position == Position::learned;
   if (arch.position != Position::rope && !learned) return std::nullopt;
@@ -89,7 +90,12 @@ std::optional<PositionSetup> position_setup(const Architecture& arch, const Mode
   for (std::int64_t i = 0; i < all.rows(); ++i)
     for (std::int64_t j = 0; j < d; ++j) at(mean, j) += at(p, i) * all(i, j);
   if (!learned) {
-    out.frequencies = rotary_frequencies(arch, shape);
+    const auto frequencies = rotary_frequencies(arch, shape);
+    for (std::int64_t delta = 0; delta < out.distances; ++delta)
+      for (const double frequency : frequencies) {
+        out.cosine.push_back(std::cos(static_cast<double>(delta) * frequency));
+        out.sine.push_back(std::sin(static_cast<double>(delta) * frequency));
+      }
     out.inputs = std::move(mean);
     return out;
   }

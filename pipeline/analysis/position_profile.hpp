@@ -15,9 +15,9 @@ inline constexpr std::int64_t kLongestProfile = 256;
 /// What does not depend on the layer.
 struct PositionSetup {
   Architecture::Position kind = Architecture::Position::none;
-  std::int64_t distances = 0;       ///< C
-  std::vector<double> frequencies;  ///< RoPE: [rotary_dim/2] radians a position
-  std::vector<double> inputs;       ///< [rows, d]: RoPE: x̄, one row; learned: x_t of every position, C rows
+  std::int64_t distances = 0;        ///< C
+  std::vector<double> cosine, sine;  ///< RoPE: [C][rotary_dim/2] of distance times frequency
+  std::vector<double> inputs;  ///< [rows, d]: RoPE: x̄, one row; learned: x_t of every position, C rows
 };
 /// rows: [V, d] of E; p: [V]; positions: the table [>= C, d] where they are learned. Nothing for models whose
 /// positions are of another kind.

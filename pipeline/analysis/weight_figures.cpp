@@ -7,7 +7,6 @@
 
 #include "kernels/spectral_measures.hpp"
 #include "pipeline/base/device_math.hpp"
-#include "pipeline/recipes/spectral_profile.hpp"
 
 namespace aloft::analysis {
 namespace {
@@ -148,8 +147,7 @@ std::vector<Figure> profile_figures(const GroupMeasures& m, const ModelShape& s,
   };
   const auto q = list(m.q), k = list(m.k), v = list(m.v);
   const std::int64_t q_rows = s.heads * s.head_dim, kv_rows = s.kv_heads * s.head_dim;
-  const auto random_q = recipes::marchenko_pastur(q_rows, s.d_model),
-             random_kv = recipes::marchenko_pastur(kv_rows, s.d_model);
+  const auto random_q = marchenko_pastur(q_rows, s.d_model), random_kv = marchenko_pastur(kv_rows, s.d_model);
   std::vector<Figure> out;
   for (const auto& [first, second, p, r] : {std::tuple{"Q", "K", &q, &k},
                                             {"Q", "V", &q, &v},
@@ -157,7 +155,7 @@ std::vector<Figure> profile_figures(const GroupMeasures& m, const ModelShape& s,
                                             {"Q", "MP", &q, &random_q},
                                             {"K", "MP", &k, &random_kv},
                                             {"V", "MP", &v, &random_kv}})
-    out.push_back({first, second, recipes::profile_kl(*p, *r), true, true});
+    out.push_back({first, second, profile_kl(*p, *r), true, true});
   return out;
 }
 

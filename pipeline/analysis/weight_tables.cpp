@@ -11,7 +11,6 @@
 #include "pipeline/analysis/claims.hpp"
 #include "pipeline/analysis/corpus_tables.hpp"
 #include "pipeline/analysis/permutations.hpp"
-#include "pipeline/recipes/spectral_profile.hpp"
 
 namespace aloft::analysis {
 namespace {
@@ -153,7 +152,7 @@ void WeightTables::add_twinning() {
        {std::tuple{"Q", "K", &q_, &k_}, {"Q", "V", &q_, &v_}, {"K", "V", &k_, &v_}}) {
     std::vector<double> kl;  // [layers, layers]: the first of one layer with the second of another
     for (const auto& p : *of)
-      for (const auto& q : *with) kl.push_back(recipes::profile_kl(p, q));
+      for (const auto& q : *with) kl.push_back(profile_kl(p, q));
     const auto mean = [&](const auto& partner) {
       double sum = 0;
       for (std::int64_t l = 0; l < layers; ++l) sum += kl[static_cast<std::size_t>(l * layers + partner(l))];

@@ -2,17 +2,10 @@
 #include <cstdint>
 #include <vector>
 
-// Shapes of singular-value spectra: the family the invariants recipe draws from, and the measures it is held
+// Shapes of singular-value spectra: the family the invariants recipe draws from, and what it is fitted
 // to. A profile is descending and non-negative; only its shape counts, not its scale.
 
 namespace aloft::recipes {
-
-/// KL(p‖q) of the first min(size) singular values, each profile divided by its sum there. Nats.
-[[nodiscard]] double profile_kl(const std::vector<double>& p, const std::vector<double>& q);
-/// The singular values, largest first, that a large [rows, cols] matrix of independent entries has on
-/// average: the quantiles (i + ½)/n of the Marchenko–Pastur law, n = min(rows, cols), for entries of variance
-/// 1/max(rows, cols).
-[[nodiscard]] std::vector<double> marchenko_pastur(std::int64_t rows, std::int64_t cols);
 
 /// What the product Q Kᵀ of one layer should look like.
 struct ProfileTarget {

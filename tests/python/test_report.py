@@ -92,7 +92,7 @@ def analysis(tmp_path_factory):
     write_checkpoint(folder / "second", shape, drifted(model))
     program("count", *corpus.flags, "--output", folder / "counts.safetensors")
     program("analyze", *flags(shape, folder / "model"), "--second", folder / "second", "--counts", folder / "counts.safetensors",
-            "--permutations", 119, "--draws", 5, "--output", folder / "out")
+            "--permutations", 119, "--draws", 5, "--threads", 1, "--output", folder / "out")
     return json.loads((folder / "out/analysis.json").read_text())
 
 
@@ -181,17 +181,20 @@ NOTHING = {"p": 0.6, "p_family": 1.0}
 @pytest.mark.parametrize("changes, said", [
     ([("weights", ASYMMETRY, {"value": 0.69, "null": 0.706} | NOTHING)],
      "Attention is no more asymmetric than random matrices are: 0.690 of the norm of QK is antisymmetric (mean over layers), 0.706"),
-    ([("weights", ASYMMETRY, {"value": 0.9, "null": 0.706, "p_family": 0.001})], "Attention is more asymmetric than random matrices are, in all 3 layers"),
-    ([("weights", ASYMMETRY, {"value": 0.9, "null": 0.706} | NOTHING), ("weights", ASYMMETRY | {"layer": 1}, {"value": 0.5, "p_family": 0.001})],
+    ([("weights", ASYMMETRY, {"value": 0.9, "null": 0.706, "p_family": 0.001})],
+     "Attention is more asymmetric than random matrices are, in all 3 layers"),
+    ([("weights", ASYMMETRY, {"value": 0.9, "null": 0.706} | NOTHING),
+      ("weights", ASYMMETRY | {"layer": 1}, {"value": 0.5, "p_family": 0.001})],
      "Attention is less asymmetric than random matrices are, in layer 1"),
     ([("match", FOLLOWS, NOTHING)], "No layer's QK (where tokens look) follows the corpus at any lag, nor a single one of 12 heads'"),
     ([("match", FOLLOWS, NOTHING), ("match", FOLLOWS | {"layer": 2, "head": None, "lag": 3, "part": "centred_forward"},
       {"value": 0.4567, "null": 0.001, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120})],
-     "Layer 2's QK (where tokens look) follows the corpus at lag 3 (matrix cosine 0.457, null 0.001 ± 0.010, p ≤ 0.0083); no other layer's does."),
+     "Layer 2's QK (where tokens look) follows the corpus at lag 3 (matrix cosine 0.457, null 0.001 ± 0.010, p ≤ 0.0083); no other layer's "
+     "does."),
     ([("match", FOLLOWS, NOTHING), ("match", FOLLOWS | {"layer": 1, "head": 3, "lag": 2, "part": "centred_forward"},
       {"value": -0.5, "null": 0.0, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120, "shuffled": -0.4})],
-     "One of 12 heads follows the corpus with its QK (where tokens look): layer 1's head 3 at lag 2 (matrix cosine −0.500, null 0.000 ± 0.010, "
-     "p ≤ 0.0083; shuffled text −0.400, so it is mostly a match of frequencies)"),
+     "One of 12 heads follows the corpus with its QK (where tokens look): layer 1's head 3 at lag 2 (matrix cosine −0.500, null 0.000 ± "
+     "0.010, p ≤ 0.0083; shuffled text −0.400, so it is mostly a match of frequencies)"),
     ([("twinning", {"first": "Q", "second": "K"}, {"value": 0.001, "null": 0.02, "p": 1 / 120})], "Q and K of a layer are twins"),
     ([("twinning", {"first": "Q", "second": "K"}, {"value": 0.001, "null": 0.001, "p": 0.4})], "says only that all layers are"),
     ([("labels", {}, {"label": ""})], "Of 12 heads 0 look one token back, 0 copy the token that they read, and 0 prefer no distance"),
@@ -199,8 +202,10 @@ NOTHING = {"p": 0.6, "p_family": 1.0}
      "Of 12 heads 1 looks one token back (2.1), 1 copies the token that it reads (2.1)"),
     ([("correlations", {}, NOTHING), ("bands", {}, NOTHING)], "Nor does their energy prefer any band"),
     ([("weights", {"subject": "V/Q", "layer": 0}, {"value": 0.1}), ("weights", {"subject": "V/Q", "layer": 1}, {"value": 0.2}),
-      ("weights", {"subject": "V/Q", "layer": 2}, {"value": 0.5})], "‖V‖/‖Q‖ grows in every layer over depth, from 0.10 in the first layer to 0.50"),
-    ([("drift", {"subject": "QK", "measure": "token_correlation"}, {"value": 0.5})], "QK over tokens correlates by 0.50: 25% of one is predicted by the other"),
+      ("weights", {"subject": "V/Q", "layer": 2}, {"value": 0.5})],
+     "‖V‖/‖Q‖ grows in every layer over depth, from 0.10 in the first layer to 0.50"),
+    ([("drift", {"subject": "QK", "measure": "token_correlation"}, {"value": 0.5})],
+     "QK over tokens correlates by 0.50: 25% of one is predicted by the other"),
 ], ids=lambda x: x[:40] if isinstance(x, str) else "")
 def test_the_summary_says_what_the_numbers_say(analysis, changes, said, tmp_path):
     data = analysis
@@ -280,8 +285,8 @@ def text(tmp_path_factory):
 def test_a_run_becomes_a_page(recipe, text, tmp_path):
     corpus = [] if recipe == "random" else ["--corpus", text, "--tokenizer", "words", "--vocab-size", 120, "--lags", 3]
     widened = ["--pr-target", 8] if recipe == "spread" else []
-    program("init", *corpus, *widened, "--recipe", recipe, "--arch", "nanogpt-rope", "--layers", 2, "--heads", 4, "--d-model", 64, "--context", 32,
-            "--model-vocab-size", 128, "--output", tmp_path / "run")
+    program("init", *corpus, *widened, "--recipe", recipe, "--arch", "nanogpt-rope", "--layers", 2, "--heads", 4, "--d-model", 64,
+            "--threads", 1, "--context", 32, "--model-vocab-size", 128, "--output", tmp_path / "run")
     page = check(write_report(tmp_path / "run"))
     assert f"Init tensors by {recipe}" in page.text and "Files" in page.text and "init.safetensors" in page.text
     if recipe in ("spread", "asymmetry"):
@@ -330,8 +335,10 @@ def test_a_trial_becomes_a_page(tmp_path):
 
 def test_a_finished_trial_has_its_levels_and_targets(tmp_path):
     folder = results(tmp_path / "trial", RUNS)
-    target = {"baseline": "random", "budget": 200, "arm": "design", "fraction": 0.5, "steps": 100, "baseline_loss": 3.95, "loss": 3.9, "met": True}
-    summary = {"model": {"layers": 4}, "unigram_loss": 5.1, "bigram_loss": 3.88, "arms": {"design": {"about": "what it is: <new>"}}, "targets": [target]}
+    target = {"baseline": "random", "budget": 200, "arm": "design", "fraction": 0.5, "steps": 100, "baseline_loss": 3.95, "loss": 3.9,
+              "met": True}
+    summary = {"model": {"layers": 4}, "unigram_loss": 5.1, "bigram_loss": 3.88, "arms": {"design": {"about": "what it is: <new>"}},
+               "targets": [target]}
     (folder / "summary.json").write_text(json.dumps(summary))
     page = check(write_report(folder))
     assert "unigram 5.100, smoothed bigram 3.880 nats" in page.text and "what it is: <new>" in page.text
@@ -357,8 +364,8 @@ def test_numbers_are_rounded_for_people(x, digits, text):
 
 
 @pytest.mark.parametrize("p, smallest, text", [
-    (0.005, 0.005, "≤ 0.005"), (0.01, 0.005, "0.010"), (0.3, 0.005, "0.30"), (1.0, None, "1.00"), (1e-9, None, "< 0.0001"), (None, None, "–"),
-    (0.00046, None, "0.0005"),
+    (0.005, 0.005, "≤ 0.005"), (0.01, 0.005, "0.010"), (0.3, 0.005, "0.30"), (1.0, None, "1.00"), (1e-9, None, "< 0.0001"),
+    (None, None, "–"), (0.00046, None, "0.0005"),
 ])
 def test_p_values_are_bounds_where_they_are_the_smallest(p, smallest, text):
     assert p_value(p, smallest).replace("\N{NO-BREAK SPACE}", " ") == text

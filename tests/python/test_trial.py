@@ -19,7 +19,8 @@ from aloft import AloftError, InputError, UsageError
 from aloft.trial import corpus, results
 from aloft.trial.jobs import Job, Trial
 from aloft.trial.models import Model, Shape, initialise
-from aloft.trial.run import ProgressLines, load_spec, same_trial
+from aloft.trial.progress import ProgressLines
+from aloft.trial.run import load_spec, same_trial
 from aloft.trial.training import learning_rate, train, validation_loss, windows
 from conftest import PROGRAM, ROOT
 from sample_text import dependent_words

@@ -1,4 +1,4 @@
-"""python -m aloft complete | trial | report"""
+"""python -m aloft complete | convert | trial | papers | report"""
 
 import argparse
 import errno
@@ -16,11 +16,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; errors become a line on stderr and the exit code that the README lists."""
     try:
         arguments = _parser().parse_args(words)
-        if arguments.command == "complete":
-            return _complete(arguments)
-        if arguments.command == "report":
-            return _report(arguments)
-        return _trial(arguments)
+        return {"complete": _complete, "convert": _convert, "papers": _papers, "report": _report, "trial": _trial}[arguments.command](arguments)
     except KeyboardInterrupt:
         print("aloft: interrupted; the same command again goes on", file=sys.stderr)
         return 5
@@ -35,7 +31,11 @@ def _line(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}"
     else:
         text = " ".join(str(error).split()) or type(error).__name__
-    # names and contents of files come along: what a terminal would obey is shown as an escape
+    return _shown(text)
+
+
+def _shown(text: str) -> str:
+    """Names and contents of files come along: what a terminal would obey is shown as an escape."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     complete.add_argument("init", help="init.safetensors, or the run's folder")
     complete.add_argument("output", help="folder to write")
     complete.add_argument("--partial", action="store_true", help="the base may have layers that init.safetensors does not hold")
+    convert = commands.add_parser("convert", help="a PyTorch file or a GGUF becomes a folder with safetensors and config.json")
+    convert.add_argument("input", help=".pt, .pth, .bin (a state dict, or nanoGPT's checkpoint) or .gguf")
+    convert.add_argument("output", help="folder to write")
+    convert.add_argument("--dtype", choices=["f32", "bf16"], default="f32", help="of the tensors that are written (default f32)")
+    convert.add_argument("--quiet", action="store_true", help="no progress on stderr")
     presets = sorted(path.stem for path in (Path(__file__).parent / "trial" / "presets").glob("*.yaml"))
     trial = commands.add_parser("trial", help="train small models from several inits and compare them")
     trial.add_argument("spec", help=f"{', '.join(presets)}, or a YAML file")
@@ -75,6 +80,20 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--arms", help="a,b,c: run these arms alone; the table has whatever is there")
     trial.add_argument("--minutes", type=float, help="start no job after so many minutes")
     trial.add_argument("--quiet", action="store_true", help="no progress on stderr while a job trains")
+    papers = commands.add_parser("papers", help="the two source papers again: their models, embedding, injection")
+    papers.add_argument("--text", required=True, help="corpus: UTF-8 text, or .jsonl with a document a line")
+    papers.add_argument("--output", required=True, help="folder; what was stopped goes on from there")
+    papers.add_argument("--program", default="build/release/aloft", help="the aloft program")
+    papers.add_argument("--steps", type=int, default=2000, help="of each training (default 2000, as in the papers)")
+    papers.add_argument("--batch", type=int, default=8, help="windows of 256 tokens a step (default 8)")
+    papers.add_argument("--peak", type=float, default=0.002, help="learning rate after warm-up (default 0.002)")
+    papers.add_argument("--embedding-norm", type=float, default=1.0, help="length of a row of the frozen embedding (default 1)")
+    papers.add_argument("--embedding-vocab", type=int, help="ids that get a row of the papers' embedding, the most frequent (default: all)")
+    papers.add_argument("--injection-seeds", type=int, default=3, help="seeds of the injection experiment (default 3)")
+    papers.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
+    papers.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    papers.add_argument("--only", help="a,b: these steps alone, of corpus, sgd, crystallised, injection; others may run beside")
+    papers.add_argument("--quiet", action="store_true", help="no progress on stderr")
     report = commands.add_parser("report", help="report.html, one page to read, of an output folder of analyze, init or a trial")
     report.add_argument("folder", help="what `aloft analyze`, `aloft init` or `python -m aloft trial` wrote")
     report.add_argument("--output", help="file to write (default: report.html in the folder)")
@@ -91,16 +110,40 @@ def _complete(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    from .convert import convert_checkpoint
+
+    *notes, done = convert_checkpoint(arguments.input, arguments.output, dtype=arguments.dtype.upper(), progress=not arguments.quiet)
+    for note in notes:
+        print("aloft:", _shown(note), file=sys.stderr)
+    print(_shown(done))
+    return 0
+
+
 def _trial(arguments: argparse.Namespace) -> int:
-    for end in (signal.SIGTERM, signal.SIGHUP):  # a cluster's way to stop a job is a key that interrupts
-        if signal.getsignal(end) is not signal.SIG_IGN:  # nohup
-            signal.signal(end, signal.default_int_handler)
+    _interrupted_by_signals()
     try:
         from .trial.run import main as run
     except ModuleNotFoundError as error:
         raise AloftError(f"a trial needs {error.name}, which is not installed: pip install 'tools/python[trial]'") from None
     run(arguments)
     return 0
+
+
+def _papers(arguments: argparse.Namespace) -> int:
+    _interrupted_by_signals()
+    try:
+        from .papers.run import main as run
+    except ModuleNotFoundError as error:
+        raise AloftError(f"papers needs {error.name}, which is not installed: pip install 'tools/python[trial]'") from None
+    run(arguments)
+    return 0
+
+
+def _interrupted_by_signals() -> None:
+    for end in (signal.SIGTERM, signal.SIGHUP):  # a cluster's way to stop a job is a key that interrupts
+        if signal.getsignal(end) is not signal.SIG_IGN:  # nohup
+            signal.signal(end, signal.default_int_handler)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -28,7 +28,8 @@ class HeadLoss(torch.autograd.Function):
             if wanted:
                 error = logits.sub_(norm).exp_().scatter_add_(1, target, -torch.ones_like(norm)).to(dtype)
                 d_rows[first : first + step] = error @ weight
-                d_weight += error.t() @ part
+                if ctx.needs_input_grad[1]:  # not of a frozen head
+                    d_weight += error.t() @ part
         if wanted:
             ctx.save_for_backward(d_rows, d_weight)
             ctx.count, ctx.dtypes = count, (final.dtype, head.dtype)

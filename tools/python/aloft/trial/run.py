@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from pathlib import Path
 from ..errors import InputError, ProgramError, UsageError
 from .jobs import Job, Trial, found_program
 from .lifetime import end_with_parent
+from .progress import ProgressLines
 from .report import write
 from .schedule import jobs_of, restricted
 from .spec import Spec, load_spec, same_trial
@@ -46,26 +47,6 @@ def _work(work: Work, job: Job) -> tuple[Job, float, float, float] | None:
     start = time.time()
     result = Trial(work.spec, work.folder, work.program).run(job, None if work.quiet else ProgressLines(job))
     return job, result["initial"], result["final"], time.time() - start
-
-
-class ProgressLines:
-    """A line on stderr every few seconds about one job, which may take an hour: its step, its rate, what is left."""
-
-    def __init__(self, job: Job, every: float = 10, now: Callable[[], float] = time.monotonic) -> None:
-        self.job, self.every, self.now = job, every, now
-        self.first: tuple[int, float] | None = None  # step and time of the first call: a run that goes on begins late
-        self.last = now() + 2 - every  # the first line soon: that it trains at all
-
-    def __call__(self, step: int, loss: float) -> None:
-        now = self.now()
-        begun, since = self.first = self.first or (step, now)
-        if now < self.last + self.every or step == begun:
-            return
-        self.last = now
-        seconds = (now - since) / (step - begun)
-        left = seconds * (self.job.steps - step)
-        print(f"{self.job.name}: step {step} of {self.job.steps}, loss {loss:.4f}, {seconds:.3g} s a step, about "
-              f"{f'{left / 60:.0f} min' if left > 90 else f'{left:.0f} s'} left", file=sys.stderr, flush=True)
 
 
 def _begin(parent: int) -> None:

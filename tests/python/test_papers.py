@@ -1,0 +1,232 @@
+"""`python -m aloft papers` end to end on a tiny model: what it leaves, that it goes on where it stopped, what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+import torch  # noqa: E402
+
+from aloft import InputError, UsageError  # noqa: E402
+from aloft.__main__ import main  # noqa: E402
+from aloft.papers import steps as papers_steps  # noqa: E402
+from aloft.papers.run import run_papers  # noqa: E402
+from aloft.papers.settings import INJECTED, Settings  # noqa: E402
+from aloft.papers.steps import STEPS, compared  # noqa: E402
+from aloft.tensors import read_tensors, widened  # noqa: E402
+from aloft.trial import corpus  # noqa: E402
+from aloft.trial.loss import next_token_loss  # noqa: E402
+from aloft.trial.models import Model, Shape, initialise  # noqa: E402
+from aloft.trial.training import validation_loss, windows  # noqa: E402
+from conftest import PROGRAM, ROOT  # noqa: E402
+from sample_text import dependent_words  # noqa: E402
+
+SHAPE = Shape("nanogpt-rope", layers=2, heads=2, width=32, context=32, vocab=151)
+TINY = Settings(shape=SHAPE, steps=20, batch=2, validation_tokens=640, injection_steps=10, injection_seeds=2, save_every=5, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(dependent_words(50000))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(text, tmp_path_factory):
+    """A run that nothing stopped, and its numbers."""
+    folder = tmp_path_factory.mktemp("papers") / "whole"
+    return folder, run_papers(TINY, text, folder, PROGRAM)
+
+
+def weights(folder):
+    return {name: widened(stored) for name, stored in read_tensors(folder / "model.safetensors")[0].items()}
+
+
+def loaded(folder):
+    model = Model(SHAPE)
+    model.load_state_dict({name: torch.from_numpy(values) for name, values in weights(folder).items()})
+    return model
+
+
+def checkpoints(folder):
+    return {path.relative_to(folder): path.read_bytes() for name in ("sgd", "crystallised") for path in sorted((folder / name).rglob("*"))
+            if path.is_file()}
+
+
+def test_a_run_leaves_what_its_numbers_are_of(whole):
+    folder, numbers = whole
+    assert json.loads((folder / "papers.json").read_text()) == numbers
+    assert list(numbers) == ["settings", *(step.name for step in STEPS)]
+    held = windows(corpus.load(folder / "corpus" / "held.u16"), SHAPE.context, 20, drawn=True)
+    for name in ("sgd", "crystallised"):
+        for when, at in (("initial", "initial"), ("trained", "final")):
+            assert validation_loss(loaded(folder / name / when), held) == pytest.approx(numbers[name][at], abs=1e-6)
+        assert numbers[name]["final"] < numbers[name]["initial"] - 0.1
+        assert [step for step, _ in numbers[name]["history"]] == list(range(0, 21, 2))
+        assert json.loads((folder / name / "trained" / "model.json").read_text()) == {
+            "arch": "nanogpt-rope", "layers": 2, "heads": 2, "d-model": 32, "context": 32, "vocab": 151}
+        assert sorted(path.name for path in (folder / name).iterdir()) == ["initial", "trained"]
+    assert numbers["settings"]["tokens_a_step"] == 64 and numbers["settings"]["parameters"] == sum(
+        values.size for values in weights(folder / "sgd" / "trained").values())
+    ids = np.concatenate([corpus.load(folder / "corpus" / f"{part}.u16") for part in ("train", "held")])
+    assert numbers["corpus"]["train_tokens"] + numbers["corpus"]["held_tokens"] == len(ids)
+
+
+def test_names_and_shapes_are_the_architectures(whole):
+    folder, _ = whole
+    tensors, _ = read_tensors(next((folder / "inits").glob("asymmetry_0_*")) / "init.safetensors")
+    mine = {name: stored.shape for name, stored in read_tensors(folder / "sgd" / "trained" / "model.safetensors")[0].items()}
+    assert tensors and {name: mine.get(name) for name in tensors} == {name: stored.shape for name, stored in tensors.items()}
+
+
+def test_the_papers_embedding_is_there_and_stays(whole):
+    folder, numbers = whole
+    before, after = weights(folder / "crystallised" / "initial"), weights(folder / "crystallised" / "trained")
+    rows = before["transformer.wte.weight"].astype(np.float64)
+    assert np.array_equal(rows, after["transformer.wte.weight"])
+    assert [name for name in before if np.array_equal(before[name], after[name])] == ["transformer.wte.weight"]
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), TINY.embedding_norm, rtol=1e-5)
+    # all that it knows is the difference of two ids (docs/science.md, section 2)
+    products = rows @ rows.T
+    turned = np.stack([np.roll(products[i], -i) for i in range(len(rows))])
+    assert np.abs(turned - turned[0]).max() < 1e-6 and np.ptp(turned[0]) > 0.01
+    losses = dict(numbers["crystallised"]["untrained"])
+    held = windows(corpus.load(folder / "corpus" / "held.u16"), SHAPE.context, 8, drawn=True)
+    model = loaded(folder / "crystallised" / "initial")
+    assert losses[TINY.embedding_norm] == pytest.approx(validation_loss(model, held), abs=1e-6) and len(losses) == 8
+
+
+def test_the_embedding_of_fewer_ids(text, tmp_path):
+    """Its rows are those of the text whose rarer words are unknown; the others' are nobody's."""
+    some = Settings(**{**vars(TINY), "steps": 1, "embedding_vocab": 64})
+    run_papers(some, text, tmp_path, PROGRAM, only=("crystallised",))
+    rows = weights(tmp_path / "crystallised" / "initial")["transformer.wte.weight"].astype(np.float64)
+    ids = corpus.load(corpus.prepare(text, tmp_path / "fewer", 64)[0])
+    assert np.array_equal(corpus.load(tmp_path / "mobius" / "corpus" / "train.u16"), ids)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), some.embedding_norm, rtol=1e-5)
+    products = rows[:64] @ rows[:64].T
+    assert np.abs(np.stack([np.roll(products[i], -i) for i in range(64)]) - products[0]).max() < 1e-6
+    others = (rows @ rows.T)[64:, 64:][np.triu_indices(87, 1)] / some.embedding_norm**2
+    assert others.std() == pytest.approx(1 / np.sqrt(SHAPE.width), rel=0.1)
+
+
+def test_the_two_models_begin_at_weights_of_their_own(whole):
+    folder, _ = whole
+    a, b = (weights(folder / name / "initial")["transformer.h.0.attn.c_attn.weight"].ravel() for name in ("sgd", "crystallised"))
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
+
+
+def test_injection_compares_within_a_seed(whole):
+    folder, numbers = whole
+    runs = {(run["arm"], run["seed"]): run for run in numbers["injection"]["runs"]}
+    assert set(runs) == {(arm, seed) for arm in INJECTED for seed in (0, 1)}
+    arms = numbers["injection"]["arms"]
+    leads = [runs["random", seed]["final"] - runs["asymmetry", seed]["final"] for seed in (0, 1)]
+    assert arms["asymmetry"]["lead_final"] == {"mean": pytest.approx(sum(leads) / 2), "least": min(leads), "most": max(leads)}
+    assert len({run["initial"] for run in runs.values()}) == 6  # three inits, two seeds: none is another
+    assert "lead_final" not in arms["random"]
+    # by hand
+    made = [{"arm": arm, "seed": seed, "initial": 9.0, "final": final} for arm, seed, final in
+            (("random", 0, 5.0), ("random", 1, 4.0), ("x", 0, 4.5), ("x", 1, 4.2))]
+    assert compared(made)["x"]["lead_final"] == pytest.approx({"mean": 0.15, "least": -0.2, "most": 0.5})
+    assert compared(made)["x"]["percent"] == pytest.approx(100 * 0.15 / 4.5)
+
+
+class StopsAt:
+    """Progress that interrupts at a step of a training whose name begins with `name`, as Ctrl-C would."""
+
+    seen: list[tuple[str, int]] = []
+
+    def __init__(self, name, step):
+        self.name, self.step = name, step
+
+    def __call__(self, training):
+        def say(step, _loss):
+            StopsAt.seen.append((training.name, step))
+            if training.name.startswith(self.name) and step == self.step:
+                raise KeyboardInterrupt
+
+        return say
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(whole, text, tmp_path, monkeypatch):
+    folder, numbers = whole
+    loud = Settings(**{**vars(TINY), "quiet": False})
+    for name, step in (("sgd", 13), ("crystallised", 13), ("injection, asymmetry, seed 0", 4)):
+        monkeypatch.setattr(papers_steps, "ProgressLines", StopsAt(name, step))
+        with pytest.raises(KeyboardInterrupt):
+            run_papers(loud, text, tmp_path / "papers", PROGRAM)
+    StopsAt.seen = []
+    monkeypatch.setattr(papers_steps, "ProgressLines", StopsAt("nothing", 0))
+    again = run_papers(loud, text, tmp_path / "papers", PROGRAM)
+    first = StopsAt.seen[0]
+    assert first == ("injection, asymmetry, seed 0", 0)  # random's run, sgd and crystallised were there
+    assert checkpoints(tmp_path / "papers") == checkpoints(folder)
+    for part in ("corpus", "injection"):
+        assert again[part] == numbers[part]
+    for name in ("sgd", "crystallised"):
+        assert again[name]["history"] == numbers[name]["history"]
+
+
+def test_a_stopped_training_goes_on_from_its_last_state(text, tmp_path, monkeypatch):
+    loud = Settings(**{**vars(TINY), "quiet": False})
+    for step in (13, 17):
+        monkeypatch.setattr(papers_steps, "ProgressLines", StopsAt("sgd", step))
+        StopsAt.seen = []
+        with pytest.raises(KeyboardInterrupt):
+            run_papers(loud, text, tmp_path, "no-program", only=("sgd",))  # which needs none
+    assert StopsAt.seen[0] == ("sgd", 10)
+
+
+def test_what_is_done_is_not_done_again(whole, text, monkeypatch):
+    folder, numbers = whole
+    monkeypatch.setattr(papers_steps, "train", None)
+    assert run_papers(TINY, text, folder, PROGRAM) == numbers
+    assert run_papers(TINY, text, folder, PROGRAM, only=("injection",)) == numbers
+
+
+def test_another_budget_is_refused(whole, text):
+    folder, _ = whole
+    for change in ({"steps": 21}, {"batch": 3}, {"peak": 0.001}, {"embedding_norm": 0.5}, {"seed": 1}):
+        with pytest.raises(UsageError, match="another"):
+            run_papers(Settings(**{**vars(TINY), **change}), text, folder, PROGRAM)
+
+
+def test_a_damaged_result_is_named(whole, text, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "sgd.json").write_text("{")
+    with pytest.raises(InputError, match="sgd.json is damaged: remove it"):
+        run_papers(TINY, text, tmp_path, PROGRAM, only=("corpus",))
+
+
+@pytest.mark.parametrize("words, code, said", [
+    (["--steps", "0"], 2, "papers: --steps is to be 1 or more"),
+    (["--peak", "nan"], 2, "papers: a rate and a norm are to be above 0"),
+    (["--embedding-norm", "-1"], 2, "papers: a rate and a norm are to be above 0"),
+    (["--embedding-vocab", "100"], 2, "papers: --embedding-vocab is to be from 256 to 15007"),
+    (["--seed", "-1"], 2, "papers: --seed is to be from 0"),
+    (["--only", "sgd,page"], 2, "papers: --only: page is none of corpus, sgd, crystallised, injection"),
+    (["--text", "absent.txt"], 3, "papers: the text absent.txt is not there: give --text FILE"),
+    (["--program", "absent"], 2, "there is no program absent: give --program FILE"),
+    (["--batch", "x"], 2, "invalid int value"),
+])
+def test_what_cannot_be_is_refused_in_a_line(tmp_path, capsys, words, code, said):
+    assert main(["papers", "--text", str(ROOT / "README.md"), "--output", str(tmp_path / "out"), *words]) == code
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1, error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_frozen_head_leaves_the_other_gradients_as_they_are():
+    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 151, (2, 33)))
+    free, frozen = (initialise(Model(SHAPE), 0) for _ in range(2))
+    # the embedding's own part of the gradient ends at the embedding: what flows into the blocks is the same
+    frozen.embedding.requires_grad_(False)
+    for model in (free, frozen):
+        next_token_loss(model, ids).backward()
+    assert frozen.embedding.grad is None
+    for (name, a), (_, b) in zip(free.named_parameters(), frozen.named_parameters()):
+        if a is not free.embedding:
+            assert torch.equal(a.grad, b.grad), name
