@@ -86,7 +86,7 @@ def page_of(folder: Path) -> Page:
     arms = sorted({b.arm for b in budgets})
     baseline = "random" if "random" in arms else arms[0]
     facts = [
-        ("runs", f"{len(found)} of {len(arms)} arms; {grouped(steps)} steps for most, {len({b.peak for b in budgets})} best peak rates"),
+        ("runs", f"{len(found)} of {len(arms)} arms, {grouped(steps)} steps for most"),
         *_model_facts(more),
     ]
     curves = Section("Loss while training", f"Runs of {grouped(steps)} steps, each arm at its own best peak rate; mean over its seeds.")
