@@ -14,6 +14,13 @@ void MeasurementTable::add(const std::string& family, Side side, std::vector<Cel
   rows_.push_back({std::move(leading), std::move(trailing), &of, family, of.add(values), Measured()});
 }
 
+void MeasurementTable::add_normal(const std::string& family, Side side, std::vector<Cell> leading,
+                                  double value, const NullMoments& null, std::vector<Cell> trailing) {
+  PermutationFamily& of = families_.try_emplace(family, side).first->second;
+  rows_.push_back({std::move(leading), std::move(trailing), &of, family,
+                   of.add_normal(value, null.mean, null.sd), Measured()});
+}
+
 void MeasurementTable::add(const std::string& family, std::vector<Cell> leading, const Measured& measured,
                            std::vector<Cell> trailing) {
   rows_.push_back({std::move(leading), std::move(trailing), nullptr, family, 0, measured});

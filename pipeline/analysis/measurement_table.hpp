@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/analysis/permutation_moments.hpp"
 #include "pipeline/analysis/significance.hpp"
 #include "pipeline/analysis/table.hpp"
 
@@ -17,6 +18,9 @@ class MeasurementTable {
   /// values: [1 + permutations] as they are and permuted; cells of one family are tested together.
   void add(const std::string& family, Side side, std::vector<Cell> leading, std::span<const double> values,
            std::vector<Cell> trailing = {});
+  /// The same where mean and standard deviation of a normal null are known.
+  void add_normal(const std::string& family, Side side, std::vector<Cell> leading, double value,
+                  const NullMoments& null, std::vector<Cell> trailing = {});
   /// Measured already, p_family included; `family` is for furthest().
   void add(const std::string& family, std::vector<Cell> leading, const Measured& measured,
            std::vector<Cell> trailing = {});

@@ -37,6 +37,9 @@ class PermutationFamily {
   explicit PermutationFamily(Side side) : side_(side) {}
   /// values: [1 + n]. Returns the cell's number.
   std::size_t add(std::span<const double> values);
+  /// A cell whose null is known by its mean and standard deviation, and normal. p_family: times the number of
+  /// such cells (Bonferroni).
+  std::size_t add_normal(double value, double mean, double sd);
   /// One for each cell.
   [[nodiscard]] std::vector<Measured> settle() const;
 
@@ -45,6 +48,7 @@ class PermutationFamily {
   std::vector<double> furthest_;  ///< [1 + n] of z, or |z|, over the cells so far
   std::vector<double> own_;       ///< of each cell on the data as they are
   std::vector<Measured> cells_;
+  std::size_t normal_cells_ = 0;
 };
 
 }  // namespace aloft::analysis
