@@ -114,9 +114,9 @@ class CircuitMatch {
             Cell(part),
             Cell(std::string(measure))};
   }
-  [[nodiscard]] std::string family(std::int64_t item, const std::string& part, const char* measure) const {
-    return std::string(circuit_.name) + (circuit_.is_head(item) ? "/heads/" : "/layers/") + measure + "/" +
-           part;
+  /// All parts of a measure are one family: whoever looks at one sees the others, too.
+  [[nodiscard]] std::string family(std::int64_t item, const char* measure) const {
+    return std::string(circuit_.name) + (circuit_.is_head(item) ? "/heads/" : "/layers/") + measure;
   }
 
   void add_matrix_cosines() {
@@ -140,8 +140,7 @@ class CircuitMatch {
           std::vector<double> cosines;
           for (std::size_t i = 0; i < symmetric.size(); ++i)
             cosines.push_back(size > 0 ? (plus * symmetric[i] + minus * antisymmetric[i]) / size : 0);
-          const std::string name = kPrefix[x % 2] + std::string(part),
-                            of = family(item, name, "matrix_cosine");
+          const std::string name = kPrefix[x % 2] + std::string(part), of = family(item, "matrix_cosine");
           std::vector<Cell> cells = leading(item, x / 2, name, "matrix_cosine"),
                             shuffled{
                                 number(shuffled_size > 0 ? (plus * s0 + minus * a0) / shuffled_size : 0)};
@@ -196,10 +195,10 @@ class CircuitMatch {
           for (std::size_t i = 0; i < values.size(); ++i) values[i] = (values[i] + more[i]) / 2;
           const std::string name = kPrefix[x % 2] + std::string(part);
           if (by_formula)
-            return out_.add_normal(family(item, name, "subspace_overlap"), Side::upper,
+            return out_.add_normal(family(item, "subspace_overlap"), Side::upper,
                                    leading(item, x / 2, name, "subspace_overlap"), values[0],
                                    mean_null(a, b, item, x), {Cell()});
-          out_.add(family(item, name, "subspace_overlap"), Side::upper,
+          out_.add(family(item, "subspace_overlap"), Side::upper,
                    leading(item, x / 2, name, "subspace_overlap"), values, {Cell()});
         };
         if (with_antisymmetric_) row("antisymmetric", ss, ss);
@@ -251,7 +250,7 @@ class CircuitMatch {
       const bool head = circuit_.is_head(item);
       const auto own = planes ? circuit_.planes(item) : circuit_.sigma(item);
       const std::int64_t tests = layers_ * side_.lags * (head ? shape_.heads : 1);
-      out_.add(family(item, name, "spectral_cosine"), leading(item, x / 2, name, "spectral_cosine"),
+      out_.add(family(item, "spectral_cosine") + "/" + name, leading(item, x / 2, name, "spectral_cosine"),
                against_draws(spectral_cosine(own, of_corpus), head ? of_heads : of_layers, false, tests),
                {number(spectral_cosine(own, item_of(shuffled, x, each)))});
     }

@@ -28,8 +28,9 @@ class MeasurementTable {
   /// The table, whole.
   [[nodiscard]] Table settled() const;
 
-  /// The furthest cell of the families whose names begin with `prefix`; its row's number in settled(), and
-  /// p over all of those families (Bonferroni). p is NaN where there are none.
+  /// The furthest cell of the families whose names begin with `prefix`: its row's number in settled(), and p
+  /// over all of those families, by the largest |z| under each permutation; where their nulls are no
+  /// permutations by Bonferroni. p is NaN where there are none.
   struct Furthest {
     std::size_t row = 0;
     double p;
@@ -45,6 +46,7 @@ class MeasurementTable {
     Measured measured;
   };
   [[nodiscard]] std::vector<Measured> measured() const;
+  [[nodiscard]] Furthest furthest_permuted(const std::string& prefix) const;
 
   Table table_;
   std::map<std::string, PermutationFamily> families_;

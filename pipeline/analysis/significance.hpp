@@ -42,6 +42,11 @@ class PermutationFamily {
   std::size_t add_normal(double value, double mean, double sd);
   /// One for each cell.
   [[nodiscard]] std::vector<Measured> settle() const;
+  /// [1 + n] of z, or |z|: the largest of all cells, as they are and under each permutation. Empty where
+  /// cells are normal.
+  [[nodiscard]] const std::vector<double>& furthest() const { return furthest_; }
+  /// z, or |z|, of a cell as it is.
+  [[nodiscard]] double own(std::size_t cell) const { return own_[cell]; }
 
  private:
   Side side_;
