@@ -101,8 +101,23 @@ std::size_t PermutationFamily::add(std::span<const double> values) {
   return cells_.size() - 1;
 }
 
+std::size_t PermutationFamily::add_normal(double value, double mean, double sd) {
+  Measured cell(value);
+  cell.null = mean;
+  cell.null_sd = sd;
+  const double z = sd > 0 ? (value - mean) / sd : 0;
+  cell.p = side_ == Side::both ? std::erfc(std::abs(z) / std::numbers::sqrt2)
+                               : 0.5 * std::erfc(z / std::numbers::sqrt2);
+  cells_.push_back(cell);
+  own_.push_back(z);
+  ++normal_cells_;
+  return cells_.size() - 1;
+}
+
 std::vector<Measured> PermutationFamily::settle() const {
   std::vector<Measured> out = cells_;
+  if (normal_cells_ > 0)
+    for (Measured& cell : out) cell.p_family = std::min(1.0, cell.p * static_cast<double>(normal_cells_));
   if (furthest_.size() < 2) return out;
   for (std::size_t c = 0; c < out.size(); ++c) {
     const auto as_far = std::count_if(furthest_.begin() + 1, furthest_.end(),

@@ -37,14 +37,23 @@ class PermutationFamily {
   explicit PermutationFamily(Side side) : side_(side) {}
   /// values: [1 + n]. Returns the cell's number.
   std::size_t add(std::span<const double> values);
+  /// A cell whose null is known by its mean and standard deviation, and normal. p_family: times the number of
+  /// such cells (Bonferroni).
+  std::size_t add_normal(double value, double mean, double sd);
   /// One for each cell.
   [[nodiscard]] std::vector<Measured> settle() const;
+  /// [1 + n] of z, or |z|: the largest of all cells, as they are and under each permutation. Empty where
+  /// cells are normal.
+  [[nodiscard]] const std::vector<double>& furthest() const { return furthest_; }
+  /// z, or |z|, of a cell as it is.
+  [[nodiscard]] double own(std::size_t cell) const { return own_[cell]; }
 
  private:
   Side side_;
   std::vector<double> furthest_;  ///< [1 + n] of z, or |z|, over the cells so far
   std::vector<double> own_;       ///< of each cell on the data as they are
   std::vector<Measured> cells_;
+  std::size_t normal_cells_ = 0;
 };
 
 }  // namespace aloft::analysis
