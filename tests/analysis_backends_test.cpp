@@ -50,7 +50,7 @@ Analysis analysed(const std::string& backend) {
   return analyze(bench.ctx, one.model, &two.model, &counts, params);
 }
 
-class AnalysisBackends : public ::testing::TestWithParam<std::string> {};
+class AnalysisBackends : public PerBackend {};
 
 TEST_P(AnalysisBackends, AgreeOnEveryCell) {
   const Analysis want = analysed("cpu"), got = analysed(GetParam());
@@ -75,7 +75,7 @@ TEST_P(AnalysisBackends, AgreeOnEveryCell) {
   EXPECT_GT(numbers, 5000U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, AnalysisBackends, ::testing::ValuesIn(available_backends()), backend_name);
+ALOFT_ON_EACH_BACKEND(AnalysisBackends);
 
 }  // namespace
 }  // namespace aloft::analysis

@@ -11,7 +11,7 @@ namespace {
 using stages::Bench;
 using stages::Dense;
 
-class PermutationMoments : public ::testing::TestWithParam<std::string> {
+class PermutationMoments : public PerBackend {
  protected:
   Bench bench_{GetParam()};
   static Dense random(std::int64_t rows, std::int64_t cols, unsigned seed) {
@@ -108,7 +108,7 @@ TEST_P(PermutationMoments, SubspacesOverlapAsTheirRowsSay) {
   EXPECT_NEAR(mean, 2.0 / 5, 0.15);
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, PermutationMoments, ::testing::ValuesIn(available_backends()), backend_name);
+ALOFT_ON_EACH_BACKEND(PermutationMoments);
 
 }  // namespace
 }  // namespace aloft::analysis

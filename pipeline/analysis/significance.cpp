@@ -48,7 +48,8 @@ double student_two_sided(double t, std::int64_t degrees) {
   return std::clamp(1 - inside, 0.0, 1.0);
 }
 
-Measured against_draws(double value, std::span<const double> draws, bool on_log, std::int64_t family) {
+Measured against_draws(double value, std::span<const double> draws, bool on_log, std::int64_t family,
+                       Side side) {
   Measured out(value);
   if (draws.empty()) return out;
   const Moments plain = moments(draws);
@@ -68,6 +69,7 @@ Measured against_draws(double value, std::span<const double> draws, bool on_log,
   const auto n = static_cast<double>(x.size());
   out.p = student_two_sided((at - m.mean) / (m.sd * std::sqrt(1 + 1 / n)),
                             static_cast<std::int64_t>(x.size()) - 1);
+  if (side == Side::upper) out.p = at > m.mean ? out.p / 2 : 1 - out.p / 2;
   out.p_family = std::min(1.0, out.p * static_cast<double>(std::max<std::int64_t>(family, 1)));
   return out;
 }

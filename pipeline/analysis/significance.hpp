@@ -21,13 +21,13 @@ struct Measured {
 /// P(|T| >= |t|) of Student's t with `degrees` of freedom (Abramowitz and Stegun 26.7.3, 26.7.4).
 [[nodiscard]] double student_two_sided(double t, std::int64_t degrees);
 
-/// Against draws that are about normal: two-sided, a new draw's deviation being sd √(1 + 1/n).
-/// on_log: of logarithms, for what is positive and skewed. `family`: how many are tested at once
-/// (Bonferroni). Fewer than 3 draws, or none that differ: no p.
-[[nodiscard]] Measured against_draws(double value, std::span<const double> draws, bool on_log,
-                                     std::int64_t family);
-
 enum class Side { both, upper };
+
+/// Against draws that are about normal: two-sided, or whether the value is larger, a new draw's deviation
+/// being sd √(1 + 1/n). on_log: of logarithms, for what is positive and skewed. `family`: how many are tested
+/// at once (Bonferroni). Fewer than 3 draws, or none that differ: no p.
+[[nodiscard]] Measured against_draws(double value, std::span<const double> draws, bool on_log,
+                                     std::int64_t family, Side side = Side::both);
 
 /// Values of many cells on the data as they are (index 0) and under the same permutations (1..n): p of each
 /// cell, exact where the null does not change when permuted, and p_family by the largest |z| of all cells of
