@@ -23,7 +23,7 @@ std::string built_in(const std::string& name) {
   throw Error("no built-in " + name);
 }
 
-std::string refusal(const std::string& text) {
+std::string architecture_refusal(const std::string& text) {
   try {
     (void)parse_architecture(text, "mine.json");
     return "";
@@ -85,7 +85,8 @@ TEST(ArchitectureParsing, PartsOfTheOffsetRecipeAreOptional) {
   j["tensors"].erase("final_norm");
   EXPECT_EQ(parse_architecture(j.dump(), "x").final_norm, "");
   j["tensors"]["final_norm_bias"] = "b";
-  EXPECT_NE(refusal(j.dump()).find("tensors.final_norm_bias: needs final_norm beside it"), std::string::npos);
+  EXPECT_NE(architecture_refusal(j.dump()).find("tensors.final_norm_bias: needs final_norm beside it"),
+            std::string::npos);
 }
 
 TEST(ArchitectureParsing, EveryOptionalFieldIsRead) {
@@ -155,8 +156,8 @@ TEST(ArchitectureParsing, EveryMissingFieldIsNamed) {
     j[at.parent_pointer()].erase(at.back());
     std::string path = std::string(pointer).substr(1);
     if (const auto slash = path.find('/'); slash != std::string::npos) path[slash] = '.';
-    EXPECT_EQ(refusal(j.dump()).rfind("mine.json: " + path + ": is missing", 0), 0u)
-        << pointer << ": " << refusal(j.dump());
+    EXPECT_EQ(architecture_refusal(j.dump()).rfind("mine.json: " + path + ": is missing", 0), 0u)
+        << pointer << ": " << architecture_refusal(j.dump());
   }
 }
 
@@ -227,21 +228,23 @@ TEST(ArchitectureParsing, EveryWrongValueIsNamed) {
   for (const Wrong& w : cases) {
     json j = json::parse(built_in("llama"));
     j[json::json_pointer(w.pointer)] = w.value;
-    const std::string message = refusal(j.dump());
+    const std::string message = architecture_refusal(j.dump());
     EXPECT_NE(message.find(w.message), std::string::npos) << w.pointer << ": " << message;
     EXPECT_EQ(message.rfind("mine.json: ", 0), 0u) << message;
   }
 }
 
 TEST(ArchitectureParsing, WhatIsNoJsonObjectIsRefused) {
-  EXPECT_EQ(refusal(""), "mine.json: not valid JSON at byte 1");
-  EXPECT_NE(refusal("[1]").find("a JSON object is needed"), std::string::npos);
-  EXPECT_NE(refusal("{\"name\":1e999}").find("not valid JSON"), std::string::npos);
-  EXPECT_EQ(refusal("{\"name\":\"a\",\"name\":\"b\"}"), "mine.json: the key 'name' appears twice");
-  EXPECT_NE(refusal("{} {}").find("not valid JSON at byte"), std::string::npos);
+  EXPECT_EQ(architecture_refusal(""), "mine.json: not valid JSON at byte 1");
+  EXPECT_NE(architecture_refusal("[1]").find("a JSON object is needed"), std::string::npos);
+  EXPECT_NE(architecture_refusal("{\"name\":1e999}").find("not valid JSON"), std::string::npos);
+  EXPECT_EQ(architecture_refusal("{\"name\":\"a\",\"name\":\"b\"}"),
+            "mine.json: the key 'name' appears twice");
+  EXPECT_NE(architecture_refusal("{} {}").find("not valid JSON at byte"), std::string::npos);
   json fused = json::parse(built_in("neox"));
   fused["attention"]["grouped_query"] = true;
-  EXPECT_NE(refusal(fused.dump()).find("attention.grouped_query: must be false"), std::string::npos);
+  EXPECT_NE(architecture_refusal(fused.dump()).find("attention.grouped_query: must be false"),
+            std::string::npos);
 }
 
 std::string misfit(const Architecture& arch, const ModelShape& shape) {

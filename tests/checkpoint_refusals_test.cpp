@@ -105,7 +105,7 @@ std::vector<RefusedCase> refused_sizes() {
       {"width by flag",
        "llama",
        [](T&, F& f, C&) { f.d_model = 64; },
-       {"has 32 dimensions of the model ('model.embed_tokens.weight')", "--d-model 64"}},
+       {"has 32 dimensions of the model by model.embed_tokens.weight", "--d-model 64"}},
       {"width by config",
        "llama",
        [](T&, F&, C& c) { c.d_model = 64; },
@@ -113,7 +113,7 @@ std::vector<RefusedCase> refused_sizes() {
       {"vocabulary by config",
        "llama",
        [](T&, F&, C& c) { c.vocab = 12; },
-       {"has 11 tokens ('model.embed_tokens.weight')", "vocab_size of c.json"}},
+       {"has 11 tokens by model.embed_tokens.weight", "vocab_size of c.json"}},
       {"vocabulary by flag",
        "llama",
        [](T&, F& f, C&) { f.vocab = 10; },
@@ -138,7 +138,7 @@ std::vector<RefusedCase> refused_sizes() {
       {"another context",
        "nanogpt",
        [](T&, F& f, C&) { f.context = 17; },
-       {"has 16 positions ('transformer.wpe.weight')", "--context 17"}}};
+       {"has 16 positions by transformer.wpe.weight", "--context 17"}}};
 }
 
 std::vector<RefusedCase> refused_checkpoints() {

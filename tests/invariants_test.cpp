@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/spectral_measures.hpp"
 #include "pipeline/counts/counts.hpp"
 #include "pipeline/model/model.hpp"
 #include "pipeline/recipes/invariants.hpp"

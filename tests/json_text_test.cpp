@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string refusal(const std::string& text) {
+std::string json_refusal(const std::string& text) {
   try {
     (void)parse_json<nlohmann::ordered_json>(text, "file.json");
     return "";
@@ -33,29 +33,31 @@ std::string nested(int levels, char open, const std::string& middle, char close)
 }
 
 TEST(JsonText, IsReadToADepthThatNoRecursionOverflows) {
-  EXPECT_EQ(refusal(nested(kDeepestJson, '[', "", ']')), "");
-  EXPECT_NE(refusal(nested(kDeepestJson + 1, '[', "", ']')).find("nested deeper"), std::string::npos);
-  EXPECT_NE(refusal(std::string(150'000, '[')).find("file.json: its JSON is nested deeper"),
+  EXPECT_EQ(json_refusal(nested(kDeepestJson, '[', "", ']')), "");
+  EXPECT_NE(json_refusal(nested(kDeepestJson + 1, '[', "", ']')).find("nested deeper"), std::string::npos);
+  EXPECT_NE(json_refusal(std::string(150'000, '[')).find("file.json: its JSON is nested deeper"),
             std::string::npos);
   std::string objects;
   for (int k = 0; k < 30'000; ++k) objects += "{\"a\":";
-  EXPECT_NE(refusal(objects).find("nested deeper"), std::string::npos);
+  EXPECT_NE(json_refusal(objects).find("nested deeper"), std::string::npos);
   // brackets within strings are none
-  EXPECT_EQ(refusal("[\"" + std::string(1000, '[') + "\\\"" + std::string(1000, '{') + "\"]"), "");
+  EXPECT_EQ(json_refusal("[\"" + std::string(1000, '[') + "\\\"" + std::string(1000, '{') + "\"]"), "");
 }
 
 TEST(JsonText, RefusesWhatIsAmbiguousOrTooLong) {
-  EXPECT_NE(refusal(R"({"a":1,"b":{"a":2},"a":3})").find("the key 'a' appears twice"), std::string::npos);
-  EXPECT_NE(refusal("{\"a\":1}}").find("byte 8"), std::string::npos);
-  EXPECT_NE(refusal("[1e999]").find("out of range"), std::string::npos);
-  EXPECT_NE(refusal("[\"\xff\"]").find("not valid JSON"), std::string::npos);
-  EXPECT_NE(refusal("[" + std::string(kLongestJson, ' ') + "]").find("bytes of JSON"), std::string::npos);
+  EXPECT_NE(json_refusal(R"({"a":1,"b":{"a":2},"a":3})").find("the key 'a' appears twice"),
+            std::string::npos);
+  EXPECT_NE(json_refusal("{\"a\":1}}").find("byte 8"), std::string::npos);
+  EXPECT_NE(json_refusal("[1e999]").find("out of range"), std::string::npos);
+  EXPECT_NE(json_refusal("[\"\xff\"]").find("not valid JSON"), std::string::npos);
+  EXPECT_NE(json_refusal("[" + std::string(kLongestJson, ' ') + "]").find("bytes of JSON"),
+            std::string::npos);
   std::string many = "[0";
   for (std::size_t k = 0; k < kMostJsonValues; ++k) many += ",0";
-  EXPECT_NE(refusal(many + "]").find("values expected at most"), std::string::npos);
+  EXPECT_NE(json_refusal(many + "]").find("values expected at most"), std::string::npos);
   std::string keys = "{";
   for (std::size_t k = 0; k <= kMostOrderedKeys; ++k) keys += fmt::format("{}\"{}\":0", k > 0 ? "," : "", k);
-  EXPECT_NE(refusal(keys + "}").find("more than 4096 keys"), std::string::npos);
+  EXPECT_NE(json_refusal(keys + "}").find("more than 4096 keys"), std::string::npos);
   EXPECT_EQ(parse_json(keys + "}", "").size(), kMostOrderedKeys + 1);  // sorted keys are found quickly
   EXPECT_FALSE(try_parse_json("{").has_value());
   EXPECT_EQ(*try_parse_json("[1]"), nlohmann::json::parse("[1]"));

@@ -18,7 +18,7 @@ ModelConfig config(const std::string& text) {
   }();
   return parse_model_config(text, "config.json", built_in);
 }
-std::string refusal(const std::string& text) {
+std::string config_refusal(const std::string& text) {
   try {
     (void)config(text);
     return "";
@@ -195,7 +195,7 @@ TEST(ModelConfigParsing, ARotaryDimensionSurvivesTheFraction) {
 
 TEST(ModelConfigParsing, ValuesThatCannotBeAreNamed) {
   const auto expect = [](const std::string& text, const std::string& message) {
-    EXPECT_EQ(refusal(text), "config.json: " + message);
+    EXPECT_EQ(config_refusal(text), "config.json: " + message);
   };
   expect(R"({"hidden_size":"big"})",
          "hidden_size: a positive whole number is needed, not a value of type string");
@@ -221,7 +221,7 @@ TEST(ModelConfigParsing, ValuesThatCannotBeAreNamed) {
          "rope_scaling.short_factor: numbers above 0 are needed");
   expect(R"({"text_config":{"hidden_size":-1}})",
          "text_config.hidden_size: a positive whole number is needed, not the number -1");
-  EXPECT_EQ(refusal("nonsense"), "config.json: not valid JSON at byte 2");
+  EXPECT_EQ(config_refusal("nonsense"), "config.json: not valid JSON at byte 2");
 }
 
 std::string misfit(const ModelFlags& flags, const ModelConfig& c, const Architecture& arch) {

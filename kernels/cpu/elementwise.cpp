@@ -69,27 +69,6 @@ void CpuLinearOps::skew_part(ConstMatrixView x, MatrixView out) {
                 });
 }
 
-void CpuLinearOps::permute(ConstMatrixView x, const std::int32_t* rows, const std::int32_t* columns,
-                           MatrixView out) {
-  expects(out.batch == x.batch && (rows != nullptr || out.rows == x.rows) &&
-              (columns != nullptr || out.cols == x.cols),
-          "permute: a row of x for every one of out, and a column");
-  parallel_for(
-      out.batch * out.rows,
-      [&](std::int64_t r) {
-        const std::int64_t item = r / out.rows, i = r % out.rows;
-        const std::int32_t row = rows == nullptr ? static_cast<std::int32_t>(i) : rows[i];
-        const double* const from = x.item(item).data + (row < 0 ? -1 - row : row) * x.ld;
-        double* const to = out.item(item).data + i * out.ld;
-        const double sign = row < 0 ? -1 : 1;
-        for (std::int64_t j = 0; j < out.cols; ++j) {
-          const std::int32_t column = columns == nullptr ? static_cast<std::int32_t>(j) : columns[j];
-          to[j] = column < 0 ? -sign * from[-1 - column] : sign * from[column];
-        }
-      },
-      16);
-}
-
 void CpuLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
   expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
   if (!x.contiguous() || !y.contiguous())
@@ -138,6 +117,27 @@ void CpuLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {
       sum += partial[static_cast<std::size_t>(item * shares + share)];
     out[item] = sum;
   }
+}
+
+void CpuLinearOps::permute(ConstMatrixView x, const std::int32_t* rows, const std::int32_t* columns,
+                           MatrixView out) {
+  expects(out.batch == x.batch && (rows != nullptr || out.rows == x.rows) &&
+              (columns != nullptr || out.cols == x.cols),
+          "permute: a row of x for every one of out, and a column");
+  parallel_for(
+      out.batch * out.rows,
+      [&](std::int64_t r) {
+        const std::int64_t item = r / out.rows, i = r % out.rows;
+        const std::int32_t row = rows == nullptr ? static_cast<std::int32_t>(i) : rows[i];
+        const double* const from = x.item(item).data + (row < 0 ? -1 - row : row) * x.ld;
+        double* const to = out.item(item).data + i * out.ld;
+        const double sign = row < 0 ? -1 : 1;
+        for (std::int64_t j = 0; j < out.cols; ++j) {
+          const std::int32_t column = columns == nullptr ? static_cast<std::int32_t>(j) : columns[j];
+          to[j] = column < 0 ? -sign * from[-1 - column] : sign * from[column];
+        }
+      },
+      16);
 }
 
 }  // namespace aloft::cpu

@@ -111,9 +111,13 @@ class Correlator {
                        b = of_views[v] - sums[i] * sums[i] / elements;
           r.push_back(a > 0 && b > 1e-12 * of_views[v] ? together / std::sqrt(a * b) : 0);
         }
-        const bool papers = name.size() == 1;  // Q, K, V; else a circuit
-        out_.add(papers ? "weights" : "circuits", Side::both,
-                 {Cell(first_layer_ + layer), Cell(name), Cell(names[v]), Cell(std::string(basis_))}, r);
+        const std::string family = name.size() == 1 ? "weights" : "circuits";  // Q, K, V; QK, OV
+        std::vector<Cell> cells{Cell(first_layer_ + layer), Cell(name), Cell(names[v]),
+                                Cell(std::string(basis_))};
+        if (permutations_.by_formula())  // rows and columns apart: E r = 0, E r² = 1/d²
+          out_.add_normal(family, Side::both, std::move(cells), r[0], {0, 1 / std::sqrt(elements)});
+        else
+          out_.add(family, Side::both, std::move(cells), r);
       }
     }
   }
@@ -145,15 +149,26 @@ void band_shares(Context& ctx, const ModelShape& s, const CorrelationSetup& setu
   }
   const PermutedValues inner =
       permuted_inner(ctx, grams.cview(), setup.bands.cview(), permutations, Sides::both);
+  const bool by_formula = permutations.by_formula();
+  const auto of_grams = by_formula ? conjugation_stats(ctx, grams.cview()) : std::vector<ConjugationStats>(),
+             of_bands =
+                 by_formula ? conjugation_stats(ctx, setup.bands.cview()) : std::vector<ConjugationStats>();
   for (std::int64_t item = 0; item < 3 * layers; ++item)
     for (std::int64_t b = 0; b < setup.bands.batch; ++b) {
       std::vector<double> shares = inner.of(item, b);
       for (double& x : shares) x /= std::max(all[static_cast<std::size_t>(item)], 1e-300);
       const auto [from, to] = setup.limits[static_cast<std::size_t>(b)];
-      out.add("bands", Side::both,
-              {Cell(group.first_layer + item % layers), Cell(std::string(names[item / layers])), Cell(from),
-               Cell(to), Cell(static_cast<double>(to - from) / static_cast<double>(d))},
-              shares);
+      std::vector<Cell> cells{Cell(group.first_layer + item % layers),
+                              Cell(std::string(names[item / layers])), Cell(from), Cell(to),
+                              Cell(static_cast<double>(to - from) / static_cast<double>(d))};
+      if (by_formula) {
+        const NullMoments null = conjugation_moments(of_grams[static_cast<std::size_t>(item)],
+                                                     of_bands[static_cast<std::size_t>(b)], d);
+        const double size = std::max(all[static_cast<std::size_t>(item)], 1e-300);
+        out.add_normal("bands", Side::both, std::move(cells), shares[0], {null.mean / size, null.sd / size});
+      } else {
+        out.add("bands", Side::both, std::move(cells), shares);
+      }
     }
 }
 

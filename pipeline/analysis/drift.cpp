@@ -134,8 +134,12 @@ void drift_group(Context& ctx, const ModelShape& s, const MeasuredGroup& group, 
       const double moved = inner_products(ctx, difference.cview(), difference.cview())[0],
                    size = inner_products(ctx, a, a)[0];
       out.add("", leading("drift"), Measured(size > 0 ? std::sqrt(moved / size) : 0));
-      out.add("correlation/" + subject.name, Side::both, leading("correlation"),
-              correlations(ctx, a, b, permutations));
+      const std::vector<double> r = correlations(ctx, a, b, permutations);
+      if (permutations.by_formula())
+        out.add_normal("correlation/" + subject.name, Side::both, leading("correlation"), r[0],
+                       {0, 1 / std::sqrt(static_cast<double>(a.rows * a.cols))});
+      else
+        out.add("correlation/" + subject.name, Side::both, leading("correlation"), r);
       if (grams == nullptr || subject.name.size() == 1) continue;
       const bool qk = subject.name == "QK";
       out.add("token_correlation/" + subject.name, Side::both, leading("token_correlation"),

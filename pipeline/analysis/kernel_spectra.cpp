@@ -61,12 +61,13 @@ Matrix in_stream(Context& ctx, const Matrix& x, ConstMatrixView basis) {
 }
 
 /// k/2 left and k/2 right rows of the strongest planes of m's antisymmetric part: [batch][k, n].
-Matrix skew_rows(Context& ctx, ConstMatrixView m, std::int64_t k) {
+Matrix skew_rows(Context& ctx, ConstMatrixView m, std::int64_t k, std::vector<double>* all = nullptr) {
   const std::int64_t planes = m.rows / 2;
   const Matrix skew = skew_part(ctx, m);
   Buffer<double> sigma = numbers_on(ctx.device(), m.batch * planes);
   Matrix left(ctx.device(), planes, m.cols, m.batch), right(ctx.device(), planes, m.cols, m.batch);
   ctx.linear().skew_spectrum(skew.view(), sigma.data(), left.view(), right.view());
+  if (all != nullptr) *all = to_host(sigma);
   Matrix out(ctx.device(), k, m.cols, m.batch);
   copy(ctx.device(), left.cview().row_block(0, k / 2), out.view().row_block(0, k / 2));
   copy(ctx.device(), right.cview().row_block(0, k / 2), out.view().row_block(k / 2, k / 2));
@@ -76,10 +77,12 @@ Matrix skew_rows(Context& ctx, ConstMatrixView m, std::int64_t k) {
 struct TwoSides {
   Matrix left, right;  ///< [batch][k, n]
 };
-TwoSides singular_rows(Context& ctx, ConstMatrixView m, std::int64_t k) {
+/// all: where every value goes.
+TwoSides singular_rows(Context& ctx, ConstMatrixView m, std::int64_t k, std::vector<double>* all = nullptr) {
   Matrix u(ctx.device(), m.rows, m.rows, m.batch), vt(ctx.device(), m.rows, m.cols, m.batch);
   Buffer<double> sigma = numbers_on(ctx.device(), m.batch * m.rows);
   ctx.linear().svd(m, u.view(), sigma.data(), vt.view());
+  if (all != nullptr) *all = to_host(sigma);
   return {first_rows(ctx, transposed(ctx, u.cview()), k), first_rows(ctx, vt, k)};
 }
 
@@ -161,9 +164,11 @@ TopSubspaces top_subspaces(Context& ctx, const Product& m, std::int64_t k) {
   return out;
 }
 
-TopSubspaces top_subspaces(Context& ctx, ConstMatrixView m, std::int64_t k) {
-  TwoSides sides = singular_rows(ctx, m, k);
-  return {std::move(sides.left), std::move(sides.right), skew_rows(ctx, m, k)};
+WholeSpectra whole_spectra(Context& ctx, ConstMatrixView m, std::int64_t k) {
+  WholeSpectra out;
+  TwoSides sides = singular_rows(ctx, m, k, &out.sigma);
+  out.top = {std::move(sides.left), std::move(sides.right), skew_rows(ctx, m, k, &out.planes)};
+  return out;
 }
 
 }  // namespace aloft::analysis

@@ -41,8 +41,12 @@ struct TopSubspaces {
 /// @pre k even, k <= r and 2k <= d
 [[nodiscard]] TopSubspaces top_subspaces(Context& ctx, const Product& m, std::int64_t k);
 
-/// The same of square matrices as they are.
-[[nodiscard]] TopSubspaces top_subspaces(Context& ctx, ConstMatrixView m, std::int64_t k);
+/// The same of square matrices as they are, with all their values: singular_values and skew_planes.
+struct WholeSpectra {
+  std::vector<double> sigma, planes;  ///< [batch][d], [batch][d/2]
+  TopSubspaces top;
+};
+[[nodiscard]] WholeSpectra whole_spectra(Context& ctx, ConstMatrixView m, std::int64_t k);
 [[nodiscard]] std::vector<double> skew_planes(Context& ctx, ConstMatrixView m);
 
 /// Singular values [batch][min(rows, cols)] of matrices as they are.

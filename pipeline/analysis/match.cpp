@@ -44,6 +44,13 @@ struct Circuit {
   }
 };
 
+/// Of plus · a symmetric matrix and an antisymmetric one, of either sign.
+ConjugationStats sum_of(const ConjugationStats& symmetric, const ConjugationStats& antisymmetric,
+                        double plus) {
+  return {plus * symmetric.trace, plus * symmetric.diagonal2, plus * symmetric.norm2 + antisymmetric.norm2,
+          plus * symmetric.norm2 - antisymmetric.norm2};
+}
+
 /// Kernels [items][d, d] under each other.
 Matrix stacked(Context& ctx, const Circuit& c) {
   const std::int64_t d = c.heads.d();
@@ -56,6 +63,12 @@ Matrix stacked(Context& ctx, const Circuit& c) {
                     part(c.of_heads.items, c.of_layers.items));
   return out;
 }
+
+/// Overlaps of one side's subspaces with one of the corpus', and what the null by formula needs of both.
+struct Pairing {
+  const PermutedValues* values;
+  const std::vector<ConjugationStats>*subjects, *spaces;
+};
 
 Matrix joined(Context& ctx, const Matrix& a, const Matrix& b) {
   Matrix out(ctx.device(), a.rows, a.cols, a.batch + b.batch);
@@ -101,9 +114,9 @@ class CircuitMatch {
             Cell(part),
             Cell(std::string(measure))};
   }
-  [[nodiscard]] std::string family(std::int64_t item, const std::string& part, const char* measure) const {
-    return std::string(circuit_.name) + (circuit_.is_head(item) ? "/heads/" : "/layers/") + measure + "/" +
-           part;
+  /// All parts of a measure are one family: whoever looks at one sees the others, too.
+  [[nodiscard]] std::string family(std::int64_t item, const char* measure) const {
+    return std::string(circuit_.name) + (circuit_.is_head(item) ? "/heads/" : "/layers/") + measure;
   }
 
   void add_matrix_cosines() {
@@ -112,6 +125,11 @@ class CircuitMatch {
         permuted_inner(ctx_, kernels.cview(), side_.parts.cview(), permutations_, Sides::both);
     const PermutedValues random = permuted_inner(ctx_, kernels.cview(), shuffled_.parts.cview(),
                                                  Permutations(permutations_.d(), 0, 0), Sides::both);
+    const bool by_formula = permutations_.by_formula();
+    const auto of_kernels =
+                   by_formula ? conjugation_stats(ctx_, kernels.cview()) : std::vector<ConjugationStats>(),
+               of_parts = by_formula ? conjugation_stats(ctx_, side_.parts.cview())
+                                     : std::vector<ConjugationStats>();
     for (std::int64_t item = 0; item < circuit_.items(); ++item) {
       const double norm = norm_of(circuit_.sigma(item)),
                    skew = std::sqrt(2.0) * norm_of(circuit_.planes(item));
@@ -122,10 +140,17 @@ class CircuitMatch {
           std::vector<double> cosines;
           for (std::size_t i = 0; i < symmetric.size(); ++i)
             cosines.push_back(size > 0 ? (plus * symmetric[i] + minus * antisymmetric[i]) / size : 0);
-          const std::string name = kPrefix[x % 2] + std::string(part);
-          out_.add(family(item, name, "matrix_cosine"), Side::both,
-                   leading(item, x / 2, name, "matrix_cosine"), cosines,
-                   {number(shuffled_size > 0 ? (plus * s0 + minus * a0) / shuffled_size : 0)});
+          const std::string name = kPrefix[x % 2] + std::string(part), of = family(item, "matrix_cosine");
+          std::vector<Cell> cells = leading(item, x / 2, name, "matrix_cosine"),
+                            shuffled{
+                                number(shuffled_size > 0 ? (plus * s0 + minus * a0) / shuffled_size : 0)};
+          if (!by_formula) return out_.add(of, Side::both, std::move(cells), cosines, std::move(shuffled));
+          NullMoments null = conjugation_moments(of_kernels[static_cast<std::size_t>(item)],
+                                                 sum_of(of_parts[static_cast<std::size_t>(2 * x)],
+                                                        of_parts[static_cast<std::size_t>(2 * x + 1)], plus),
+                                                 side_.d);
+          if (size > 0) null = {null.mean / size, null.sd / size};
+          out_.add_normal(of, Side::both, std::move(cells), cosines[0], null, std::move(shuffled));
         };
         const double whole = norm_of(item_of(side_.sigma, x, side_.d)),
                      whole0 = norm_of(item_of(shuffled_.sigma, x, side_.d)),
@@ -152,20 +177,47 @@ class CircuitMatch {
                          left_right = overlap(left, side_.top.right),
                          right_left = overlap(right, side_.top.left),
                          right_right = overlap(right, side_.top.right);
+    const bool by_formula = permutations_.by_formula();
+    const auto stats = [&](const Matrix& rows) {
+      return by_formula ? projection_stats(ctx_, rows.cview()) : std::vector<ConjugationStats>();
+    };
+    const auto of_left = stats(left), of_right = stats(right), of_skew = stats(skew),
+               x_left = stats(side_.top.left), x_right = stats(side_.top.right),
+               x_skew = stats(side_.top.skew);
+    const Pairing ss{&skew_skew, &of_skew, &x_skew}, lr{&left_right, &of_left, &x_right},
+        rl{&right_left, &of_right, &x_left}, ll{&left_left, &of_left, &x_left},
+        rr{&right_right, &of_right, &x_right};
     for (std::int64_t item = 0; item < circuit_.items(); ++item)
       for (std::int64_t x = 0; x < 2 * side_.lags; ++x) {
-        const auto row = [&](const char* part, const PermutedValues& a, const PermutedValues& b) {
-          std::vector<double> values = a.of(item, x);
-          const std::vector<double> more = b.of(item, x);
+        const auto row = [&](const char* part, const Pairing& a, const Pairing& b) {
+          std::vector<double> values = a.values->of(item, x);
+          const std::vector<double> more = b.values->of(item, x);
           for (std::size_t i = 0; i < values.size(); ++i) values[i] = (values[i] + more[i]) / 2;
           const std::string name = kPrefix[x % 2] + std::string(part);
-          out_.add(family(item, name, "subspace_overlap"), Side::upper,
+          if (by_formula)
+            return out_.add_normal(family(item, "subspace_overlap"), Side::upper,
+                                   leading(item, x / 2, name, "subspace_overlap"), values[0],
+                                   mean_null(a, b, item, x), {Cell()});
+          out_.add(family(item, "subspace_overlap"), Side::upper,
                    leading(item, x / 2, name, "subspace_overlap"), values, {Cell()});
         };
-        if (with_antisymmetric_) row("antisymmetric", skew_skew, skew_skew);
-        row("forward", left_right, right_left);  // of P_nᵀ, whose left vectors are the right ones of P_n
-        row("reversed", left_left, right_right);
+        if (with_antisymmetric_) row("antisymmetric", ss, ss);
+        row("forward", lr, rl);  // of P_nᵀ, whose left vectors are the right ones of P_n
+        row("reversed", ll, rr);
       }
+  }
+
+  /// By formula. The mean of two overlaps varies no more than they do on average.
+  [[nodiscard]] NullMoments mean_null(const Pairing& a, const Pairing& b, std::int64_t item,
+                                      std::int64_t x) const {
+    NullMoments out;
+    for (const Pairing* pair : {&a, &b}) {
+      const NullMoments one = conjugation_moments((*pair->subjects)[static_cast<std::size_t>(item)],
+                                                  (*pair->spaces)[static_cast<std::size_t>(x)], side_.d);
+      out.mean += one.mean / static_cast<double>(2 * side_.top.skew.rows);
+      out.sd += one.sd / static_cast<double>(2 * side_.top.skew.rows);
+    }
+    return out;
   }
 
   void add_spectral_cosines() {
@@ -198,7 +250,7 @@ class CircuitMatch {
       const bool head = circuit_.is_head(item);
       const auto own = planes ? circuit_.planes(item) : circuit_.sigma(item);
       const std::int64_t tests = layers_ * side_.lags * (head ? shape_.heads : 1);
-      out_.add(family(item, name, "spectral_cosine"), leading(item, x / 2, name, "spectral_cosine"),
+      out_.add(family(item, "spectral_cosine") + "/" + name, leading(item, x / 2, name, "spectral_cosine"),
                against_draws(spectral_cosine(own, of_corpus), head ? of_heads : of_layers, false, tests),
                {number(spectral_cosine(own, item_of(shuffled, x, each)))});
     }
@@ -241,9 +293,15 @@ LagSide lag_side(Context& ctx, const Transitions& t, std::int64_t k) {
     copy(ctx.device(), all.cview().item(i), symmetric);
     ctx.linear().add_scaled(-1, antisymmetric, symmetric);
   }
-  out.sigma = values_of(ctx, all.cview());
-  out.planes = skew_planes(ctx, all.cview());
-  if (k > 0) out.top = top_subspaces(ctx, all.cview(), k);
+  if (k > 0) {
+    WholeSpectra spectra = whole_spectra(ctx, all.cview(), k);
+    out.sigma = std::move(spectra.sigma);
+    out.planes = std::move(spectra.planes);
+    out.top = std::move(spectra.top);
+  } else {
+    out.sigma = values_of(ctx, all.cview());
+    out.planes = skew_planes(ctx, all.cview());
+  }
   return out;
 }
 

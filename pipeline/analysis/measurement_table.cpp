@@ -14,6 +14,13 @@ void MeasurementTable::add(const std::string& family, Side side, std::vector<Cel
   rows_.push_back({std::move(leading), std::move(trailing), &of, family, of.add(values), Measured()});
 }
 
+void MeasurementTable::add_normal(const std::string& family, Side side, std::vector<Cell> leading,
+                                  double value, const NullMoments& null, std::vector<Cell> trailing) {
+  PermutationFamily& of = families_.try_emplace(family, side).first->second;
+  rows_.push_back({std::move(leading), std::move(trailing), &of, family,
+                   of.add_normal(value, null.mean, null.sd), Measured()});
+}
+
 void MeasurementTable::add(const std::string& family, std::vector<Cell> leading, const Measured& measured,
                            std::vector<Cell> trailing) {
   rows_.push_back({std::move(leading), std::move(trailing), nullptr, family, 0, measured});
@@ -41,7 +48,29 @@ Table MeasurementTable::settled() const {
   return out;
 }
 
+MeasurementTable::Furthest MeasurementTable::furthest_permuted(const std::string& prefix) const {
+  std::vector<double> largest;
+  for (const auto& [name, family] : families_) {
+    if (name.rfind(prefix, 0) != 0 || family.furthest().size() < 2) continue;
+    largest.resize(family.furthest().size(), -std::numeric_limits<double>::infinity());
+    for (std::size_t i = 0; i < largest.size(); ++i) largest[i] = std::max(largest[i], family.furthest()[i]);
+  }
+  Furthest out{0, std::numeric_limits<double>::quiet_NaN()};
+  if (largest.empty()) return out;
+  double own = -std::numeric_limits<double>::infinity();
+  for (std::size_t r = 0; r < rows_.size(); ++r)
+    if (const Row& row = rows_[r];
+        row.family != nullptr && row.family_name.rfind(prefix, 0) == 0 && row.family->own(row.cell) > own) {
+      own = row.family->own(row.cell);
+      out.row = r;
+    }
+  const auto as_far = std::count_if(largest.begin() + 1, largest.end(), [&](double z) { return z >= own; });
+  out.p = static_cast<double>(1 + as_far) / static_cast<double>(largest.size());
+  return out;
+}
+
 MeasurementTable::Furthest MeasurementTable::furthest(const std::string& prefix) const {
+  if (const Furthest permuted = furthest_permuted(prefix); !std::isnan(permuted.p)) return permuted;
   const std::vector<Measured> all = measured();
   std::set<std::string> families;
   Furthest out{0, std::numeric_limits<double>::quiet_NaN()};

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/analysis/permutation_moments.hpp"
 #include "pipeline/analysis/significance.hpp"
 #include "pipeline/analysis/table.hpp"
 
@@ -17,6 +18,9 @@ class MeasurementTable {
   /// values: [1 + permutations] as they are and permuted; cells of one family are tested together.
   void add(const std::string& family, Side side, std::vector<Cell> leading, std::span<const double> values,
            std::vector<Cell> trailing = {});
+  /// The same where mean and standard deviation of a normal null are known.
+  void add_normal(const std::string& family, Side side, std::vector<Cell> leading, double value,
+                  const NullMoments& null, std::vector<Cell> trailing = {});
   /// Measured already, p_family included; `family` is for furthest().
   void add(const std::string& family, std::vector<Cell> leading, const Measured& measured,
            std::vector<Cell> trailing = {});
@@ -24,8 +28,9 @@ class MeasurementTable {
   /// The table, whole.
   [[nodiscard]] Table settled() const;
 
-  /// The furthest cell of the families whose names begin with `prefix`; its row's number in settled(), and
-  /// p over all of those families (Bonferroni). p is NaN where there are none.
+  /// The furthest cell of the families whose names begin with `prefix`: its row's number in settled(), and p
+  /// over all of those families, by the largest |z| under each permutation; where their nulls are no
+  /// permutations by Bonferroni. p is NaN where there are none.
   struct Furthest {
     std::size_t row = 0;
     double p;
@@ -41,6 +46,7 @@ class MeasurementTable {
     Measured measured;
   };
   [[nodiscard]] std::vector<Measured> measured() const;
+  [[nodiscard]] Furthest furthest_permuted(const std::string& prefix) const;
 
   Table table_;
   std::map<std::string, PermutationFamily> families_;

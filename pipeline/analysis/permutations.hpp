@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "pipeline/analysis/permutation_moments.hpp"
 #include "pipeline/base/context.hpp"
 
 // Signed permutations of the stream's coordinates, and what measurements become under them. A random one,
@@ -13,8 +14,11 @@ namespace aloft::analysis {
 /// The same `count` permutations for every layer, lag and circuit of a run.
 class Permutations {
  public:
+  /// None for d above kWidestPermuted.
   Permutations(std::int64_t d, std::int64_t count, std::uint64_t seed);
   [[nodiscard]] std::int64_t count() const { return count_; }
+  /// No permutation is made: nulls are known by formula (permutation_moments.hpp).
+  [[nodiscard]] bool by_formula() const { return d_ > kWidestPermuted; }
   [[nodiscard]] std::int64_t d() const { return d_; }
   /// signed_index() [d] of permutation i. rows and columns(i) are independent of each other.
   [[nodiscard]] const std::vector<std::int32_t>& rows(std::int64_t i) const;

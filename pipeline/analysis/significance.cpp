@@ -48,7 +48,8 @@ double student_two_sided(double t, std::int64_t degrees) {
   return std::clamp(1 - inside, 0.0, 1.0);
 }
 
-Measured against_draws(double value, std::span<const double> draws, bool on_log, std::int64_t family) {
+Measured against_draws(double value, std::span<const double> draws, bool on_log, std::int64_t family,
+                       Side side) {
   Measured out(value);
   if (draws.empty()) return out;
   const Moments plain = moments(draws);
@@ -68,6 +69,7 @@ Measured against_draws(double value, std::span<const double> draws, bool on_log,
   const auto n = static_cast<double>(x.size());
   out.p = student_two_sided((at - m.mean) / (m.sd * std::sqrt(1 + 1 / n)),
                             static_cast<std::int64_t>(x.size()) - 1);
+  if (side == Side::upper) out.p = at > m.mean ? out.p / 2 : 1 - out.p / 2;
   out.p_family = std::min(1.0, out.p * static_cast<double>(std::max<std::int64_t>(family, 1)));
   return out;
 }
@@ -101,8 +103,23 @@ std::size_t PermutationFamily::add(std::span<const double> values) {
   return cells_.size() - 1;
 }
 
+std::size_t PermutationFamily::add_normal(double value, double mean, double sd) {
+  Measured cell(value);
+  cell.null = mean;
+  cell.null_sd = sd;
+  const double z = sd > 0 ? (value - mean) / sd : 0;
+  cell.p = side_ == Side::both ? std::erfc(std::abs(z) / std::numbers::sqrt2)
+                               : 0.5 * std::erfc(z / std::numbers::sqrt2);
+  cells_.push_back(cell);
+  own_.push_back(z);
+  ++normal_cells_;
+  return cells_.size() - 1;
+}
+
 std::vector<Measured> PermutationFamily::settle() const {
   std::vector<Measured> out = cells_;
+  if (normal_cells_ > 0)
+    for (Measured& cell : out) cell.p_family = std::min(1.0, cell.p * static_cast<double>(normal_cells_));
   if (furthest_.size() < 2) return out;
   for (std::size_t c = 0; c < out.size(); ++c) {
     const auto as_far = std::count_if(furthest_.begin() + 1, furthest_.end(),

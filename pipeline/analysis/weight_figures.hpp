@@ -46,6 +46,7 @@ struct Figure {
   double value = 0;
   bool has_null = true;
   bool on_log = false;  ///< its null is compared on logarithms
+  bool upper = false;   ///< an effect only where it is larger
 };
 /// Table `weights`: those of layer or head `item`. The same names in the same order for every item.
 [[nodiscard]] std::vector<Figure> layer_figures(const GroupMeasures& m, const ModelShape& shape,

@@ -81,7 +81,9 @@ void WeightTables::add_figures(MeasurementTable& table, const std::vector<Cell>&
         cells.emplace_back(name);
         family += name + "/";
       }
-    table.add(family, std::move(cells), against_draws(figures[f].value, draws, figures[f].on_log, tests));
+    table.add(family, std::move(cells),
+              against_draws(figures[f].value, draws, figures[f].on_log, tests,
+                            figures[f].upper ? Side::upper : Side::both));
   }
 }
 

@@ -24,7 +24,8 @@ def spectrum_measures(m):
     energy, shares = s**2 / (s**2).sum(), s / s.sum()
     shares = shares[shares > 0]
     return {"pr_energy": (s**2).sum() ** 2 / (s**4).sum(), "pr_linear": s.sum() ** 2 / (s**2).sum(),
-            "effective_rank": math.exp(-(shares * np.log(shares)).sum()), "top8_energy": energy[:8].sum(), "top32_energy": energy[:32].sum()}
+            "effective_rank": math.exp(-(shares * np.log(shares)).sum()), "top8_energy": energy[:8].sum(),
+            "top32_energy": energy[:32].sum()}
 
 
 def asymmetry(m, difference=False):

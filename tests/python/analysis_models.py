@@ -57,7 +57,8 @@ def random_model(shape, seed):
     embedding = embedding.astype(np.float32).astype(np.float64)
     embedding[-1] = 0  # as a row of padding is
     tied = shape.description["tied_head"]
-    model = Model([one_layer() for _ in range(shape.layers)], embedding, embedding if tied else normal(rng, shape.vocab, d), tied, shape.context)
+    layers = [one_layer() for _ in range(shape.layers)]
+    model = Model(layers, embedding, embedding if tied else normal(rng, shape.vocab, d), tied, shape.context)
     if position["kind"] == "learned":
         model.positions = normal(rng, shape.context, d, std=0.5)
     else:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis_measures import (antisymmetric, asymmetry, divergence, marchenko_pastur, matrix_cosine, pearson, real_share, rows_of, singular_values,
-                               spectral_cosine, spectrum_measures, subspace_overlap)
+from analysis_measures import (antisymmetric, asymmetry, divergence, marchenko_pastur, matrix_cosine, pearson, real_share, rows_of,
+                               singular_values, spectral_cosine, spectrum_measures, subspace_overlap)
 
 TOP_IDS = 4096  # attention_K2: ids that take part
 MASS_DISTANCES, MOST_DISTANCES = 64, 256  # positions: kept, and reckoned with
@@ -85,7 +85,8 @@ def layer_weights(layer):
         whole = head is None
         kernel, writer = (sum(kernels), sum(writers)) if whole else (kernels[head], writers[head])
         for subject, m in (("QK", kernel), ("OV", writer)):
-            put(head, subject, {"norm": np.linalg.norm(m)} | asymmetry(m, difference=whole) | {"real_share": real_share(m)} | spectrum_measures(m))
+            asymmetries = asymmetry(m, difference=whole) | {"real_share": real_share(m)}
+            put(head, subject, {"norm": np.linalg.norm(m)} | asymmetries | spectrum_measures(m))
         put(head, "QK_antisymmetric", spectrum_measures(antisymmetric(kernel)))
     return out
 
@@ -236,7 +237,8 @@ def match(m, projected, parts=("antisymmetric", "forward", "reversed")):
     """{(part, measure): value} of a circuit [d, d] with a corpus' P [d, d]."""
     out = {}
     for part in parts:
-        x, y = {"antisymmetric": (antisymmetric(m), antisymmetric(projected)), "forward": (m, projected.T), "reversed": (m, projected)}[part]
+        pairs = {"antisymmetric": (antisymmetric(m), antisymmetric(projected)), "forward": (m, projected.T), "reversed": (m, projected)}
+        x, y = pairs[part]
         out[part, "matrix_cosine"] = matrix_cosine(x, y)
         out[part, "subspace_overlap"] = subspace_overlap(x, y)
         if part != "reversed":
@@ -309,7 +311,8 @@ def spectra(model, counts):
         out.update({(subject, layer, lag, i): s for i, s in enumerate(singular_values(m), 1)})
 
     for n, layer in enumerate(model.layers):
-        for subject, rows in (("Q", layer.query), ("K", layer.expanded(layer.key)), ("V", layer.expanded(layer.value)), ("O", layer.output)):
+        key, value = layer.expanded(layer.key), layer.expanded(layer.value)
+        for subject, rows in (("Q", layer.query), ("K", key), ("V", value), ("O", layer.output)):
             put(subject, n, None, rows_of(rows))
         whole = {circuit: m for circuit, head, m in circuits(layer) if head is None}
         put("QK", n, None, whole["QK"])
@@ -329,7 +332,8 @@ def tables(model, counts=None, unigram=None, second=None):
     """
     v = len(model.embedding)
     p = np.full(v, 1 / v) if unigram is None else (unigram + 0.5) / (unigram + 0.5).sum()
-    out = {name: {} for name in ("corpus", "weights", "profiles", "correlations", "bands", "match", "heads", "drift", "positions", "masses")}
+    names = ("corpus", "weights", "profiles", "correlations", "bands", "match", "heads", "drift", "positions", "masses")
+    out = {name: {} for name in names}
     for n, layer in enumerate(model.layers):
         def put(table, values, n=n):
             out[table].update({(n, *key): value for key, value in values.items()})

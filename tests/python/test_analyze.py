@@ -35,13 +35,14 @@ SHAPES = [
     Shape("gpt2", "gpt2", biases=True, config={
         "model_type": "gpt2", "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40, "vocab_size": 80}),
     Shape("neox", "neox", biases=True, rotary_dim=4, config={
-        "model_type": "gpt_neox", "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 80, "intermediate_size": 64,
-        "max_position_embeddings": 40, "rotary_pct": 0.5, "tie_word_embeddings": False}),
+        "model_type": "gpt_neox", "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 80,
+        "intermediate_size": 64, "max_position_embeddings": 40, "rotary_pct": 0.5, "tie_word_embeddings": False}),
     Shape("qwen2", "llama", kv_heads=2, biases=True, config={
-        "model_type": "qwen2", "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 80,
-        "intermediate_size": 64, "max_position_embeddings": 40, "tie_word_embeddings": False}),
+        "model_type": "qwen2", "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "vocab_size": 80, "intermediate_size": 64, "max_position_embeddings": 40, "tie_word_embeddings": False}),
     Shape("gptj", GPTJ, heads=2, kv_heads=1, head_dim=16, rotary_dim=8),
 ]
+SHORT = Shape("short", "nanogpt-rope", layers=2)
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 
 
@@ -111,7 +112,8 @@ def test_the_checkpoints_here_are_laid_out_as_init_lays_them_out(shape, tmp_path
     assert done.returncode == 0, done.stderr
     heads, wanted = load_file(tmp_path / "run/heads.safetensors"), load_file(tmp_path / "run/init.safetensors")
     for n, layer in enumerate(model.layers):
-        layer.query, layer.key, layer.value, layer.output = (heads[f"layer{n}.{part}"].astype(float) for part in ("query", "key", "value", "output"))
+        for part in ("query", "key", "value", "output"):
+            setattr(layer, part, heads[f"layer{n}.{part}"].astype(float))
     mine = checkpoint_tensors(shape, model)
     of_attention = [name for name in wanted if name not in shape.description["tensors"].values()]
     assert len(of_attention) == shape.layers * (4 if shape.description["tensors"]["fusion"] == "separate" else 2)
@@ -120,7 +122,8 @@ def test_the_checkpoints_here_are_laid_out_as_init_lays_them_out(shape, tmp_path
 
 
 @each_shape
-@pytest.mark.parametrize("name", ["corpus", "weights", "profiles", "twinning", "correlations", "bands", "match", "heads", "positions", "spectra"])
+@pytest.mark.parametrize("name", ["corpus", "weights", "profiles", "twinning", "correlations", "bands", "match", "heads", "positions",
+                                  "spectra"])
 def test_every_value_is_the_oracles(shape, name, analysed):
     found, wanted, _ = analysed(shape)
     compare(values(found["tables"][name], name), wanted[name], name)
@@ -179,7 +182,7 @@ def test_csv_files_have_the_rows(analysed):
         assert head == [c["name"] for c in table["columns"]]
         assert len(rows) == len(table["rows"])
         for row, cells in zip(table["rows"], rows):
-            assert [x == "" if y is None else x == y if isinstance(y, str) else float(x) == y for x, y in zip(cells, row)] == [True] * len(row)
+            assert all(x == "" if y is None else x == y if isinstance(y, str) else float(x) == y for x, y in zip(cells, row)), cells
 
 
 def test_two_checkpoints(corpus, tmp_path):
@@ -187,7 +190,8 @@ def test_two_checkpoints(corpus, tmp_path):
     shape = SHAPES[1]
     one, two = random_model(shape, 1), random_model(shape, 7)
     for first, second in zip(one.layers, two.layers):  # half the way, so that correlations are far from 0
-        second.query[:], second.value[:] = (x.astype(np.float32).astype(float) for x in (first.query + second.query / 2, first.value - second.value / 4))
+        second.query[:] = (first.query + second.query / 2).astype(np.float32)
+        second.value[:] = (first.value - second.value / 4).astype(np.float32)
     two.embedding = two.head = one.embedding + 0
     write_checkpoint(tmp_path / "one", shape, one)
     write_checkpoint(tmp_path / "two", shape, two)
@@ -217,7 +221,8 @@ def test_what_is_planted_is_found_and_nothing_else(corpus, tmp_path):
                     "--permutations", 199)
     columns = [c["name"] for c in found["tables"]["match"]["columns"]]
     rows = [dict(zip(columns, row)) for row in found["tables"]["match"]["rows"]]
-    effects = [r for r in rows if r["measure"] == "matrix_cosine" and r["part"] == "centred_forward" and r["p_family"] < 0.01 and r["head"] is not None]
+    of_heads = [r for r in rows if r["measure"] == "matrix_cosine" and r["part"] == "centred_forward" and r["head"] is not None]
+    effects = [r for r in of_heads if r["p_family"] < 0.01]
     assert {(r["circuit"], r["layer"], r["head"]) for r in effects} == {("QK", 1, 2)}
     best = max(effects, key=lambda r: r["value"])
     assert best["lag"] == 2 and best["value"] > 0.9 and best["p"] == pytest.approx(1 / 200) and abs(best["null"]) < 0.05
@@ -225,7 +230,7 @@ def test_what_is_planted_is_found_and_nothing_else(corpus, tmp_path):
 
 @pytest.mark.parametrize("change, about", [
     (lambda folder, shape: (folder / "model.safetensors").unlink(), "safetensors"),
-    (lambda folder, shape: write_checkpoint(folder / "x", Shape("nanogpt-rope", "nanogpt-rope", layers=2), random_model(Shape("", "nanogpt-rope", layers=2), 1))
+    (lambda folder, shape: write_checkpoint(folder / "x", SHORT, random_model(SHORT, 1))
      and (folder / "x/model.safetensors").replace(folder / "model.safetensors"), "has 2 layers"),
 ], ids=["no weights", "a layer is missing"])
 def test_what_is_no_such_checkpoint_is_refused_in_a_line(change, about, tmp_path):

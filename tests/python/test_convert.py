@@ -203,6 +203,15 @@ def test_the_command(tmp_path, capsys):
     assert all(line.startswith("aloft: ") for line in capsys.readouterr().err.splitlines())
 
 
+def test_names_in_notes_do_nothing_to_a_terminal(tmp_path, capsys):
+    shared = torch.ones(2)
+    torch.save({"a\x1b[2J\n": shared, "b\x9b": shared}, tmp_path / "m.pt")
+    assert main(["convert", str(tmp_path / "m.pt"), str(tmp_path / "o\x1b[31m")]) == 0
+    said = capsys.readouterr()
+    assert all(c.isprintable() for c in (said.out + said.err).replace("\n", "")) and "\\x1b[2J\\n" in said.err
+    assert said.err.count("\n") == said.out.count("\n") == 1
+
+
 @pytest.mark.parametrize("library, content", [("gguf", b"GGUF" + bytes(20)), ("torch", b"\x80\x02}q\x00.")])
 def test_a_library_that_is_missing_is_named(tmp_path, library, content):
     (tmp_path / "m").write_bytes(content)

@@ -85,7 +85,8 @@ def written(path, model, kind=Type.F32, leave_out=(), extra=()):
         getattr(writer, f"add_{key}")(value)
     if config.model_type not in ("gpt2", "gpt_neox"):
         writer.add_head_count_kv(KV_HEADS)
-        writer.add_rope_freq_base(float(getattr(config, "rope_theta", 10000.0) or 10000.0))
+        rope = getattr(config, "rope_parameters", None) or {}  # since transformers 5
+        writer.add_rope_freq_base(float(rope.get("rope_theta") or config.rope_theta))
         writer.add_rope_dimension_count(HEAD_DIM)
     if config.model_type == "gpt_neox":
         writer.add_rope_dimension_count(HEAD_DIM // 2)

@@ -112,12 +112,14 @@ class AnalyzeCommand final : public Command {
                                   counts ? corpus_facts(*counts) : nullptr,
                                   params_,
                                   notes_of(first, second)};
+    fs::create_directories(output_path_);
     const std::vector<std::string> files = analysis::write(output_path_, report);
     interrupts_are_over();
     print(result, files, ctx);
   }
 
  private:
+  /// Before any work, and without leaving anything.
   void expect_output() const {
     const fs::path folder(output_path_), file = folder / analysis::kFile;
     std::error_code ignored;
@@ -125,8 +127,9 @@ class AnalyzeCommand final : public Command {
       throw UsageError(output_path_ + ": is a file; --output names a folder");
     if (fs::exists(file, ignored) && !force_)
       throw UsageError(file.string() + ": already exists; use --force to replace it");
-    fs::create_directories(folder);
-    expect_can_be_written(file.string());
+    fs::path there = fs::absolute(folder).lexically_normal();  // what of it exists already
+    while (!fs::exists(there, ignored) && there.has_relative_path()) there = there.parent_path();
+    expect_can_be_written((there / analysis::kFile).string());
     remove_leftovers(file.string());
   }
 

@@ -12,6 +12,18 @@
 namespace aloft {
 namespace {
 
+/// What the interpreter is given: the package's own command, or a line where it is not there.
+constexpr const char* kHandOver =
+    "import sys\n"
+    "try:\n"
+    "    from aloft.__main__ import main\n"
+    "except ModuleNotFoundError as error:\n"
+    "    print(f'aloft: report: {sys.executable} has no package {error.name}: pip install "
+    "\"tools/python[report]\" in a '\n"
+    "          'virtual environment; ALOFT_PYTHON names another interpreter', file=sys.stderr)\n"
+    "    sys.exit(1)\n"
+    "sys.exit(main(sys.argv[1:]))\n";
+
 /// Pages are the Python package's (plots, templates): this hands over to it.
 class ReportCommand final : public Command {
  public:
@@ -29,7 +41,7 @@ class ReportCommand final : public Command {
     if (!std::filesystem::exists(folder_)) throw InputError(folder_ + ": no such folder");
     const char* chosen = std::getenv("ALOFT_PYTHON");
     const std::string python = chosen != nullptr && *chosen != '\0' ? chosen : "python3";
-    std::vector<std::string> words{python, "-m", "aloft", "report", folder_};
+    std::vector<std::string> words{python, "-c", kHandOver, "report", folder_};
     if (!output_.empty()) words.insert(words.end(), {"--output", output_});
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());

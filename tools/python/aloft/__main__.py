@@ -31,7 +31,11 @@ def _line(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}"
     else:
         text = " ".join(str(error).split()) or type(error).__name__
-    # names and contents of files come along: what a terminal would obey is shown as an escape
+    return _shown(text)
+
+
+def _shown(text: str) -> str:
+    """Names and contents of files come along: what a terminal would obey is shown as an escape."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -111,8 +115,8 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     *notes, done = convert_checkpoint(arguments.input, arguments.output, dtype=arguments.dtype.upper(), progress=not arguments.quiet)
     for note in notes:
-        print("aloft:", note, file=sys.stderr)
-    print(done)
+        print("aloft:", _shown(note), file=sys.stderr)
+    print(_shown(done))
     return 0
 
 

@@ -152,10 +152,9 @@ def config_of(meta: Metadata, family: Family, vocab: int, tied: bool, biased: bo
     elif (epsilon := meta.real("attention.layer_norm_epsilon")) is not None:
         config["norm_epsilon" if family.model_type == "starcoder2" else
                "layer_norm_epsilon" if family.model_type == "gpt2" else "layer_norm_eps"] = epsilon
-    for end in ("bos", "eos"):
-        token = meta.values.get(f"tokenizer.ggml.{end}_token_id")
-        if type(token) is int:
-            config[f"{end}_token_id"] = token
+    for use, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):  # null: some classes' own default is no token of this model
+        token = meta.values.get(f"tokenizer.ggml.{key}_token_id")
+        config[f"{use}_token_id"] = token if type(token) is int and token < vocab else None
     if family.model_type == "gpt2":
         return config
     head_dim = meta.size("attention.key_length", width // heads)

@@ -34,5 +34,11 @@ def page_of(folder: Path) -> Page:
         from .trial_run import page_of as trial
 
         return trial(folder)
-    what = "there is no such folder" if not folder.exists() else "no folder" if not folder.is_dir() else "none of analysis.json, manifest.json and results.jsonl is in it"
-    raise InputError(f"report: {folder}: {what}: give the output folder of a finished `aloft analyze`, `aloft init` or `python -m aloft trial`")
+    what = (
+        "there is no such folder"
+        if not folder.exists()
+        else "no folder" if not folder.is_dir() else "none of analysis.json, manifest.json and results.jsonl is in it"
+    )
+    raise InputError(
+        f"report: {folder}: {what}: give the output folder of a finished `aloft analyze`, `aloft init` or `python -m aloft trial`"
+    )

@@ -5,70 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .drawing import COOL, GRID, INK, MUTED, PAPER, SIZE, WARM, axes, depth_colours, svg
-from .text import number
+from .drawing import INK, MUTED, PAPER, SIZE, WARM, axes, depth_colours, svg
 
 Numbers = Sequence[float | None]
-MOST_NUMBERED = 12  # columns of a map whose cells hold their figures
-
-
-@dataclass
-class Map:
-    """values [rows][columns], None where there is none; effects: those to outline."""
-
-    values: Sequence[Numbers]
-    effects: Sequence[Sequence[bool]]
-    rows: Sequence[str]
-    columns: Sequence[str]
-    row_title: str
-    column_title: str
-    nulls: Sequence[Numbers] = ()  # what colour is measured from; none: 0
-    scatter: float = 0.0  # of the null: a few of these are no strong colour
-
-
-def heat_map(m: Map, label: str, limit: float | None = None) -> str:
-    """Figures above their null warm, below it cool, the stronger the further; effects are outlined and bold."""
-    from matplotlib.patches import Rectangle
-
-    height, width = len(m.rows), len(m.columns)
-    away = [[None if x is None else x - ((m.nulls[i][j] if m.nulls else 0) or 0) for j, x in enumerate(row)] for i, row in enumerate(m.values)]
-    largest = limit or max([5 * m.scatter, *(abs(x) for row in away for x in row if x is not None)], default=1) or 1
-    figure, ax = axes(0.45 + 0.21 * min(height, 40))
-    numbered = width <= MOST_NUMBERED and height <= 40
-    for i, row in enumerate(m.values):
-        for j, x in enumerate(row):
-            if x is None:
-                continue
-            distance, effect = away[i][j] or 0.0, m.effects[i][j]
-            strength = min(abs(distance) / largest, 1)
-            ax.add_patch(Rectangle((j + 0.03, i + 0.03), 0.94, 0.94, facecolor=WARM if distance >= 0 else COOL, alpha=0.04 + 0.72 * strength, linewidth=0))
-            if effect:
-                ax.add_patch(Rectangle((j + 0.05, i + 0.05), 0.90, 0.90, fill=False, edgecolor=INK, linewidth=1.0))
-            if numbered:
-                ax.text(j + 0.5, i + 0.52, short(x), ha="center", va="center", fontsize=SIZE - 1.5, fontweight="bold" if effect else "normal", color=INK)
-    ax.set(xlim=(0, width), ylim=(height, 0), xlabel=m.column_title, ylabel=m.row_title)
-    _ticks(ax.xaxis, m.columns)
-    _ticks(ax.yaxis, m.rows)
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    return svg(figure, label)
-
-
-def short(x: float) -> str:
-    """For a cell: two decimals without the leading 0, or whole."""
-    if abs(x) >= 9.95:
-        return f"{x:.0f}".replace("-", "−")
-    text = f"{x:.2f}"
-    return ("0" if float(text) == 0 else text.replace("0.", ".", 1) if abs(x) < 0.995 else text).replace("-", "−")
-
-
-def _ticks(axis: Any, names: Sequence[str]) -> None:
-    step = max(1, math.ceil(len(names) / 16))
-    axis.set_ticks([i + 0.5 for i in range(0, len(names), step)])
-    axis.set_ticklabels(list(names)[::step])
-
-
 @dataclass
 class Series:
     """style: "measured" (dots and line), "null" (a band where there are deviations), "paper" (hollow), or a colour."""
@@ -80,7 +19,9 @@ class Series:
     effects: Sequence[bool] = ()
 
 
-def by_layer(series: Sequence[Series], label: str, ylabel: str, xlabel: str = "layer", zero: bool = False, first: int = 0, height: float = 2.1) -> str:
+def by_layer(
+    series: Sequence[Series], label: str, ylabel: str, xlabel: str = "layer", zero: bool = False, first: int = 0, height: float = 2.1
+) -> str:
     """Figures against layers (or lags, with first = 1)."""
     figure, ax = axes(height)
     for s in series:
@@ -119,15 +60,24 @@ def _legend(ax: Any) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if len(labels) > 1:
         columns = 2 if max(map(len, labels)) > 16 else min(len(labels), 3)
-        ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=columns, borderaxespad=0.2, handlelength=1.6, columnspacing=1.2)
+        ax.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 1.0),
+            ncol=columns,
+            borderaxespad=0.2,
+            handlelength=1.6,
+            columnspacing=1.2,
+        )
 
 
 Curve = Sequence[tuple[float, float]]
 
 
 def spectra(curves: Mapping[str, Curve], label: str, ylabel: str, reference: Mapping[str, Curve] | None = None, floor: float = 1e-4) -> str:
-    """Singular values (index from 1, value) against their index, both logarithmic; one colour a curve by depth, references dashed. Values below `floor` of the
-    largest, of a matrix that has fewer directions, are left out."""
+    """Singular values (index from 1, value) against their index, both logarithmic; one colour a curve by depth, references
+    dashed. Values below `floor` of the largest, of a matrix that has fewer directions, are left out."""
     figure, ax = axes(2.5)
 
     def line(name: str, points: Curve, **style: Any) -> None:
@@ -161,8 +111,16 @@ def _legend_by_depth(ax: Any, curves: int) -> None:
     handles, labels = ax.get_legend_handles_labels()
     many = curves > 4
     kept = [i for i in range(len(labels)) if not many or i in (0, curves - 1) or i >= curves]
-    ax.legend([handles[i] for i in kept], [labels[i] for i in kept], loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=min(len(kept), 3),
-              borderaxespad=0.2, handlelength=1.6, columnspacing=1.2)
+    ax.legend(
+        [handles[i] for i in kept],
+        [labels[i] for i in kept],
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncol=min(len(kept), 3),
+        borderaxespad=0.2,
+        handlelength=1.6,
+        columnspacing=1.2,
+    )
 
 
 def masses(curves: Mapping[str, Sequence[float]], background: Sequence[Sequence[float]], label: str) -> str:
@@ -182,8 +140,12 @@ def masses(curves: Mapping[str, Sequence[float]], background: Sequence[Sequence[
     return svg(figure, label)
 
 
-def frontier(curves: Mapping[str, tuple[Numbers, Numbers]], points: Sequence[tuple[str, float, float]], paper: Sequence[tuple[float, float]],
-             label: str) -> str:
+def frontier(
+    curves: Mapping[str, tuple[Numbers, Numbers]],
+    points: Sequence[tuple[str, float, float]],
+    paper: Sequence[tuple[float, float]],
+    label: str,
+) -> str:
     """Alignment against participation ratio: what is possible (curves), where layers are (points), the paper's layers (hollow)."""
     figure, ax = axes(2.6)
     styles = ((INK, "-"), (INK, (0, (1, 1.2))), (MUTED, "-"), (MUTED, (0, (1, 1.2))))
@@ -192,7 +154,15 @@ def frontier(curves: Mapping[str, tuple[Numbers, Numbers]], points: Sequence[tup
     if paper:
         ax.plot(*zip(*paper), color=PAPER, linestyle="none", marker="o", markerfacecolor="none", markersize=4.5, label="paper's layers")
     if points:
-        ax.plot([x for _, x, _ in points], [y for _, _, y in points], color=WARM, linestyle="none", marker="o", markersize=3.5, label="layers here")
+        ax.plot(
+            [x for _, x, _ in points],
+            [y for _, _, y in points],
+            color=WARM,
+            linestyle="none",
+            marker="o",
+            markersize=3.5,
+            label="layers here",
+        )
         for name, px, py in points:
             ax.annotate(name, (px, py), xytext=(3, 2), textcoords="offset points", fontsize=SIZE - 1.5, color=INK)
     ax.set(xlabel="participation ratio (directions that share the energy)", ylabel="spectral cosine with the corpus")
@@ -213,22 +183,4 @@ def losses(curves: Mapping[str, Sequence[tuple[float, float]]], label: str, leve
     ax.grid(axis="y")
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncol=2, borderaxespad=0.2, handlelength=1.4, columnspacing=1)
-    return svg(figure, label)
-
-
-def bars(names: Sequence[str], values: Numbers, label: str, xlabel: str, mark: float | None = None, notes: Sequence[str] = ()) -> str:
-    """One horizontal bar a name; `mark` is a line across."""
-    figure, ax = axes(0.6 + 0.19 * len(names))
-    top = max([abs(v) for v in values if v is not None] + [mark or 0, 1e-12])
-    for i, (v, note) in enumerate(zip(values, list(notes) or [""] * len(names))):
-        if v is not None:
-            ax.barh(i, v, color=WARM if v >= 0 else COOL, alpha=0.55, height=0.7)
-        ax.text(0.01 * top, i, note or number(v), va="center", fontsize=SIZE - 1, color=INK)
-    if mark is not None:
-        ax.axvline(mark, color=INK, linewidth=1)
-    ax.axvline(0, color=GRID, linewidth=0.8)
-    ax.set(xlabel=xlabel, ylim=(len(names) - 0.4, -0.6))
-    ax.set_yticks(range(len(names)))
-    ax.set_yticklabels(names)
-    ax.tick_params(axis="y", length=0)
     return svg(figure, label)

@@ -26,13 +26,39 @@ def pyplot() -> Any:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    plt.rcParams.update({
-        "svg.fonttype": "none", "svg.hashsalt": "aloft", "font.size": SIZE, "axes.labelsize": SIZE, "xtick.labelsize": SIZE - 0.5,
-        "ytick.labelsize": SIZE - 0.5, "legend.fontsize": SIZE - 0.5, "axes.titlesize": SIZE, "text.color": INK, "axes.labelcolor": INK,
-        "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.edgecolor": MUTED,
-        "axes.facecolor": "none", "figure.facecolor": "none", "grid.color": GRID, "grid.linewidth": 0.5, "axes.linewidth": 0.6,
-        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "lines.linewidth": 1.3, "axes.unicode_minus": True,
-        "xtick.major.width": 0.6, "ytick.major.width": 0.6, "xtick.major.size": 2.5, "ytick.major.size": 2.5})
+    plt.rcParams.update(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "aloft",
+            "font.size": SIZE,
+            "axes.labelsize": SIZE,
+            "xtick.labelsize": SIZE - 0.5,
+            "ytick.labelsize": SIZE - 0.5,
+            "legend.fontsize": SIZE - 0.5,
+            "axes.titlesize": SIZE,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "xtick.labelcolor": INK,
+            "ytick.labelcolor": INK,
+            "axes.edgecolor": MUTED,
+            "axes.facecolor": "none",
+            "figure.facecolor": "none",
+            "grid.color": GRID,
+            "grid.linewidth": 0.5,
+            "axes.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "lines.linewidth": 1.3,
+            "axes.unicode_minus": True,
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "xtick.major.size": 2.5,
+            "ytick.major.size": 2.5,
+        }
+    )
     return plt
 
 
@@ -59,10 +85,12 @@ def svg(figure: Any, label: str) -> str:
     global _count
     _count += 1
     out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", pad_inches=0.03, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        out, format="svg", bbox_inches="tight", pad_inches=0.03, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
     pyplot().close(figure)
     text = out.getvalue()
-    text = text[text.index("<svg"):]
+    text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="f{_count}-', text)
     text = re.sub(r'(href="|url\()#', rf"\1#f{_count}-", text)
@@ -74,5 +102,10 @@ def svg(figure: Any, label: str) -> str:
     box = re.search(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', text)
     width = float(box[1]) if box else 72 * WIDTH
     escaped = label.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return re.sub(r"<svg [^>]*>", f'<svg role="img" aria-label="{escaped}" viewBox="0 0 {box[1] if box else width} {box[2] if box else 160}" '
-                  f'style="max-width: {width * 4 / 3:.0f}px">', text, count=1).strip()
+    return re.sub(
+        r"<svg [^>]*>",
+        f'<svg role="img" aria-label="{escaped}" viewBox="0 0 {box[1] if box else width} {box[2] if box else 160}" '
+        f'style="max-width: {width * 4 / 3:.0f}px">',
+        text,
+        count=1,
+    ).strip()

@@ -36,7 +36,7 @@ class Table:
 
 @dataclass
 class Figure:
-    """svg: trusted markup from charts.py. `caption` is a sentence that says what to see."""
+    """svg: trusted markup (charts.py, grids.py). `caption` is a sentence that says what to see."""
 
     title: str
     svg: str
@@ -90,8 +90,9 @@ def render(page: Page) -> str:
         import jinja2
     except ModuleNotFoundError:
         raise missing("jinja2") from None
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                                     undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     shown = [section for section in page.sections if not section.empty]
     text: str = environment.get_template("page.html").render(page=page, sections=shown, css=(HERE / "page.css").read_text(encoding="utf8"))
     return text

@@ -27,7 +27,9 @@ def of_layer(values: Any, layer: int, layers: int, digits: int = 3) -> Cell:
     if layers != LAYERS or values is None:
         return Cell("", "paper")
     found = values[layer] if isinstance(values, list) else values
-    return Cell(number(float(found), digits), "paper") if found is not None else Cell("", "paper")
+    return Cell(
+        "" if found is None else number(round(float(found), 4), digits) if digits < 4 else f"{found:.4f}".replace("-", "−"), "paper"
+    )
 
 
 def summed(values: list[float], digits: int = 3) -> Cell:

@@ -7,7 +7,7 @@ EMPTY = "–"
 
 
 def number(x: float | int | None, digits: int = 3) -> str:
-    """As many decimals as `digits` for what is below 10, fewer above; with 4 digits, small ones keep two figures."""
+    """As many decimals as `digits` for what is below 10, fewer above; with 4 digits, very small ones keep two figures."""
     if x is None or not math.isfinite(x):
         return EMPTY if x is None else "∞" if x > 0 else "−∞" if x < 0 else "not a number"
     if isinstance(x, int):
@@ -16,7 +16,7 @@ def number(x: float | int | None, digits: int = 3) -> str:
     if size >= 1000:
         return grouped(round(x))
     decimals = min(digits, 1) if size >= 100 else min(digits, 2) if size >= 10 else digits
-    if digits >= 4 and 0 < size < 10.0 ** (1 - digits):
+    if digits >= 4 and 0 < size < 0.5 * 10.0 ** (1 - digits):
         decimals = 1 - math.floor(math.log10(size))
     text = f"{x:.{decimals}f}" if decimals < 7 else f"{x:.1e}".replace("e-0", "e-")
     return (text.removeprefix("-") if float(text) == 0 else text).replace("-", "−")

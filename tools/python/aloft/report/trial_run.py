@@ -10,12 +10,16 @@ from typing import Any
 
 from ..errors import InputError
 from ..trial import results
-from .charts import bars, losses
+from .charts import losses
+from .grids import bars
 from .page import Cell, Figure, Finding, Page, Section, Table, words
 from .text import EMPTY, grouped, listed, number
 
-READING = ("Every arm is the same model trained in the same way from another init, at the best of the peak learning rates that were tried. A lower loss before training is no gain by itself; "
-           "what counts is the loss at the end of a completed schedule, and how many steps reach the baseline's.")
+READING = (
+    "Every arm is the same model trained in the same way from another init, at the best of the peak learning rates that were tried. A lower"
+    " loss before training is no gain by itself; what counts is the loss at the end of a completed schedule, and how many steps reach the"
+    " baseline's."
+)
 MOST_CURVES = 8
 NOISE = 0.01  # nats: what one seed differs from another by, about (docs/recipes.md)
 
@@ -60,7 +64,7 @@ class Budget:
         return min(self.curve, key=lambda point: abs(point[0] - self.steps // 2))[1]
 
     def steps_to(self, target: float) -> float | None:
-        """Where the mean curve first comes down to it, interpolated. Read off a schedule that goes on: one that ends there may need fewer."""
+        """Where the mean curve first comes down to it, interpolated. Of a schedule that goes on: one that ends there may need fewer."""
         points = self.curve
         if points[0][1] <= target:
             return points[0][0]
@@ -81,11 +85,21 @@ def page_of(folder: Path) -> Page:
     at = {b.arm: b for b in budgets if b.steps == steps and math.isfinite(b.final)}
     arms = sorted({b.arm for b in budgets})
     baseline = "random" if "random" in arms else arms[0]
-    facts = [("runs", f"{len(found)} of {len(arms)} arms; {grouped(steps)} steps for most, {len({b.peak for b in budgets})} best peak rates"), *_model_facts(more)]
+    facts = [
+        ("runs", f"{len(found)} of {len(arms)} arms, {grouped(steps)} steps for most"),
+        *_model_facts(more),
+    ]
     curves = Section("Loss while training", f"Runs of {grouped(steps)} steps, each arm at its own best peak rate; mean over its seeds.")
     if at:
         curves.figures = [_curves(at, baseline, more), _needed(at, baseline, steps)] if baseline in at else [_curves(at, baseline, more)]
-    return Page("Trial of inits", f"folder {folder.resolve().name}", facts, READING, _findings(budgets, at, baseline, steps, more), [curves, _table(budgets, baseline, more), _swept(found, steps)])
+    return Page(
+        "Trial of inits",
+        f"folder {folder.resolve().name}",
+        facts,
+        READING,
+        _findings(budgets, at, baseline, steps, more),
+        [curves, _table(budgets, baseline, more), _swept(found, steps)],
+    )
 
 
 def _summary(path: Path) -> dict[str, Any]:
@@ -106,14 +120,28 @@ def _budgets(found: dict[results.Key, results.Result]) -> list[Budget]:
     for arm, steps in sorted({(a, s) for a, _, s, _ in found}):
         finals = [(r["final"], k, p) for (a, p, s, k), r in found.items() if (a, s) == (arm, steps)]
         peak = min(finals, key=lambda f: (f[1] != min(k for _, k, _ in finals), f[0]))[2]
-        out.append(Budget(arm, steps, peak, len({p for _, _, p in finals}), [r for (a, p, s, _), r in found.items() if (a, p, s) == (arm, peak, steps)]))
+        out.append(
+            Budget(
+                arm,
+                steps,
+                peak,
+                len({p for _, _, p in finals}),
+                [r for (a, p, s, _), r in found.items() if (a, p, s) == (arm, peak, steps)],
+            )
+        )
     return out
 
 
 def _model_facts(more: dict[str, Any]) -> list[tuple[str, str]]:
-    out = [(name, ", ".join(f"{k} {v}" for k, v in more[name].items() if isinstance(v, (str, int, float)))) for name in ("model", "training") if isinstance(more.get(name), dict)]
+    out = [
+        (name, ", ".join(f"{k} {v}" for k, v in more[name].items() if isinstance(v, (str, int, float))))
+        for name in ("model", "training")
+        if isinstance(more.get(name), dict)
+    ]
     if _level(more, "unigram_loss") is not None:
-        out.append(("same text", f"unigram {number(_level(more, 'unigram_loss'))}, smoothed bigram {number(_level(more, 'bigram_loss'))} nats"))
+        out.append(
+            ("same text", f"unigram {number(_level(more, 'unigram_loss'))}, smoothed bigram {number(_level(more, 'bigram_loss'))} nats")
+        )
     return out
 
 
@@ -136,22 +164,55 @@ def _findings(budgets: list[Budget], at: dict[str, Budget], baseline: str, steps
             best, lead = others[0], base.final - others[0].final
             needed = best.steps_to(base.final)
             seed = "one seed" if len(best.runs) == 1 else f"{len(best.runs)} seeds"
-            out.append(Finding("effect" if lead > NOISE else "no effect", f"{best.arm} ({seed}) ends lowest, at {number(best.final)} nats after {grouped(steps)} steps; {baseline} at {number(base.final)}"
-                               + (f", {number(lead)} above. It passes {baseline}'s final loss at step {number(needed, 0)} of its schedule." if lead > 0 and needed is not None else ".")))
+            out.append(
+                Finding(
+                    "effect" if lead > NOISE else "no effect",
+                    f"{best.arm} ({seed}) ends lowest, at {number(best.final)} nats after {grouped(steps)} steps; {baseline} at"
+                    f" {number(base.final)}"
+                    + (
+                        f", {number(lead)} above. It passes {baseline}'s final loss at step {number(needed, 0)} of its schedule."
+                        if lead > 0 and needed is not None
+                        else "."
+                    ),
+                )
+            )
             ahead, behind = [b for b in others if base.final - b.final > NOISE], [b for b in others if b.final - base.final > NOISE]
-            out.append(Finding("described", f"Of {len(others)} arms {len(ahead)} end more than {NOISE:g} nats (about what seeds differ by) below {baseline}, {len(behind)} more than that above it"
-                               + (f" ({listed([b.arm for b in behind])})" if 0 < len(behind) <= 5 else "") + "."))
+            out.append(
+                Finding(
+                    "described",
+                    f"Of {len(others)} arms {len(ahead)} end more than {NOISE:g} nats (about what seeds differ by) below {baseline},"
+                    f" {len(behind)} more than that above it"
+                    + (f" ({listed([b.arm for b in behind])})" if 0 < len(behind) <= 5 else "")
+                    + ".",
+                )
+            )
             early = [b.arm for b in others if early_only(b, base)]
             if early:
                 out.append(Finding("no effect", f"Ahead before training only, and no more half-way: {listed(early)}."))
     for target in more.get("targets", []):
-        if isinstance(target, dict) and {"arm", "steps", "loss", "baseline", "budget", "baseline_loss", "met"} <= target.keys() and None not in target.values():
-            out.append(Finding("effect" if target["met"] else "no effect", f"{target['arm']} with {grouped(target['steps'])} steps, its schedule completed, ends at {number(target['loss'])}; {target['baseline']} with "
-                               f"{grouped(target['budget'])} at {number(target['baseline_loss'])}: {'reached' if target['met'] else 'not reached'}."))
+        if (
+            isinstance(target, dict)
+            and {"arm", "steps", "loss", "baseline", "budget", "baseline_loss", "met"} <= target.keys()
+            and None not in target.values()
+        ):
+            out.append(
+                Finding(
+                    "effect" if target["met"] else "no effect",
+                    f"{target['arm']} with {grouped(target['steps'])} steps, its schedule completed, ends at {number(target['loss'])};"
+                    f" {target['baseline']} with {grouped(target['budget'])} at {number(target['baseline_loss'])}:"
+                    f" {'reached' if target['met'] else 'not reached'}.",
+                )
+            )
     lost = sorted({b.arm for b in budgets if not math.isfinite(b.final)})
     if lost:
         out.append(Finding("described", f"No finite loss at any rate tried: {listed(lost)}."))
-    out.append(Finding("described", f"{'One seed' if seeds == 1 else f'{seeds} seeds'} for most arms: {'differences of a hundredth of a nat mean nothing' if seeds < 3 else 'enough to look; five are needed to claim'}."))
+    out.append(
+        Finding(
+            "described",
+            f"{'One seed' if seeds == 1 else f'{seeds} seeds'} for most arms:"
+            f" {'differences of a hundredth of a nat mean nothing' if seeds < 3 else 'enough to look; five are needed to claim'}.",
+        )
+    )
     return out
 
 
@@ -165,32 +226,81 @@ def _curves(at: dict[str, Budget], baseline: str, more: dict[str, Any]) -> Figur
     top = max(high, unigram or 0, low + 0.5) + 0.1
     levels = {name: y for name, y in (("smoothed bigram table", bigram), ("unigram", unigram)) if y is not None}
     left = f" The {len(shown)} lowest of {len(at)} arms." if len(shown) < len(at) else ""
-    return Figure("Validation loss against steps", losses({b.arm: b.curve for b in shown}, "Validation loss against steps by arm", levels, (low - 0.1, top)),
-                  f"Arms in the order of their final loss, blue lowest. A gain that lasts is a gap at the right end.{left}")
+    return Figure(
+        "Validation loss against steps",
+        losses({b.arm: b.curve for b in shown}, "Validation loss against steps by arm", levels, (low - 0.1, top)),
+        f"Arms in the order of their final loss, blue lowest. A gain that lasts is a gap at the right end.{left}",
+    )
 
 
 def _needed(at: dict[str, Budget], baseline: str, steps: int) -> Figure:
     target = at[baseline].final
-    others = sorted((b for b in at.values() if b.arm != baseline), key=lambda b: (b.steps_to(target) is None, b.steps_to(target) or 0, b.final))[:30]
+    others = sorted(
+        (b for b in at.values() if b.arm != baseline), key=lambda b: (b.steps_to(target) is None, b.steps_to(target) or 0, b.final)
+    )[:30]
     needed = [b.steps_to(target) for b in others]
     notes = [f"never: {number(b.final)}" if x is None else f"{x:.0f}" for b, x in zip(others, needed)]
-    return Figure(f"Steps to {baseline}'s final loss ({number(target)})", bars([b.arm for b in others], needed, f"Steps to {baseline}'s final loss by arm", "steps", float(steps), notes),
-                  f"Read off each arm's own {grouped(steps)}-step schedule: one that ends there may need fewer. The line is {baseline}'s own.")
+    return Figure(
+        f"Steps to {baseline}'s final loss ({number(target)})",
+        bars([b.arm for b in others], needed, f"Steps to {baseline}'s final loss by arm", "steps", float(steps), notes),
+        f"Read off each arm's own {grouped(steps)}-step schedule: one that ends there may need fewer. The line is {baseline}'s own.",
+    )
 
 
 def _table(budgets: list[Budget], baseline: str, more: dict[str, Any]) -> Section:
     rows = []
-    with_test, about = any(b.test is not None for b in budgets), {name: str(arm.get("about", "")) for name, arm in more.get("arms", {}).items() if isinstance(arm, dict)}
+    with_test, about = any(b.test is not None for b in budgets), {
+        name: str(arm.get("about", "")) for name, arm in more.get("arms", {}).items() if isinstance(arm, dict)
+    }
     for b in sorted(budgets, key=lambda b: (b.steps, b.final)):
         base = next((x for x in budgets if x.arm == baseline and x.steps == b.steps), None)
-        gain = "" if base is None or b.arm == baseline else f"{b.final - base.final:+.3f}".replace("-", "−") if math.isfinite(b.final - base.final) else EMPTY
+        gain = (
+            ""
+            if base is None or b.arm == baseline
+            else f"{b.final - base.final:+.3f}".replace("-", "−") if math.isfinite(b.final - base.final) else EMPTY
+        )
         early = " (early only)" if base is not None and b.arm != baseline and early_only(b, base) else ""
         spread = f" ± {number(b.spread)}" if b.spread is not None else ""
-        rows.append([words(b.arm), Cell(grouped(b.steps)), Cell(f"{b.peak:g} (of {b.tried})"), Cell(str(len(b.runs))), Cell(number(b.initial)), Cell(number(b.middle)), Cell(number(b.final) + spread),
-                     Cell(gain + early), *([Cell(number(b.test))] if with_test else []), *([words(about.get(b.arm, ""))] if about else [])])
-    columns = ["arm", "steps", "peak rate", "seeds", "before training", "half-way", "final", f"against {baseline}", *(["test"] if with_test else []), *(["what it is"] if about else [])]
-    return Section("Every arm", "Validation loss in nats; lower is better.", tables=[Table("Arms, by steps and final loss", columns, rows, (),
-                   "Early only: ahead before training by more than 0.05, and half-way no more." + (" Test: later text that no choice has seen." if with_test else ""))])
+        rows.append(
+            [
+                words(b.arm),
+                Cell(grouped(b.steps)),
+                Cell(f"{b.peak:g} (of {b.tried})"),
+                Cell(str(len(b.runs))),
+                Cell(number(b.initial)),
+                Cell(number(b.middle)),
+                Cell(number(b.final) + spread),
+                Cell(gain + early),
+                *([Cell(number(b.test))] if with_test else []),
+                *([words(about.get(b.arm, ""))] if about else []),
+            ]
+        )
+    columns = [
+        "arm",
+        "steps",
+        "peak rate",
+        "seeds",
+        "before training",
+        "half-way",
+        "final",
+        f"against {baseline}",
+        *(["test"] if with_test else []),
+        *(["what it is"] if about else []),
+    ]
+    return Section(
+        "Every arm",
+        "Validation loss in nats; lower is better.",
+        tables=[
+            Table(
+                "Arms, by steps and final loss",
+                columns,
+                rows,
+                (),
+                "Early only: ahead before training by more than 0.05, and half-way no more."
+                + (" Test: later text that no choice has seen." if with_test else ""),
+            )
+        ],
+    )
 
 
 def _swept(found: dict[results.Key, results.Result], steps: int) -> Section:
@@ -200,6 +310,31 @@ def _swept(found: dict[results.Key, results.Result], steps: int) -> Section:
         row = [found.get((arm, p, steps, 0)) for p in peaks]
         finals = [r["final"] for r in row if r]
         if finals:
-            rows.append([words(arm), *(Cell(number(r["final"]) if r else "", "effect" if r and r["final"] == min(finals) and math.isfinite(r["final"]) else "") for r in row)])
-    return Section("Peak learning rates", tables=[Table(f"Final loss by peak rate, {grouped(steps)} steps, first seed", ["arm", *(f"{p:g}" for p in peaks)], rows, (), "Bold: an arm's best. One at an edge might do better "
-                   "beyond it.")] if rows and peaks else [])
+            rows.append(
+                [
+                    words(arm),
+                    *(
+                        Cell(
+                            number(r["final"]) if r else "",
+                            "effect" if r and r["final"] == min(finals) and math.isfinite(r["final"]) else "",
+                        )
+                        for r in row
+                    ),
+                ]
+            )
+    return Section(
+        "Peak learning rates",
+        tables=(
+            [
+                Table(
+                    f"Final loss by peak rate, {grouped(steps)} steps, first seed",
+                    ["arm", *(f"{p:g}" for p in peaks)],
+                    rows,
+                    (),
+                    "Bold: an arm's best. One at an edge might do better beyond it.",
+                )
+            ]
+            if rows and peaks
+            else []
+        ),
+    )

@@ -13,14 +13,48 @@ def page_of(path: Path) -> Page:
     a = Analysis(path)
     c = a.checkpoint
     groups = "" if c["kv_heads"] == c["heads"] else f" ({c['kv_heads']} key/value)"
-    facts = [("model", f"{c['architecture']}: {c['layers']} layers, {c['heads']} heads{groups} of {c['head_dim']}, width {c['d_model']}, context {c['context']}, {grouped(c['vocab'])} ids, "
-              f"{'tied' if c.get('tied') else 'untied'} head")]
+    facts = [
+        (
+            "model",
+            (
+                f"{c['architecture']}: {c['layers']} layers, {c['heads']} heads{groups} of {c['head_dim']}, width {c['d_model']}, context"
+                f" {c['context']}, {grouped(c['vocab'])} ids, {'tied' if c.get('tied') else 'untied'} head"
+            ),
+        )
+    ]
     if isinstance(a.second, dict):
         facts.append(("second", str(a.second.get("path", "another checkpoint"))))
     if a.corpus is not None:
-        facts.append(("corpus", f"{grouped(int(a.corpus['tokens']))} tokens, {grouped(int(a.corpus['vocab']))} ids, lags 1 to {a.lags} (hash {str(a.corpus.get('hash', ''))[:8]})"))
-    facts.append(("nulls", ", ".join([f"{a.nulls.get('draws', '?')} random layers"] + ([f"{a.nulls.get('permutations', '?')} permutations", "shuffled text"] if a.corpus else []))))
-    sections = [direction.section(a), match.section(a), heads.section(a), widths.section(a), qkv.profiles(a), qkv.views(a), drift.section(a), nulls.claims(a), nulls.made(a), nulls.notes(a)]
+        facts.append(
+            (
+                "corpus",
+                (
+                    f"{grouped(int(a.corpus['tokens']))} tokens, {grouped(int(a.corpus['vocab']))} ids, lags 1 to {a.lags} (hash"
+                    f" {str(a.corpus.get('hash', ''))[:8]})"
+                ),
+            )
+        )
+    facts.append(
+        (
+            "nulls",
+            ", ".join(
+                [f"{a.nulls.get('draws', '?')} random layers"]
+                + ([f"{a.nulls.get('permutations', '?')} permutations", "shuffled text"] if a.corpus else [])
+            ),
+        )
+    )
+    sections = [
+        direction.section(a),
+        match.section(a),
+        heads.section(a),
+        widths.section(a),
+        qkv.profiles(a),
+        qkv.views(a),
+        drift.section(a),
+        nulls.claims(a),
+        nulls.made(a),
+        nulls.notes(a),
+    ]
     title = f"Attention of {Path(str(c.get('path', 'a checkpoint'))).name or 'a checkpoint'}"
     subtitle = "measured against its corpus" if a.corpus is not None else "measured by itself (no corpus was given)"
     return Page(title, subtitle, facts, summary.READING, summary.findings(a), sections)

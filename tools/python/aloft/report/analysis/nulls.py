@@ -4,17 +4,25 @@ from ..page import Cell, Section, Table, words
 from ..text import grouped, number, p_value
 from .read import LEVEL, Analysis
 
-
 CLAIMS = {
-    "asymmetry_differs": "QK is not as asymmetric as random matrices", "asymmetry_is_concentrated": "QK's asymmetry is not as wide as that of random matrices",
-    "eigenvalues_differ": "QK has not the share of real eigenvalues of random matrices", "values_differ_from_random": "V's spectrum is not random",
-    "query_key_twinning": "Q and K of a layer are twins", "spectra_match_corpus": "QK's antisymmetric spectrum is the corpus'",
-    "qk_follows_corpus": "QK follows the corpus", "qk_subspace_follows_corpus": "QK's strongest directions are the corpus'",
-    "qk_heads_follow_corpus": "a head's QK follows the corpus", "ov_follows_corpus": "OV follows the corpus",
-    "ov_subspace_follows_corpus": "OV's strongest directions are the corpus'", "ov_heads_follow_corpus": "a head's OV follows the corpus",
-    "weights_correlate": "Q, K or V is a view of the corpus", "circuits_correlate": "QK or OV correlates with a view of the corpus",
-    "bands_differ": "Q, K or V prefers a band of the corpus' directions", "previous_token_heads": "a head attends one token back otherwise than random ones",
-    "copying_heads": "a head copies, or the opposite", "weights_correlate_between_models": "weights of the two checkpoints correlate",
+    "asymmetry_differs": "QK is not as asymmetric as random matrices",
+    "asymmetry_is_concentrated": "QK's asymmetry is not as wide as that of random matrices",
+    "eigenvalues_differ": "QK has not the share of real eigenvalues of random matrices",
+    "values_differ_from_random": "V's spectrum is not random",
+    "query_key_twinning": "Q and K of a layer are twins",
+    "spectra_match_corpus": "QK's antisymmetric spectrum is the corpus'",
+    "qk_follows_corpus": "QK follows the corpus",
+    "qk_subspace_follows_corpus": "QK's strongest directions are the corpus'",
+    "qk_heads_follow_corpus": "a head's QK follows the corpus",
+    "ov_follows_corpus": "OV follows the corpus",
+    "ov_subspace_follows_corpus": "OV's strongest directions are the corpus'",
+    "ov_heads_follow_corpus": "a head's OV follows the corpus",
+    "weights_correlate": "Q, K or V is a view of the corpus",
+    "circuits_correlate": "QK or OV correlates with a view of the corpus",
+    "bands_differ": "Q, K or V prefers a band of the corpus' directions",
+    "previous_token_heads": "a head attends one token back otherwise than random ones",
+    "copying_heads": "a head copies, or the opposite",
+    "weights_correlate_between_models": "weights of the two checkpoints correlate",
     "circuits_correlate_between_models": "circuits of the two checkpoints correlate over tokens",
 }  # names of `aloft analyze`; one that is not here is shown as it is
 
@@ -23,29 +31,60 @@ def claims(a: Analysis) -> Section:
     rows = a.tables.get("claims", [])
     if not rows:
         return Section("All claims")
-    cells = [[words("effect" if r["found"] else "no effect"), words(CLAIMS.get(r["claim"], r["claim"].replace("_", " "))), words("" if r["layer"] is None else r["layer"]), words("" if r["head"] is None else r["head"]),
-              words("" if r["lag"] is None else r["lag"]), Cell(number(r["value"]), "effect" if r["found"] else ""), Cell(number(r["null"]), "null"),
-              Cell(p_value(r["p"], a.smallest_p)), words(r["detail"])] for r in rows]
-    return Section("All claims", "Each question that was asked of this checkpoint: the row furthest from its null, and whether that is an effect when the question is asked of all rows at once.", tables=[
-        Table("Claims", ["", "claim", "layer", "head", "lag", "measured", "null", "p", "detail"], cells)])
+    cells = [
+        [
+            words("effect" if r["found"] else "no effect"),
+            words(CLAIMS.get(r["claim"], r["claim"].replace("_", " "))),
+            words("" if r["layer"] is None else r["layer"]),
+            words("" if r["head"] is None else r["head"]),
+            words("" if r["lag"] is None else r["lag"]),
+            Cell(number(r["value"]), "effect" if r["found"] else ""),
+            Cell(number(r["null"]), "null"),
+            Cell(p_value(r["p"], a.smallest_p)),
+            words(r["detail"]),
+        ]
+        for r in rows
+    ]
+    return Section(
+        "All claims",
+        "Each question that was asked of this checkpoint: the row furthest from its null, and whether that is an effect when the question"
+        " is asked of all rows at once.",
+        tables=[Table("Claims", ["", "claim", "layer", "head", "lag", "measured", "null", "p", "detail"], cells)],
+    )
 
 
 def made(a: Analysis) -> Section:
     n, draws, tokens = a.nulls.get("permutations"), a.nulls.get("draws"), a.nulls.get("shuffled_tokens")
     out = Section("How the nulls are made")
     out.paragraphs = [
-        f"Gaussian: {number(draws) if isinstance(draws, int) else 'some'} layers with independent normal weights of the same shape, measured in the same way. p is Student's t of the figure against them, "
-        "times the number of layers (or heads) that were asked.",
+        f"Gaussian: {number(draws) if isinstance(draws, int) else 'some'} layers with independent normal weights of the same shape,"
+        " measured in the same way. p is Student's t of the figure against them, times the number of layers (or heads) that were"
+        " asked."
     ]
     if a.corpus is not None:
         out.paragraphs += [
-            f"Permutation: the corpus' matrices with their coordinates exchanged and signs flipped at random, {number(n) if isinstance(n, int) else 'several'} times, the same for all layers and lags. p is the share that comes as "
-            "far from the null as the figure; the family-wise p asks it of the strongest of all layers (or heads) and lags, so that asking many times finds nothing by chance."
-            + (f" The smallest p that {number(n) if isinstance(n, int) else ''} permutations can give is {a.smallest_p:.2g}." if a.smallest_p is not None else ""),
-            f"Shuffled text: {grouped(tokens) if isinstance(tokens, int) else 'as many'} tokens drawn independently by frequency, one sample, so without a p. It keeps what follows from how often tokens come."]
-    out.paragraphs.append(f"A figure is called an effect where its family-wise p is below {LEVEL:g}. Seed {a.nulls.get('seed', 'not recorded')}.")
+            "Permutation: the corpus' matrices with their coordinates exchanged and signs flipped at random,"
+            f" {number(n) if isinstance(n, int) else 'several'} times, the same for all layers and lags. p is the share that comes as far"
+            " from the null as the figure; the family-wise p asks it of the strongest of all layers (or heads) and lags, so that asking"
+            " many times finds nothing by chance."
+            + (
+                f" The smallest p that {number(n) if isinstance(n, int) else ''} permutations can give is {a.smallest_p:.2g}."
+                if a.smallest_p is not None
+                else ""
+            ),
+            (
+                f"Shuffled text: {grouped(tokens) if isinstance(tokens, int) else 'as many'} tokens drawn independently by frequency, one"
+                " sample, so without a p. It keeps what follows from how often tokens come."
+            ),
+        ]
+    out.paragraphs.append(
+        f"A figure is called an effect where its family-wise p is below {LEVEL:g}. Seed {a.nulls.get('seed', 'not recorded')}."
+    )
     if not a.can_find:
-        out.paragraphs.append(f"With so few permutations no p is below {LEVEL:g}, and nothing can be called an effect against the corpus: at least 100 are needed.")
+        out.paragraphs.append(
+            f"With so few permutations no p is below {LEVEL:g}, and nothing can be called an effect against the corpus: at least 100 are"
+            " needed."
+        )
     return out
 
 

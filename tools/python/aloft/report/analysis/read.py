@@ -13,14 +13,19 @@ from ..text import number, p_value
 Row = dict[str, Any]
 LEVEL = 0.01  # a figure whose family-wise p is below this is called an effect
 COLUMNS = {
-    "corpus": ("lag", "subject", "measure", "value", "null"), "weights": ("layer", "head", "subject", "measure", "value", "null", "p_family"),
-    "profiles": ("layer", "first", "second", "value", "null", "p_family"), "twinning": ("first", "second", "value", "null", "p"),
+    "corpus": ("lag", "subject", "measure", "value", "null"),
+    "weights": ("layer", "head", "subject", "measure", "value", "null", "p_family"),
+    "profiles": ("layer", "first", "second", "value", "null", "p_family"),
+    "twinning": ("first", "second", "value", "null", "p"),
     "correlations": ("layer", "subject", "against", "basis", "value", "null", "null_sd", "p_family"),
     "bands": ("layer", "subject", "from", "to", "uniform", "value", "null", "p_family"),
     "match": ("circuit", "layer", "head", "lag", "part", "measure", "value", "null", "null_sd", "p", "p_family", "shuffled"),
-    "heads": ("layer", "head", "measure", "value", "null", "p_family"), "drift": ("layer", "subject", "measure", "value", "null", "p_family"),
-    "positions": ("layer", "head", "distance", "mass"), "labels": ("layer", "head", "label"),
-    "spectra": ("subject", "layer", "lag", "index", "sigma"), "frontier": ("lag", "target", "pareto_cosine", "temper_cosine"),
+    "heads": ("layer", "head", "measure", "value", "null", "p_family"),
+    "drift": ("layer", "subject", "measure", "value", "null", "p_family"),
+    "positions": ("layer", "head", "distance", "mass"),
+    "labels": ("layer", "head", "label"),
+    "spectra": ("subject", "layer", "lag", "index", "sigma"),
+    "frontier": ("lag", "target", "pareto_cosine", "temper_cosine"),
     "claims": ("claim", "layer", "head", "lag", "detail", "value", "null", "p", "found"),
 }
 WORDS = {"subject", "measure", "first", "second", "against", "basis", "circuit", "part", "label", "claim", "detail"}
@@ -37,7 +42,7 @@ class Analysis:
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not JSON: {error}") from None
         if not isinstance(data, dict) or data.get("format") != "aloft-analysis":
-            raise InputError(f"{path}: not an analysis: `aloft analyze` writes \"format\": \"aloft-analysis\"")
+            raise InputError(f'{path}: not an analysis: `aloft analyze` writes "format": "aloft-analysis"')
         if data.get("version") != 1:
             raise InputError(f"{path}: version {data.get('version')!r} is not known here, only 1: use the aloft that wrote it")
         try:

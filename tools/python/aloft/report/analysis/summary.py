@@ -7,13 +7,25 @@ from .heads import labelled
 from .qkv import VIEWS
 from .read import Analysis, Row, is_effect, mean
 
-READING = ("Of every attention head, QK is the matrix that decides where a token looks, and OV what it adds of the token it looks at; lag n compares with which token comes n places later in the "
-           "corpus. A null is the same figure for something without information, and an effect is a figure that chance gives in fewer than one of a hundred such reports.")
+READING = (
+    "Of every attention head, QK is the matrix that decides where a token looks, and OV what it adds of the token it looks at; lag n"
+    " compares with which token comes n places later in the corpus. A null is the same figure for something without information, and an"
+    " effect is a figure that chance gives in fewer than one of a hundred such reports."
+)
 
 
 def findings(a: Analysis) -> list[Finding]:
     """Five to eight."""
-    asked = [_asymmetry(a), *(_follows(a, circuit) for circuit in ("QK", "OV")), _widths(a), _correlations(a), _twins(a), _sizes(a) if a.corpus is None else None, _heads(a), _drift(a)]
+    asked = [
+        _asymmetry(a),
+        *(_follows(a, circuit) for circuit in ("QK", "OV")),
+        _widths(a),
+        _correlations(a),
+        _twins(a),
+        _sizes(a) if a.corpus is None else None,
+        _heads(a),
+        _drift(a),
+    ]
     return [f for f in asked if f is not None]
 
 
@@ -33,9 +45,12 @@ def _asymmetry(a: Analysis) -> Finding | None:
     counts, moves = (a.row("corpus", lag=1, subject=s, measure="asymmetry_ratio") for s in ("counts", "transition"))
     if counts and moves and None not in (counts["null"], moves["null"], counts["value"], moves["value"]):
         same = abs(moves["value"] - moves["null"]) < 0.05
-        text += (f" In the corpus, {'the direction of time shows in the counts of neighbours' if counts['value'] > counts['null'] + 0.05 else 'even counts of neighbours show no direction of time'} "
-                 f"({number(counts['value'])}; shuffled text {number(counts['null'])})"
-                 + (f", not in its transitions ({number(moves['value'])} and {number(moves['null'])})." if same else "."))
+        shown = counts["value"] > counts["null"] + 0.05
+        text += (
+            f" In the corpus, {'the direction of time shows in the' if shown else 'there is no direction of time even in the'} counts of"
+            f" neighbours ({number(counts['value'])}; shuffled text {number(counts['null'])})"
+            + (f", {'not' if shown else 'nor'} in its transitions ({number(moves['value'])} and {number(moves['null'])})." if same else ".")
+        )
     return Finding("effect" if below or above else "no effect", text)
 
 
@@ -59,21 +74,36 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
     if found:
         backwards = " against its direction" if (best["value"] or 0) < 0 else ""
         text = f"Layer {best['layer']}'s {what} follows the corpus at lag {best['lag']}{backwards} ({figures})"
-        text += f"; so it is, at one lag or another, in {counted(len(found), a.layers, 'layer')}." if len(found) > 1 else "; no other layer's does." if a.layers > 1 else "."
+        text += (
+            f"; so it is, at one lag or another, in {counted(len(found), a.layers, 'layer')}."
+            if len(found) > 1
+            else "; no other layer's does." if a.layers > 1 else "."
+        )
         if len(found) > 2:
             order = sorted(found, key=lambda r: int(r["layer"]))
-            text += f" The first paper expects deeper layers at longer lags; here {_layers([r['layer'] for r in order])} are strongest at {listed([r['lag'] for r in order])}."
+            text += (
+                f" The first paper expects deeper layers at longer lags; here {_layers([r['layer'] for r in order])} are strongest at"
+                f" {listed([r['lag'] for r in order])}."
+            )
     elif single:
-        text = f"{_heads_found(a, heads, single, f' with {_whose(single)} {what}')}" + ("." if a.layers == 1 else "; no layer as a whole does.")
+        text = f"{_heads_found(a, heads, single, f' with {_whose(single)} {what}')}" + (
+            "." if a.layers == 1 else "; no layer as a whole does."
+        )
     else:
-        text = f"No layer's {what} follows the corpus at any lag, nor a single one of {len(heads)} heads': the furthest from its null is layer {best['layer']} at lag {best['lag']} ({figures})."
+        text = (
+            f"No layer's {what} follows the corpus at any lag, nor a single one of {len(heads)} heads': the furthest from its null is layer"
+            f" {best['layer']} at lag {best['lag']} ({figures})."
+        )
     if found:
         text += f" {_heads_found(a, heads, single, '')}." if single else " No single head does by itself." if heads else ""
     skew = [r for r in match.strongest(a, circuit, whole=True, part="antisymmetric") if is_effect(r)] if circuit == "QK" else []
     if skew:
         most = "clearly" if len(skew) == 1 else f"in layer {skew[0]['layer']}"
-        text += (f" The direction of time alone (the antisymmetric part, as in the first paper) is followed in {_layers([r['layer'] for r in skew])}, "
-                 f"most {most} at lag {skew[0]['lag']} ({number(skew[0]['value'])}: {'looking back at what came before' if skew[0]['value'] < 0 else 'the way that the first paper injected'}).")
+        text += (
+            " The direction of time alone (the antisymmetric part, as in the first paper) is followed in"
+            f" {_layers([r['layer'] for r in skew])}, most {most} at lag {skew[0]['lag']} ({number(skew[0]['value'])}:"
+            f" {'looking back at what came before' if skew[0]['value'] < 0 else 'the way that the first paper injected'})."
+        )
     return Finding("effect" if found or single or skew else "no effect", text)
 
 
@@ -104,18 +134,32 @@ def _widths(a: Analysis) -> Finding | None:
         return None
     effects, null = [r for r in widths if is_effect(r)], mean([r["null"] for r in widths])
     narrower = sum(r["value"] < r["null"] for r in effects)
-    text = (f"The antisymmetric part of QK spreads over {ranges(values, 1)} directions (participation ratio by layer; random layers {number(null, 1)})"
-            f"; it is {'narrower' if 2 * narrower >= len(effects) else 'wider'} than random in {counted(len(effects), a.layers, 'layer')}" if effects else
-            f"The antisymmetric part of QK spreads over {ranges(values, 1)} directions (participation ratio by layer), as random layers do ({number(null, 1)})")
+    text = (
+        f"The antisymmetric part of QK spreads over {ranges(values, 1)} directions (participation ratio by layer; random layers"
+        f" {number(null, 1)}); it is {'narrower' if 2 * narrower >= len(effects) else 'wider'} than random in"
+        f" {counted(len(effects), a.layers, 'layer')}"
+        if effects
+        else (
+            f"The antisymmetric part of QK spreads over {ranges(values, 1)} directions (participation ratio by layer), as random layers do"
+            f" ({number(null, 1)})"
+        )
+    )
     corpus = a.row("corpus", lag=1, subject="projected_antisymmetric", measure="pr_energy")
-    alike = [r for r in a.rows("match", circuit="QK", head=None, part="antisymmetric", measure="spectral_cosine") if r["lag"] == 1 and r["value"] is not None]
+    alike = [
+        r
+        for r in a.rows("match", circuit="QK", head=None, part="antisymmetric", measure="spectral_cosine")
+        if r["lag"] == 1 and r["value"] is not None
+    ]
     if corpus:
         text += f"; the corpus' over {number(corpus['value'], 1)}"
     text += "."
     if alike:
         best, like = max(alike, key=lambda r: float(r["value"])), [r for r in alike if is_effect(r)]
-        text += (f" Layer {best['layer']}'s spectrum is the most alike to the corpus' at lag 1 (spectral cosine {number(best['value'])}; random layers {number(best['null'])}), "
-                 + ("and that is an effect." if best in like else "which is no effect."))
+        text += (
+            f" Layer {best['layer']}'s spectrum is the most alike to the corpus' at lag 1 (spectral cosine {number(best['value'])}; random"
+            f" layers {number(best['null'])}), "
+            + ("and that is an effect." if best in like else "which is no effect.")
+        )
     return Finding("effect" if effects else "no effect", text)
 
 
@@ -126,12 +170,21 @@ def _correlations(a: Analysis) -> Finding | None:
     best, effects = max(rows, key=lambda r: abs(float(r["value"]))), [r for r in rows if is_effect(r)]
     bands = [r for r in a.tables.get("bands", []) if r["value"] is not None]
     banded = [r for r in bands if is_effect(r)]
-    about = f"the largest of {len(rows)} correlations is {number(best['value'])} (layer {best['layer']}, {best['subject']} with {VIEWS.get(best['against'], best['against'])}; null ± {number(best['null_sd'])})"
-    text = (f"Of correlations of Q, K and V with views of the corpus, {len(effects)} of {len(rows)} are effects: {about}." if effects else
-            f"Q, K and V themselves are no views of the corpus: {about}.")
+    about = (
+        f"the largest of {len(rows)} correlations is {number(best['value'])} (layer {best['layer']}, {best['subject']} with"
+        f" {VIEWS.get(best['against'], best['against'])}; null ± {number(best['null_sd'])})"
+    )
+    text = (
+        f"Of correlations of Q, K and V with views of the corpus, {len(effects)} of {len(rows)} are effects: {about}."
+        if effects
+        else f"Q, K and V themselves are no views of the corpus: {about}."
+    )
     if bands:
-        text += (f" Their energy prefers some bands of the corpus' directions in {len(banded)} of {len(bands)} cases." if banded else
-                 " Nor does their energy prefer any band of the corpus' directions.")
+        text += (
+            f" Their energy prefers some bands of the corpus' directions in {len(banded)} of {len(bands)} cases."
+            if banded
+            else " Nor does their energy prefer any band of the corpus' directions."
+        )
     return Finding("effect" if effects or banded else "no effect", text)
 
 
@@ -140,8 +193,15 @@ def _twins(a: Analysis) -> Finding | None:
     if row is None or row["value"] is None or row["null"] is None:
         return None
     close = row["p"] is not None and row["p"] < 0.01 and row["value"] < row["null"]
-    figures = f"their spectra diverge by {number(row['value'], 4)}, those of Q and other layers' K by {number(row['null'], 4)} (p\N{NO-BREAK SPACE}{a.p(row, family=False)})"
-    text = f"Q and K of a layer are twins: {figures}." if close else f"That Q and K of a layer are alike says only that all layers are: {figures}."
+    figures = (
+        f"their spectra diverge by {number(row['value'], 4)}, those of Q and other layers' K by {number(row['null'], 4)}"
+        f" (p\N{NO-BREAK SPACE}{a.p(row, family=False)})"
+    )
+    text = (
+        f"Q and K of a layer are twins: {figures}."
+        if close
+        else f"That Q and K of a layer are alike says only that all layers are: {figures}."
+    )
     growth = _growth(a)
     return Finding("effect" if close else "no effect", text + (f" {growth}" if growth else ""))
 
@@ -163,7 +223,10 @@ def _sizes(a: Analysis) -> Finding | None:
     if not rows:
         return None
     values = [r["value"] for r in rows if r["value"] is not None]
-    text = f"The strongest 8 directions of Q Kᵀ hold {ranges(values, 2)} of its energy, by layer; {number(mean([r['null'] for r in rows]), 2)} in random layers."
+    text = (
+        f"The strongest 8 directions of Q Kᵀ hold {ranges(values, 2)} of its energy, by layer; {number(mean([r['null'] for r in rows]), 2)}"
+        " in random layers."
+    )
     return Finding("effect" if effects else "no effect", text)
 
 
@@ -176,8 +239,11 @@ def _heads(a: Analysis) -> Finding | None:
     def some(heads: list[tuple[int, int]]) -> str:
         return f" ({listed([f'{n}.{h}' for n, h in heads])})" if 0 < len(heads) <= 4 else ""
 
-    text = (f"Of {total} heads {len(before)} look{'s' if len(before) == 1 else ''} one token back{some(before)}, {len(copying)} cop{'ies' if len(copying) == 1 else 'y'} the token that "
-            f"{'it reads' if len(copying) == 1 else 'they read'}{some(copying)}, and {len(even)} prefer{'s' if len(even) == 1 else ''} no distance (layer.head; from the weights alone).")
+    text = (
+        f"Of {total} heads {len(before)} look{'s' if len(before) == 1 else ''} one token back{some(before)}, {len(copying)}"
+        f" cop{'ies' if len(copying) == 1 else 'y'} the token that {'it reads' if len(copying) == 1 else 'they read'}{some(copying)}, and"
+        f" {len(even)} prefer{'s' if len(even) == 1 else ''} no distance (layer.head; from the weights alone)."
+    )
     return Finding("effect" if before or copying else "no effect", text)
 
 
@@ -194,5 +260,9 @@ def _drift(a: Analysis) -> Finding | None:
     for circuit in ("QK", "OV"):
         r = mean([row["value"] for row in of(circuit, "token_correlation")])
         if r is not None:
-            text += f" {circuit} over tokens correlates by {number(r, 2)}: {number(100 * r * r, 0)}% of one is predicted by the other." if circuit == "QK" else f" OV by {number(r, 2)}."
+            text += (
+                f" {circuit} over tokens correlates by {number(r, 2)}: {number(100 * r * r, 0)}% of one is predicted by the other."
+                if circuit == "QK"
+                else f" OV by {number(r, 2)}."
+            )
     return Finding("effect" if effects else "no effect", text)

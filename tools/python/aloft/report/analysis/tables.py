@@ -6,8 +6,8 @@ from typing import Any
 
 from ..page import Cell, Table, words
 from ..papers import HEADING, of_layer
-from .read import Analysis, Row, mean, measured, null_of
 from ..text import number
+from .read import Analysis, Row, mean, measured, null_of
 
 SAME = "Bold: an effect (family-wise p below 0.01)."
 
@@ -27,12 +27,18 @@ class Quantity:
 
 
 def by_layer(a: Analysis, caption: str, quantities: Sequence[Quantity], note: str = SAME) -> Table:
-    """Quantities without a row in any layer are left out."""
+    """Quantities without a row in any layer are left out, and columns of nulls where there is none."""
     shown = [q for q in quantities if any(q.row(n) is not None for n in range(a.layers))]
     with_paper = {q.title for q in shown if q.paper is not None or q.summary is not None}
+    with_null = {q.title for q in shown if any(row["null"] is not None for row in map(q.row, range(a.layers)) if row)}
     columns, groups = ["layer"], [("", 1)]
     for q in shown:
-        some = ["measured", "null", *(["p"] if q.with_p else []), *([HEADING if len(shown) < 3 else "paper"] if q.title in with_paper else [])]
+        some = [
+            "measured",
+            *(["null"] if q.title in with_null else []),
+            *(["p"] if q.with_p else []),
+            *([HEADING if len(shown) < 3 else "paper"] if q.title in with_paper else []),
+        ]
         columns += some
         groups.append((q.title, len(some)))
     rows: list[list[Cell]] = []
@@ -40,14 +46,14 @@ def by_layer(a: Analysis, caption: str, quantities: Sequence[Quantity], note: st
         row = [words(n)]
         for q in shown:
             found = q.row(n)
-            row += [measured(found, q.digits), null_of(found, q.digits)]
+            row += [measured(found, q.digits), *([null_of(found, q.digits)] if q.title in with_null else [])]
             if q.with_p:
                 row.append(Cell("" if found is None else a.p(found, permuted=q.permuted)))
             if q.title in with_paper:
                 row.append(_paper(q, n, a.layers))
         rows.append(row)
     if a.layers > 1 and shown:
-        rows.append(_means(a, shown, with_paper))
+        rows.append(_means(a, shown, with_paper, with_null))
     if len(shown) >= 3 and with_paper:
         note += f" {HEADING[0].upper()}{HEADING[1:]}."
     return Table(caption, columns, rows, groups if shown else [], note)
@@ -60,11 +66,13 @@ def _paper(q: Quantity, layer: int, layers: int) -> Cell:
     return of_layer(values, layer, layers, q.digits)
 
 
-def _means(a: Analysis, shown: Sequence[Quantity], with_paper: set[str]) -> list[Cell]:
+def _means(a: Analysis, shown: Sequence[Quantity], with_paper: set[str], with_null: set[str]) -> list[Cell]:
     out = [words("mean")]
     for q in shown:
         found = [row for row in map(q.row, range(a.layers)) if row is not None]
-        out += [Cell(number(mean([r["value"] for r in found]), q.digits)), Cell(number(mean([r["null"] for r in found]), q.digits), "null")]
+        out.append(Cell(number(mean([r["value"] for r in found]), q.digits)))
+        if q.title in with_null:
+            out.append(Cell(number(mean([r["null"] for r in found]), q.digits), "null"))
         out += [Cell("")] * q.with_p
         if q.title in with_paper:
             out.append(q.summary or Cell("", "paper"))
