@@ -165,7 +165,7 @@ std::vector<Figure> attention_figures(double copying, const std::vector<double>&
     double entropy = 0;
     for (const double x : mass)
       if (x > 0) entropy -= x * std::log(x);
-    out.push_back({"", "previous_token", mass[1], true, false, true});
+    out.push_back({"", "previous_token", mass[1], true, true, true});
     out.push_back({"", "profile_entropy", entropy / std::log(static_cast<double>(mass.size()))});
   }
   out.push_back({"", "copying", copying, true, false, true});
