@@ -116,7 +116,7 @@ TEST(AnalysisNull, InRandomWeightsNothingIsFound) {
     for (const auto& [claim, yes] : claims(analyze(bench.ctx, first, &second, &counts, params(seed))))
       found[claim] += yes ? 1 : 0;
   }
-  EXPECT_EQ(found.size(), 19U) << "every claim is made";
+  EXPECT_EQ(found.size(), 18U) << "every claim is made";
   for (const auto& [claim, times] : found) EXPECT_LE(times, std::max<std::int64_t>(seeds() / 20, 1)) << claim;
 }
 
@@ -180,6 +180,8 @@ TEST(AnalysisNull, WhatIsPlantedIsFoundEveryTime) {
   for (unsigned seed = 0; seed < seeds(); ++seed) {
     std::mt19937_64 rng(1000 + seed);
     RandomModel planted(5, 500 + seed);
+    for (Eigen::Index j = 0; j < 32; ++j)  // concentrated, as embeddings of text make the corpus' spectra
+      planted.embedding.col(j) *= 2 * std::exp(-static_cast<double>(j) / 6);
     planted.embedding.rowwise() += 0.3 * Eigen::RowVectorXd::Ones(32);  // the average token is something
     Dense mean = Dense::Zero(1, 32);
     for (std::int64_t i = 0; i < kVocab; ++i) {
@@ -196,7 +198,7 @@ TEST(AnalysisNull, WhatIsPlantedIsFoundEveryTime) {
     const Analysis a = analyze(bench.ctx, model, nullptr, &counts, params(seed));
     const auto found = claims(a);
     EXPECT_TRUE(found.at("qk_heads_follow_corpus")) << seed;
-    EXPECT_TRUE(found.at("previous_token_heads")) << seed;
+
     EXPECT_TRUE(found.at("spectra_match_corpus")) << seed;
 
     bool head_found = false;
@@ -223,8 +225,9 @@ TEST(AnalysisNull, TwinsAreFoundEveryTime) {
     for (std::size_t l = 0; l < planted.layers.size(); ++l)
       plant_twins(rng, planted.layers[l], 0.02 + 0.05 * static_cast<double>(l));
     const Model model = planted.model();
-    EXPECT_TRUE(claims(analyze(bench.ctx, model, nullptr, nullptr, params(seed))).at("query_key_twinning"))
-        << seed;
+    AnalysisParams more = params(seed);
+    more.permutations = 400;  // one in 5,040 is no permutation at all
+    EXPECT_TRUE(claims(analyze(bench.ctx, model, nullptr, nullptr, more)).at("query_key_twinning")) << seed;
   }
 }
 

@@ -55,7 +55,7 @@ Table claims_table(const ClaimSources& s) {
       {"weights_correlate", &s.correlations, "weights"},
       {"circuits_correlate", &s.correlations, "circuits"},
       {"bands_differ", &s.bands, "bands"},
-      {"previous_token_heads", &s.heads, "previous_token"},
+
       {"copying_heads", &s.heads, "copying"},
       {"weights_correlate_between_models", &s.drift, "correlation/"},
       {"circuits_correlate_between_models", &s.drift, "token_correlation/"},

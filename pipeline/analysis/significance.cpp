@@ -91,6 +91,7 @@ std::size_t PermutationFamily::add(std::span<const double> values) {
     for (std::size_t i = 0; i <= n; ++i) {
       double z = varies ? (values[i] - all.mean) / all.sd : 0;
       if (side_ == Side::both) z = std::abs(z);
+      if (side_ == Side::lower) z = -z;
       if (i == 0) own = z;
       // equal but for rounding counts as equal
       if (i > 0 && z >= own - 1e-9 * std::abs(own)) ++as_far;

@@ -21,7 +21,7 @@ struct Measured {
 /// P(|T| >= |t|) of Student's t with `degrees` of freedom (Abramowitz and Stegun 26.7.3, 26.7.4).
 [[nodiscard]] double student_two_sided(double t, std::int64_t degrees);
 
-enum class Side { both, upper };
+enum class Side { both, upper, lower };
 
 /// Against draws that are about normal: two-sided, or whether the value is larger, a new draw's deviation
 /// being sd √(1 + 1/n). on_log: of logarithms, for what is positive and skewed. `family`: how many are tested

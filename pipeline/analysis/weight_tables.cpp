@@ -167,7 +167,7 @@ void WeightTables::add_twinning() {
         return static_cast<std::int64_t>(k < 0 ? -1 - k : k);
       }));
     if (!std::all_of(values.begin(), values.end(), [](double x) { return std::isfinite(x); })) continue;
-    twinning.add(std::string(first) + "||" + second, Side::both,
+    twinning.add(std::string(first) + "||" + second, Side::lower,
                  {Cell(std::string(first)), Cell(std::string(second))}, values);
   }
 }
@@ -186,12 +186,16 @@ void WeightTables::add_labels() {
     const Cell layer = measured.rows[next][0], head = measured.rows[next][1];
     for (; next < measured.rows.size() && measured.rows[next][0] == layer && measured.rows[next][1] == head;
          ++next) {
-      const auto& row = measured.rows[next];  // layer, head, measure, value, null, null_sd, p, p_family
-      const auto* p = std::get_if<double>(&row[7]);
-      if (p == nullptr || *p >= kSignificant) continue;
+      // layer, head, measure, value, null, null_sd, p, p_family
+      const auto& row = measured.rows[next];
+      const auto below = [&row](std::size_t column) {
+        const auto* p = std::get_if<double>(&row[column]);
+        return p != nullptr && *p < kSignificant;
+      };
       const auto& measure = std::get<std::string>(row[2]);
-      if (measure == "previous_token" && first >= kStandsOut * others) found.emplace_back("previous-token");
-      if (measure == "copying" && std::get<double>(row[3]) > 0) found.emplace_back("copying");
+      if (measure == "previous_token" && first >= kStandsOut * others && below(6))
+        found.emplace_back("previous-token");
+      if (measure == "copying" && below(7)) found.emplace_back("copying");
     }
     if (mass.size() > 1 && largest <= kUniform / static_cast<double>(mass.size()))
       found.emplace_back("uniform");

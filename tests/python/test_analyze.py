@@ -160,12 +160,12 @@ def test_labels_follow_from_the_figures(shape, analysed):
     found, wanted, _ = analysed(shape)
     labels = values(found["tables"]["labels"] | {"columns": [{"name": n} for n in ("layer", "head", "value")]}, "labels")
     columns = [c["name"] for c in found["tables"]["heads"]["columns"]]
-    family = {tuple(row[:3]): row[columns.index("p_family")] for row in found["tables"]["heads"]["rows"]}
+    alone, family = ({tuple(row[:3]): row[columns.index(p)] for row in found["tables"]["heads"]["rows"]} for p in ("p", "p_family"))
     for n in range(shape.layers):
         for h in range(shape.heads):
             mass = wanted["masses"][n][h]
             expected = []
-            if mass.argmax() == 1 and mass[1] >= 3 * np.delete(mass, 1).max() and family[n, h, "previous_token"] < 0.01:
+            if mass.argmax() == 1 and mass[1] >= 3 * np.delete(mass, 1).max() and alone[n, h, "previous_token"] < 0.01:
                 expected.append("previous-token")
             if mass.max() <= 2 / len(mass):
                 expected.append("uniform")

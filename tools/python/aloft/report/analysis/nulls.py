@@ -20,7 +20,6 @@ CLAIMS = {
     "weights_correlate": "Q, K or V is a view of the corpus",
     "circuits_correlate": "QK or OV correlates with a view of the corpus",
     "bands_differ": "Q, K or V prefers a band of the corpus' directions",
-    "previous_token_heads": "a head attends one token back otherwise than random ones",
     "copying_heads": "a head copies, or the opposite",
     "weights_correlate_between_models": "weights of the two checkpoints correlate",
     "circuits_correlate_between_models": "circuits of the two checkpoints correlate over tokens",
