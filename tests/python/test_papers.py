@@ -293,7 +293,8 @@ def test_what_analyze_says_is_the_error(copied, text, tmp_path, capfd):
         with pytest.raises(ProgramError, match=said) as raised:
             analyses._analyze(str(program), "x", [])
         assert raised.value.exit_code == (4 if code == 4 else 1)
-        assert capfd.readouterr().err == ("note: this\n" if code == 4 else "note: this\nhalf way\n")  # passed on, and said once
+        # passed on, and said once; behind what a library may have said of the fork
+        assert capfd.readouterr().err.endswith("note: this\n" if code == 4 else "note: this\nhalf way\n")
 
 
 def test_an_analysis_of_what_is_not_trained_is_refused(text, tmp_path):
