@@ -193,8 +193,8 @@ NOTHING = {"p": 0.6, "p_family": 1.0}
      "does."),
     ([("match", FOLLOWS, NOTHING), ("match", FOLLOWS | {"layer": 1, "head": 3, "lag": 2, "part": "centred_forward"},
       {"value": -0.5, "null": 0.0, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120, "shuffled": -0.4})],
-     "One of 12 heads follows the corpus with its QK (where tokens look): layer 1's head 3 at lag 2 (matrix cosine −0.500, null 0.000 ± "
-     "0.010, p ≤ 0.0083; shuffled text −0.400, so it is mostly a match of frequencies)"),
+     "One of 12 heads opposes the corpus with its QK (where tokens look): layer 1's head 3 at lag 2 (matrix cosine −0.500, null 0.000 ± "
+     "0.010, p ≤ 0.0083; shuffled text −0.400, so much of it is how frequent tokens are, not their order)"),
     ([("twinning", {"first": "Q", "second": "K"}, {"value": 0.001, "null": 0.02, "p": 1 / 120})], "Q and K of a layer are twins"),
     ([("twinning", {"first": "Q", "second": "K"}, {"value": 0.001, "null": 0.001, "p": 0.4})], "says only that all layers are"),
     ([("labels", {}, {"label": ""})], "Of 12 heads 0 look one token back, 0 copy the token that they read, and 0 prefer no distance"),

@@ -9,8 +9,9 @@ from .read import Analysis, Row, is_effect, mean
 
 READING = (
     "Of every attention head, QK is the matrix that decides where a token looks, and OV what it adds of the token it looks at; lag n"
-    " compares with which token comes n places later in the corpus. A null is the same figure for something without information, and an"
-    " effect is a figure that chance gives in fewer than one of a hundred such reports."
+    " compares with which token comes n places later in the corpus. A null is a baseline: the same measurement on random weights, on the"
+    " corpus' directions exchanged at random, or on text in random order. An effect is a figure that its null reaches in fewer than one of a"
+    " hundred such reports, however many layers, heads and lags were looked at; p says so of each."
 )
 
 
@@ -82,7 +83,8 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
         if len(found) > 2:
             order = sorted(found, key=lambda r: int(r["layer"]))
             text += (
-                f" The first paper expects deeper layers at longer lags; here {_layers([r['layer'] for r in order])} are strongest at"
+                f' "Asymmetry injection", the paper that this follows, expects deeper layers at longer lags, which'
+                f" {'is so' if [r['lag'] for r in order] == sorted(r['lag'] for r in order) else 'is not so'}: here {_layers([r['layer'] for r in order])} are strongest at"
                 f" {listed([r['lag'] for r in order])}."
             )
     elif single:
@@ -100,9 +102,9 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
     if skew:
         most = "clearly" if len(skew) == 1 else f"in layer {skew[0]['layer']}"
         text += (
-            " The direction of time alone (the antisymmetric part, as in the first paper) is followed in"
+            " The direction of time alone (the antisymmetric part) is followed in"
             f" {_layers([r['layer'] for r in skew])}, most {most} at lag {skew[0]['lag']} ({number(skew[0]['value'])}:"
-            f" {'looking back at what came before' if skew[0]['value'] < 0 else 'the way that the first paper injected'})."
+            f" {'tokens look back at what comes before them in the corpus' if skew[0]['value'] < 0 else 'tokens look back at what comes after them in the corpus'})."
         )
     return Finding("effect" if found or single or skew else "no effect", text)
 
@@ -120,11 +122,12 @@ def _heads_found(a: Analysis, heads: list[Row], found: list[Row], how: str) -> s
     top = found[0]
     shuffled = "" if top["shuffled"] is None else f"; shuffled text {number(top['shuffled'])}"
     if top["shuffled"] is not None and abs(top["shuffled"]) > abs(top["value"]) / 2:
-        shuffled += ", so it is mostly a match of frequencies"
+        shuffled += ", so much of it is how frequent tokens are, not their order"
     where = f"layer {top['layer']}'s head {top['head']} at lag {top['lag']} ({_figures(a, top)}{shuffled})"
+    does = "follow" if top["value"] > 0 else "follow or oppose"
     if len(found) == 1:
-        return f"One of {len(heads)} heads follows the corpus{how}: {where}"
-    return f"{len(found)} of {len(heads)} heads follow the corpus{how}, most clearly {where}"
+        return f"One of {len(heads)} heads {'follows' if top['value'] > 0 else 'opposes'} the corpus{how}: {where}"
+    return f"{len(found)} of {len(heads)} heads {does} the corpus{how}, most clearly {where}"
 
 
 def _widths(a: Analysis) -> Finding | None:
@@ -151,14 +154,17 @@ def _widths(a: Analysis) -> Finding | None:
         if r["lag"] == 1 and r["value"] is not None
     ]
     if corpus:
-        text += f"; the corpus' over {number(corpus['value'], 1)}"
+        text += f"; that of the corpus' transitions at lag 1 over {number(corpus['value'], 1)}"
     text += "."
     if alike:
         best, like = max(alike, key=lambda r: float(r["value"])), [r for r in alike if is_effect(r)]
+        shuffled = best["shuffled"]
+        as_much = shuffled is not None and shuffled > best["value"] - 0.02
         text += (
             f" Layer {best['layer']}'s spectrum is the most alike to the corpus' at lag 1 (spectral cosine {number(best['value'])}; random"
-            f" layers {number(best['null'])}), "
-            + ("and that is an effect." if best in like else "which is no effect.")
+            f" layers {number(best['null'])}{'' if shuffled is None else f'; to that of shuffled text {number(shuffled)}'}), "
+            + ("which is no effect." if best not in like else "an effect, but no sign of the text: without its order it is as alike."
+               if as_much else "and that is an effect.")
         )
     return Finding("effect" if effects else "no effect", text)
 
@@ -242,7 +248,7 @@ def _heads(a: Analysis) -> Finding | None:
     text = (
         f"Of {total} heads {len(before)} look{'s' if len(before) == 1 else ''} one token back{some(before)}, {len(copying)}"
         f" cop{'ies' if len(copying) == 1 else 'y'} the token that {'it reads' if len(copying) == 1 else 'they read'}{some(copying)}, and"
-        f" {len(even)} prefer{'s' if len(even) == 1 else ''} no distance (layer.head; from the weights alone)."
+        f" {len(even)} prefer{'s' if len(even) == 1 else ''} no distance (from the weights alone{', as layer.head' if 0 < min(len(before) or 9, len(copying) or 9) <= 4 else ''})."
     )
     return Finding("effect" if before or copying else "no effect", text)
 
