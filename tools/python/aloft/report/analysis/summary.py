@@ -82,10 +82,11 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
         )
         if len(found) > 2:
             order = sorted(found, key=lambda r: int(r["layer"]))
+            lags = [int(r["lag"]) for r in order]
             text += (
-                f' "Asymmetry injection", the paper that this follows, expects deeper layers at longer lags, which'
-                f" {'is so' if [r['lag'] for r in order] == sorted(r['lag'] for r in order) else 'is not so'}: here {_layers([r['layer'] for r in order])} are strongest at"
-                f" {listed([r['lag'] for r in order])}."
+                ' "Asymmetry injection", the paper that this follows, expects deeper layers at longer lags, which'
+                f" {'is so' if lags == sorted(lags) else 'is not so'}: here {_layers([r['layer'] for r in order])} are strongest at"
+                f" {listed(lags)}."
             )
     elif single:
         text = f"{_heads_found(a, heads, single, f' with {_whose(single)} {what}')}" + (
@@ -104,7 +105,7 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
         text += (
             " The direction of time alone (the antisymmetric part) is followed in"
             f" {_layers([r['layer'] for r in skew])}, most {most} at lag {skew[0]['lag']} ({number(skew[0]['value'])}:"
-            f" {'tokens look back at what comes before them in the corpus' if skew[0]['value'] < 0 else 'tokens look back at what comes after them in the corpus'})."
+            f" tokens look back at what comes {'before' if skew[0]['value'] < 0 else 'after'} them in the corpus)."
         )
     return Finding("effect" if found or single or skew else "no effect", text)
 
@@ -245,10 +246,11 @@ def _heads(a: Analysis) -> Finding | None:
     def some(heads: list[tuple[int, int]]) -> str:
         return f" ({listed([f'{n}.{h}' for n, h in heads])})" if 0 < len(heads) <= 4 else ""
 
+    shown = ", as layer.head" if some(before) or some(copying) else ""
     text = (
         f"Of {total} heads {len(before)} look{'s' if len(before) == 1 else ''} one token back{some(before)}, {len(copying)}"
         f" cop{'ies' if len(copying) == 1 else 'y'} the token that {'it reads' if len(copying) == 1 else 'they read'}{some(copying)}, and"
-        f" {len(even)} prefer{'s' if len(even) == 1 else ''} no distance (from the weights alone{', as layer.head' if 0 < min(len(before) or 9, len(copying) or 9) <= 4 else ''})."
+        f" {len(even)} prefer{'s' if len(even) == 1 else ''} no distance (from the weights alone{shown})."
     )
     return Finding("effect" if before or copying else "no effect", text)
 
