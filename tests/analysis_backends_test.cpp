@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "pipeline/analysis/analysis.hpp"
 #include "tests/stage_helpers.hpp"
@@ -40,12 +42,14 @@ struct SmallModel {
   }
 };
 
-Analysis analysed(const std::string& backend) {
+Analysis analysed(const std::string& backend, std::int64_t permutations = 6,
+                  std::int64_t widest = kWidestPermuted) {
   stages::Bench bench(backend);
   const SmallModel one(1), two(2);
   const Counts counts = stages::counts_of(bench.ctx.device(), stages::walk(1500, kIds, 3), kIds, 2);
   AnalysisParams params;
-  params.permutations = 6;
+  params.permutations = permutations;
+  params.widest_permuted = widest;
   params.draws = 4;
   return analyze(bench.ctx, one.model, &two.model, &counts, params);
 }
@@ -73,6 +77,38 @@ TEST_P(AnalysisBackends, AgreeOnEveryCell) {
       }
   }
   EXPECT_GT(numbers, 5000U);
+}
+
+/// The models that are too wide for permutations: the same values, next to nulls as wide as many permutations
+/// show.
+TEST_P(AnalysisBackends, NullsByFormulaAreThoseOfManyPermutations) {
+  const Analysis permuted = analysed(GetParam(), 300), formula = analysed(GetParam(), 300, 1);
+  std::map<std::string, std::vector<double>>
+      ratios;  // of a table's measure: sd by formula over sd of permutations
+  for (std::size_t t = 0; t < permuted.tables.size(); ++t) {
+    const Table &a = permuted.tables[t], &b = formula.tables[t];
+    if (a.name != "match" && a.name != "correlations" && a.name != "bands") continue;
+    ASSERT_EQ(a.rows.size(), b.rows.size()) << a.name;
+    std::size_t value = 0;
+    while (a.columns[value].name != "value") ++value;
+    // rows of one table come in the same order, whatever their null
+    for (std::size_t r = 0; r < a.rows.size(); ++r) {
+      EXPECT_TRUE(
+          std::equal(a.rows[r].begin(), a.rows[r].begin() + std::ptrdiff_t(value) + 1, b.rows[r].begin()));
+      const auto *x = std::get_if<double>(&a.rows[r][value + 2]),
+                 *y = std::get_if<double>(&b.rows[r][value + 2]);
+      if (x == nullptr || y == nullptr || *x < 1e-9) continue;
+      const std::string measure = a.name == "match" ? std::get<std::string>(a.rows[r][5]) : "";
+      if (measure != "spectral_cosine") ratios[a.name + measure].push_back(*y / *x);
+    }
+  }
+  ASSERT_EQ(ratios.size(), 4U);
+  for (auto& [name, list] : ratios) {
+    std::sort(list.begin(), list.end());
+    // overlaps are means of two, whose sd the formula bounds from above
+    EXPECT_GT(list[list.size() / 2], 0.9) << name;
+    EXPECT_LT(list[list.size() / 2], name == "matchsubspace_overlap" ? 1.6 : 1.1) << name;
+  }
 }
 
 ALOFT_ON_EACH_BACKEND(AnalysisBackends);

@@ -60,7 +60,7 @@ class Analyzer {
         vocab_(counts == nullptr ? shape_.vocab : counts->vocab),
         rows_(token_rows(ctx, model, vocab_)),
         p_(unigram(counts, vocab_)),
-        permutations_(shape_.d_model, params.permutations, params.seed),
+        permutations_(shape_.d_model, params.permutations, params.seed, params.widest_permuted),
         match_(match_table()),
         correlations_(correlation_table()),
         bands_(band_table()),

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/analysis/permutation_moments.hpp"
 #include "pipeline/analysis/position_profile.hpp"
 #include "pipeline/analysis/table.hpp"
 #include "pipeline/base/context.hpp"
@@ -43,6 +44,7 @@ struct AnalysisParams {
   std::int64_t draws = 20;                 ///< of Gaussian layers
   std::uint64_t null_tokens = 10'000'000;  ///< of shuffled text, at most
   std::uint64_t seed = 0;
+  std::int64_t widest_permuted = kWidestPermuted;  ///< nulls of wider models are by formula
 };
 
 struct Analysis {

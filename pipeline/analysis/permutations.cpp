@@ -71,8 +71,8 @@ void for_permuted(Context& ctx, ConstMatrixView x, const Permutations& permutati
 
 }  // namespace
 
-Permutations::Permutations(std::int64_t d, std::int64_t count, std::uint64_t seed)
-    : d_(d), count_(d > kWidestPermuted ? 0 : count) {
+Permutations::Permutations(std::int64_t d, std::int64_t count, std::uint64_t seed, std::int64_t widest)
+    : d_(d), by_formula_(d > widest), count_(by_formula_ ? 0 : count) {
   for (std::int64_t i = 0; i < count_; ++i) {
     rows_.push_back(signed_permutation(d, seed, 2 * static_cast<std::uint64_t>(i)));
     columns_.push_back(signed_permutation(d, seed, 2 * static_cast<std::uint64_t>(i) + 1));

@@ -14,18 +14,20 @@ namespace aloft::analysis {
 /// The same `count` permutations for every layer, lag and circuit of a run.
 class Permutations {
  public:
-  /// None for d above kWidestPermuted.
-  Permutations(std::int64_t d, std::int64_t count, std::uint64_t seed);
+  /// None for d above `widest`.
+  Permutations(std::int64_t d, std::int64_t count, std::uint64_t seed, std::int64_t widest = kWidestPermuted);
   [[nodiscard]] std::int64_t count() const { return count_; }
   /// No permutation is made: nulls are known by formula (permutation_moments.hpp).
-  [[nodiscard]] bool by_formula() const { return d_ > kWidestPermuted; }
+  [[nodiscard]] bool by_formula() const { return by_formula_; }
   [[nodiscard]] std::int64_t d() const { return d_; }
   /// signed_index() [d] of permutation i. rows and columns(i) are independent of each other.
   [[nodiscard]] const std::vector<std::int32_t>& rows(std::int64_t i) const;
   [[nodiscard]] const std::vector<std::int32_t>& columns(std::int64_t i) const;
 
  private:
-  std::int64_t d_, count_;
+  std::int64_t d_;
+  bool by_formula_;
+  std::int64_t count_;
   std::vector<std::vector<std::int32_t>> rows_, columns_;
 };
 

@@ -104,8 +104,8 @@ class AnalyzeCommand final : public Command {
     if (!counts) progress.note("note: without --counts only what the weights say by themselves is measured");
     check_memory(backend, memory, device_memory, first.model, second.has_value(), counts, progress);
 
-    const analysis::Analysis result = analysis::analyze(ctx, first.model, second ? &second->model : nullptr,
-                                                        counts ? &*counts : nullptr, params_);
+    const analysis::Analysis result =
+        measured(ctx, first.model, second ? &second->model : nullptr, counts ? &*counts : nullptr, params_);
     const analysis::Report report{result,
                                   facts_of(first),
                                   second ? facts_of(*second) : nullptr,
@@ -119,6 +119,17 @@ class AnalyzeCommand final : public Command {
   }
 
  private:
+  /// What is measured is kept nowhere until all of it is there.
+  static analysis::Analysis measured(Context& ctx, const analysis::Model& model,
+                                     const analysis::Model* second, const Counts* counts,
+                                     const analysis::AnalysisParams& params) {
+    try {
+      return analysis::analyze(ctx, model, second, counts, params);
+    } catch (const Interrupted&) {
+      throw Interrupted("interrupted; nothing was written, and the same command begins again");
+    }
+  }
+
   /// Before any work, and without leaving anything.
   void expect_output() const {
     const fs::path folder(output_path_), file = folder / analysis::kFile;
