@@ -158,6 +158,12 @@ def test_names_from_files_are_text_and_no_markup(report):
     assert HOSTILE in report[0].text
 
 
+def test_columns_of_the_paper_are_there_where_it_has_something_to_say(analysis, tmp_path):
+    (profiles, twins, sizes) = qkv.profiles(read(tmp_path, analysis)).tables
+    assert "paper" not in profiles.columns and "paper" not in sizes.columns and "Paper" not in profiles.note
+    assert "paper" in direction.section(read(tmp_path, analysis)).tables[0].columns  # a range over layers
+
+
 def test_the_same_analysis_gives_the_same_page(report):
     first = (report[1] / "report.html").read_text()
     write_report(report[1])

@@ -28,7 +28,7 @@ def grouped(n: int) -> str:
 
 
 def percent(x: float | None, digits: int = 1) -> str:
-    return EMPTY if x is None else f"{100 * x:.{digits}f}%"
+    return EMPTY if x is None else f"{100 * x:.{digits}f}%".replace("-", "−")
 
 
 FINEST = 1e-12  # below it a p is rounding

@@ -104,7 +104,8 @@ def _labels(a: Analysis) -> Table:
         row = [words(r["layer"]), words(r["head"]), words(r["label"].replace(" ", ", "))]
         for measure in ("previous_token", "profile_entropy", "copying"):
             x = a.row("heads", layer=r["layer"], head=r["head"], measure=measure)
-            row += [measured(x), null_of(x, spread=True)]
+            digits = 4 if measure == "previous_token" else 3
+            row += [measured(x, digits), null_of(x, digits, spread=True)]
         rows.append(row)
     total = a.layers * a.heads
     counts = ", ".join(f"{len(labelled(a, kind))} {kind}" for kind in KINDS)

@@ -88,7 +88,7 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
             if len(found) > 1
             else "; no other layer's does." if a.layers > 1 else "."
         )
-        if len(found) > 2:
+        if len(found) > 2 and circuit == "QK":
             order = sorted(found, key=lambda r: int(r["layer"]))
             lags = [int(r["lag"]) for r in order]
             text += (
