@@ -44,14 +44,16 @@ TERMS = (
     Term(("counts of neighbours", "counts"), "How often token b comes n places after token a, for all a and b."),
     Term(("transitions",), "Counts as shares: of all that comes n places after token a, how much is b. Every row adds up to 1."),
     Term(("EᵀE",), "The embedding's own geometry, without a corpus: the product of its columns with each other."),
+    Term(("effective rank",), "As the participation ratio, with weak directions counting for more: the exponential of the entropy of the"
+         " singular values."),
     Term(("family-wise p", "for all layers together"), "The p of a whole family of figures: how often, where there is nothing to be found,"
          " even the strongest of them all would be as far from its null. An effect is one below 0.01."),
     Term(("K₂", "K₃", "K2"), "The papers' names for counts, between two directions of the embedding instead of two tokens (Eᵀ J E): K₂ of"
          " neighbours, K₂ᵀ backward, K₃ of tokens two apart or of two steps of one."),
     Term(("matrix cosine",), "How alike two matrices are, number by number: 1 the same but for their size, 0 unrelated, −1 opposite."),
-    Term(("spectral cosine", "cosine of spectra"), "The same of their sorted singular values alone: how alike the strengths of their"
+    Term(("spectral cosine", "cosine of spectra"), "The cosine of two matrices' sorted singular values: how alike the strengths of their"
          " directions are, whatever the directions. It is seldom small."),
-    Term(("participation ratio", "PR"), "Over how many directions a matrix spreads its energy: as many equal ones would be as"
+    Term(("participation ratio", "participation ratios", "PR"), "Over how many directions a matrix spreads its energy: as many equal ones would be as"
          " concentrated."),
     Term(("singular values", "spectrum", "spectra", "Spectra"), "How strongly a matrix acts along each of its directions, from the"
          " strongest; their squares are its energy."),
