@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..glossary import TERMS
 from ..page import Page
 from ..text import grouped
 from . import direction, drift, heads, match, nulls, qkv, summary, widths
@@ -34,12 +35,13 @@ def page_of(path: Path) -> Page:
                 ),
             )
         )
+    permuted = "exact variances of permutations" if a.by_formula else f"{a.nulls.get('permutations', '?')} permutations"
     facts.append(
         (
             "nulls",
             ", ".join(
                 [f"{a.nulls.get('draws', '?')} random layers"]
-                + ([f"{a.nulls.get('permutations', '?')} permutations", "shuffled text"] if a.corpus else [])
+                + ([permuted, "shuffled text"] if a.corpus else [])
             ),
         )
     )
@@ -57,4 +59,4 @@ def page_of(path: Path) -> Page:
     ]
     title = f"Attention of {Path(str(c.get('path', 'a checkpoint'))).name or 'a checkpoint'}"
     subtitle = "measured against its corpus" if a.corpus is not None else "measured by itself (no corpus was given)"
-    return Page(title, subtitle, facts, summary.READING, summary.findings(a), sections)
+    return Page(title, subtitle, facts, summary.READING, summary.findings(a), sections, TERMS)
