@@ -9,7 +9,7 @@ namespace aloft::analysis {
 namespace {
 
 struct GramEigen {
-  std::vector<double> values;  ///< [batch][n], ascending
+  std::vector<double> values;  ///< [batch][n], descending
   Matrix top;                  ///< [batch][k, n]
 };
 
@@ -25,6 +25,12 @@ GramEigen of_gram(Context& ctx, ConstMatrixView m, std::int64_t k) {
   if (k > 0) out.top = Matrix(ctx.device(), k, n, m.batch);
   ctx.linear().eigh_top(gram.cview(), values.data(), out.top.view());
   out.values = to_host(values);
+  for (std::int64_t b = 0; b < m.batch; ++b) {
+    const auto first = out.values.begin() + b * n, last = first + n;
+    std::reverse(first, last);
+    const double least = rounding_of(n) * std::max(*first, 0.0);
+    std::for_each(first, last, [least](double& x) { x = x > least ? x : 0; });
+  }
   return out;
 }
 
@@ -32,18 +38,14 @@ GramEigen of_gram(Context& ctx, ConstMatrixView m, std::int64_t k) {
 
 std::vector<double> gram_values(Context& ctx, ConstMatrixView m) {
   std::vector<double> out = of_gram(ctx, m, 0).values;
-  const std::int64_t n = std::min(m.rows, m.cols);
-  for (double& x : out) x = std::sqrt(std::max(x, 0.0));
-  for (std::int64_t b = 0; b < m.batch; ++b) std::reverse(out.begin() + b * n, out.begin() + (b + 1) * n);
+  for (double& x : out) x = std::sqrt(x);
   return out;
 }
 
 GramSpectra gram_spectra(Context& ctx, ConstMatrixView m, std::int64_t k) {
   GramEigen gram = of_gram(ctx, m, k);
   GramSpectra out{std::move(gram.values), std::move(gram.top), {}};
-  for (double& x : out.sigma) x = std::sqrt(std::max(x, 0.0));
-  for (std::int64_t b = 0; b < m.batch; ++b)
-    std::reverse(out.sigma.begin() + b * m.rows, out.sigma.begin() + (b + 1) * m.rows);
+  for (double& x : out.sigma) x = std::sqrt(x);
   Matrix across(ctx.device(), m.cols, k, m.batch);  // mᵀ uᵀ: the right directions times their values
   ctx.linear().gemm(1, Op::transpose, m, Op::transpose, out.left.cview(), 0, across.view());
   ctx.linear().orthonormalize(across.view());
@@ -58,8 +60,8 @@ GramPlanes gram_planes(Context& ctx, ConstMatrixView a, std::int64_t k) {
   const std::int64_t n = a.rows;
   for (std::int64_t b = 0; b < a.batch; ++b)
     for (std::int64_t i = 0; i < n / 2; ++i) {
-      const auto last = static_cast<std::size_t>((b + 1) * n - 1 - 2 * i);
-      out.planes.push_back(std::sqrt(std::max((gram.values[last] + gram.values[last - 1]) / 2, 0.0)));
+      const auto first = static_cast<std::size_t>(b * n + 2 * i);
+      out.planes.push_back(std::sqrt((gram.values[first] + gram.values[first + 1]) / 2));
     }
   return out;
 }

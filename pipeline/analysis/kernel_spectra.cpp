@@ -24,7 +24,6 @@ struct Roots {
 };
 
 Roots roots_of(Context& ctx, ConstMatrixView x, bool with_inverse) {
-  constexpr double kNothing = 1e-14;  // of the largest eigenvalue: rounding
   LinearOps& linear = ctx.linear();
   const std::int64_t r = x.rows;
   Matrix gram = product(ctx, Op::none, x, Op::transpose, x);
@@ -34,7 +33,7 @@ Roots roots_of(Context& ctx, ConstMatrixView x, bool with_inverse) {
   for (std::int64_t b = 0; b < x.batch; ++b) {
     const double largest = roots[static_cast<std::size_t>((b + 1) * r - 1)];
     for (auto i = static_cast<std::size_t>(b * r); i < static_cast<std::size_t>((b + 1) * r); ++i) {
-      roots[i] = roots[i] > kNothing * largest ? std::sqrt(roots[i]) : 0;
+      roots[i] = roots[i] > rounding_of(r) * largest ? std::sqrt(roots[i]) : 0;
       if (roots[i] > 0) inverses[i] = 1 / roots[i];
     }
   }
