@@ -42,6 +42,7 @@ class Shape:
 
 
 Rope = tuple[Tensor, Tensor]  # cosines and sines, [length, head_dim / 2] each
+Heads = tuple[Tensor, Tensor, Tensor]  # queries, keys (turned by their positions where there is RoPE) and values, as attend takes them
 
 
 class Conv1D(nn.Module):
@@ -65,13 +66,18 @@ class RMSNorm(nn.Module):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
 
 
+def probabilities(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+    """How much query t attends to key s: [batch, heads, length, length], rows sum to 1; arguments as attend's."""
+    return (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + mask).softmax(-1)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """q, k, v [batch, heads, length, head_dim]; mask [length, length] is added: minus infinity above the diagonal."""
     batch, heads, length, head_dim = q.shape
     if hasattr(F, "scaled_dot_product_attention"):  # torch 2: scores are not stored
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     else:
-        out = (q @ k.transpose(-1, -2) / math.sqrt(head_dim) + mask).softmax(-1) @ v
+        out = probabilities(q, k, mask) @ v
     return out.transpose(1, 2).reshape(batch, length, heads * head_dim)
 
 
@@ -80,16 +86,26 @@ def split(x: Tensor, heads: int) -> Tensor:
     return x.view(batch, length, heads, width // heads).transpose(1, 2)
 
 
-class GPT2Attention(nn.Module):
+class Attention(nn.Module):
+    """Of every style; `projected` is what tools that look at attention (attention/small_models.py) call, too."""
+
+    def projected(self, x: Tensor, rope: Rope) -> Heads:
+        raise NotImplementedError
+
+
+class GPT2Attention(Attention):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = shape.heads
         self.c_attn = Conv1D(3 * shape.width, shape.width)
         self.c_proj = Conv1D(shape.width, shape.width)
 
-    def forward(self, x: Tensor, mask: Tensor, _: Rope) -> Tensor:
+    def projected(self, x: Tensor, _: Rope) -> Heads:
         q, k, v = (split(part, self.heads) for part in self.c_attn(x).split(x.shape[-1], dim=2))
-        return self.c_proj(attend(q, k, v, mask))
+        return q, k, v
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        return self.c_proj(attend(*self.projected(x, rope), mask))
 
 
 class GPT2MLP(nn.Module):
@@ -120,16 +136,19 @@ def turned(rows: Tensor, rope: Rope) -> Tensor:
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
-class LlamaAttention(nn.Module):
+class LlamaAttention(Attention):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = shape.heads
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             setattr(self, name, nn.Linear(shape.width, shape.width, bias=False))
 
-    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+    def projected(self, x: Tensor, rope: Rope) -> Heads:
         q, k = turned(split(self.q_proj(x), self.heads), rope), turned(split(self.k_proj(x), self.heads), rope)
-        return self.o_proj(attend(q, k, split(self.v_proj(x), self.heads), mask))
+        return q, k, split(self.v_proj(x), self.heads)
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        return self.o_proj(attend(*self.projected(x, rope), mask))
 
 
 class LlamaMLP(nn.Module):
@@ -154,16 +173,19 @@ class LlamaBlock(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class NanoGPTAttention(nn.Module):
+class NanoGPTAttention(Attention):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = shape.heads
         self.c_attn = nn.Linear(shape.width, 3 * shape.width, bias=False)
         self.c_proj = nn.Linear(shape.width, shape.width, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+    def projected(self, x: Tensor, rope: Rope) -> Heads:
         q, k, v = (split(part, self.heads) for part in self.c_attn(x).split(x.shape[-1], dim=2))
-        return self.c_proj(attend(turned(q, rope), turned(k, rope), v, mask))
+        return turned(q, rope), turned(k, rope), v
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        return self.c_proj(attend(*self.projected(x, rope), mask))
 
 
 class NanoGPTMLP(nn.Module):
