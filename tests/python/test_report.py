@@ -265,6 +265,79 @@ def test_a_folder_without_results_is_refused(tmp_path, capsys):
         assert said.count("\n") == 1 and about in said
 
 
+def on_tokens(labels, masses=None):
+    """attention.json of the analysis' model, of three layers of four heads: labels and masses by layer and head."""
+    places = [(n, h) for n in range(3) for h in range(4)]
+    columns = {"attention_labels": ["layer", "head", "label"], "attention_distances": ["layer", "head", "distance", "mass", "shuffled"],
+               "attention_heads": ["layer", "head", "measure", "value", "sd", "null", "null_sd", "p", "p_family", "shuffled"]}
+    values = {(n, h, m): (masses or {}).get((n, h, m), (0.01, 0.01, 0.01)) for n, h in places
+              for m in ("previous_token", "induction", "duplicate", "first_token", "entropy")}
+    cells = {"attention_labels": [[n, h, labels.get((n, h), "")] for n, h in places],
+             "attention_distances": [[n, h, d, 0.1 if d == 1 else 0.01, 0.02] for n, h in places for d in range(16)],
+             "attention_heads": [[n, h, m, value, 0.001, null, 0.001, 0.5, 0.0002, shuffled] for (n, h, m), (value, null, shuffled)
+                                 in values.items()]}
+    return {"format": "aloft-attention", "version": 1, "checkpoint": {"layers": 3, "heads": 4}, "notes": [HOSTILE],
+            "tokens": {"windows": 16, "length": 32}, "nulls": {"smallest_p": 0.00024, "uniform": 0.04},
+            "tables": {name: {"columns": [{"name": c} for c in columns[name]], "rows": rows} for name, rows in cells.items()}}
+
+
+@pytest.mark.parametrize("labels, masses, said", [
+    ({}, {(1, 2, "previous_token"): (0.2, 0.15, 0.1)},
+     ["no effect When the model reads tokens, of 12 heads 0 look one token back and 0 look at what followed last time (16 windows of 32",
+      "No head is a previous-token head: the most is 1.2, with 0.200 of its attention there, 0.150 at the nearest other distance.",
+      "No head is an induction head, which looks at what followed its token the last time: the most is 0.0, with 0.010",
+      "no head gives it more than half. No head attends evenly."]),
+    ({(1, 2): "previous-token", (2, 0): "induction first-token", (2, 1): "induction", (0, 0): "uniform"},
+     {(1, 2, "previous_token"): (0.8, 0.1, 0.75), (2, 1, "induction"): (0.6, 0.02, 0)},
+     ["effect When the model reads tokens, of 12 heads 1 looks one token back, 2 look at what followed last time, 1 rests on the first token "
+      "and 1 prefers nothing",
+      "1 of 12 heads looks one token back (1.2, as layer.head): the first has 0.800 of its attention there, 0.100 at the nearest other "
+      "distance. On the same tokens in random order they do so with 0.750 instead of 0.800 (mean), so it is position that they follow.",
+      "2 of 12 heads look at what followed their token the last time (2.1 and 2.0): the first has 0.600 of its attention where random tokens "
+      "repeat, 0.020 where they do not (p ≤ 0.00024).", "Heads labelled on tokens: 4 of 12: 1 previous-token, 2 induction, 0 duplicate"]),
+    ({(1, 2): "previous-token"}, {(1, 2, "previous_token"): (0.8, 0.1, 0.05)}, ["so it is what the tokens are that they follow"]),
+    ({(1, 2): "previous-token"}, {(1, 2, "previous_token"): (0.8, 0.1, 0.4)}, ["so it is position in part"]),
+])
+def test_attention_on_tokens_is_a_section_of_its_own(analysis, labels, masses, said, tmp_path):
+    (tmp_path / "analysis.json").write_text(json.dumps(analysis))
+    before = check(write_report(tmp_path)).text
+    assert "Attention on tokens" not in before and "When the model reads tokens" not in before
+    (tmp_path / "attention.json").write_text(json.dumps(on_tokens(labels, masses)))
+    page = check(write_report(tmp_path))
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    for words in said:
+        assert words in text, text[text.index("Attention on tokens"):][:3000]
+    assert HOSTILE in text
+
+
+@pytest.mark.parametrize("change, about", [
+    (lambda d: "[", "not JSON"),
+    (lambda d: json.dumps(d | {"format": "x"}), "no attention on tokens"),
+    (lambda d: json.dumps(d | {"version": 2}), "version 2 is not known"),
+    (lambda d: json.dumps({k: v for k, v in d.items() if k != "nulls"}), "damaged: 'nulls' is missing"),
+    (lambda d: json.dumps(without(d, "tables", "attention_heads")), "damaged: 'attention_heads' is missing"),
+    (lambda d: json.dumps(changed(d, "attention_labels", {"label": "wonderful"}, layer=0)), "label 'wonderful' is not known"),
+    (lambda d: json.dumps(changed(d, "attention_heads", {"value": "x"}, layer=0)), "value is 'x'"),
+    (lambda d: json.dumps(changed(d, "attention_heads", {"head": 9}, layer=0, head=1)), "not of the heads that have labels"),
+    (lambda d: json.dumps(d | {"checkpoint": {"layers": 2, "heads": 4}}), "the labels are not of 2 layers of 4 heads"),
+    (lambda d: json.dumps({"tables": {}} | {k: v for k, v in d.items() if k != "tables"}), "damaged"),
+])
+def test_damaged_attention_is_refused_in_one_line(analysis, change, about, tmp_path, capsys):
+    (tmp_path / "analysis.json").write_text(json.dumps(analysis))
+    (tmp_path / "attention.json").write_text(change(on_tokens({})))
+    assert main(["report", str(tmp_path)]) == 3
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and about in error and "attention.json" in error, error
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_attention_of_another_model_is_refused(analysis, tmp_path):
+    (tmp_path / "analysis.json").write_text(json.dumps(analysis | {"checkpoint": analysis["checkpoint"] | {"layers": 5}}))
+    (tmp_path / "attention.json").write_text(json.dumps(on_tokens({})))
+    with pytest.raises(InputError, match="is of a model of 3 layers of 4 heads, and analysis.json of 5 of 4"):
+        write_report(tmp_path)
+
+
 def test_output_is_written_where_it_is_asked_for(report, tmp_path, capsys):
     assert main(["report", str(report[1]), "--output", str(tmp_path / "page.html")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'page.html'}\n"
