@@ -1,10 +1,8 @@
-"""`python -m aloft attention`: its figures against plain loops, nulls that find nothing, heads that are planted, what it refuses."""
+"""`python -m aloft attention`: its figures against plain loops, nulls that find nothing, heads that are planted."""
 
 import csv
 import json
 import math
-import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from aloft.attention.small_models import runner_of  # noqa: E402
 from aloft.attention.tokens import sequences  # noqa: E402
 from aloft.papers.checkpoints import write_checkpoint  # noqa: E402
 from aloft.trial.models import Model, Shape, initialise  # noqa: E402
+from attention_models import CONFIGS, folder_of, ids_file  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -31,11 +30,6 @@ def attention_of(heads, length, sharpness=3.0, rng=RNG):
     scores[:, np.triu(np.ones((length, length), bool), 1)] = -np.inf
     scores = np.exp(scores - scores.max(2, keepdims=True))
     return (scores / scores.sum(2, keepdims=True)).astype(np.float32)
-
-
-def ids_file(path, count=4000, vocab=64, seed=0):
-    np.random.default_rng(seed).integers(1, vocab, count).astype("<u2").tofile(path)
-    return path
 
 
 # -- the figures
@@ -223,8 +217,9 @@ def test_random_models_have_no_induction_heads(std):
 
 
 def by_hand():
-    """GPT-2's style, 64 one-hot tokens, 64 places for the token before, 32 one-hot positions; no MLP. Layer 0: a previous-token head that
-    copies, a head that looks at position 0; layer 1: a head that looks for its own token, and one for its own token as copied: induction."""
+    """GPT-2's style, 64 one-hot tokens, 64 places for the token before, 32 one-hot positions; no MLP. Layer 0: a previous-token head
+    that copies, a head that looks at position 0; layer 1: a head that looks for its own token, and one for its own token as copied:
+    induction."""
     shape = Shape("gpt2", layers=2, heads=2, width=160, context=32, vocab=64)
     model = Model(shape)
     with torch.no_grad():
@@ -274,26 +269,6 @@ def test_heads_that_are_made_by_hand_are_found_from_a_folder(tmp_path, capsys):
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
 
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64, "max_position_embeddings": 32,
-         "tie_word_embeddings": False, "intermediate_size": Shape("llama", width=32).mlp}
-CONFIGS = {
-    "llama": SIZES | {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "rms_norm_eps": 1e-6},
-    "gpt2": {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64,
-             "n_positions": 32},
-}
-
-
-def folder_of(style, folder, seed=0):
-    """The same model twice: as `aloft papers` has it, and with what transformers needs."""
-    pytest.importorskip("transformers")
-    model = initialise(Model(Shape(style, layers=2, heads=4, width=32, context=32, vocab=64)), seed, std=0.3)
-    write_checkpoint(folder / "ours", model, {"format": "pt"})
-    shutil.copytree(folder / "ours", folder / "theirs")
-    (folder / "theirs/model.json").unlink()
-    (folder / "theirs/config.json").write_text(json.dumps(CONFIGS[style]))
-    return folder / "ours", folder / "theirs"
-
-
 @pytest.mark.parametrize("style", CONFIGS)
 def test_our_models_attend_as_the_librarys_do(style, tmp_path):
     ours, theirs = map(attention_run.runner, folder_of(style, tmp_path))
@@ -321,136 +296,3 @@ def test_a_text_is_read_with_the_folders_tokenizer(tmp_path, capsys):
     a, b = (json.loads((tmp_path / x / "attention.json").read_text()) for x in "ab")
     assert a["tables"] == b["tables"] and a["tokens"]["ids"] == 2000
     assert a["notes"] == ["4 windows: no p is below 0.062, so that no head can be labelled but uniform"]
-
-
-# -- what is refused
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    write_checkpoint(folder / "m", initialise(Model(Shape("nanogpt-rope", layers=1, heads=2, width=16, context=32, vocab=64)), 0), {})
-    return folder / "m"
-
-
-def refused(words, code, said, tmp_path, capsys):
-    assert main(["attention", *map(str, words), "--output", str(tmp_path / "out")]) == code
-    error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1 and error.startswith("aloft: "), error
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("flags, code, said", [
-    (["--windows", "1"], 2, "--windows is to be 2 or more"),
-    (["--length", "31"], 2, "--length is to be an even number, 16 or more"),
-    (["--length", "64"], 2, "windows of 64 tokens: the model takes 32"),
-    (["--seed", "-1"], 2, "--seed is to be 0 or more"),
-    (["--threads", "0"], 2, "--threads is to be 1 or more"),
-    (["--windows", "126"], 3, "4000 ids hold 125 windows of 32, and 126 are asked for"),
-    (["--format", "u8"], 2, "invalid choice: 'u8'"),
-    (["--text", "x.txt"], 2, "give --ids FILE, or --text FILE"),
-])
-def test_flags_that_cannot_be(flags, code, said, model, tmp_path, capsys):
-    refused([model, "--ids", ids_file(tmp_path / "ids.u16"), *flags], code, said, tmp_path, capsys)
-
-
-def test_ids_that_cannot_be(model, tmp_path, capsys):
-    ids = ids_file(tmp_path / "ids.u16")
-    refused([model], 2, "give --ids FILE", tmp_path, capsys)
-    refused([model, "--ids", tmp_path / "absent.u16"], 3, "absent.u16: there is no such file", tmp_path, capsys)
-    refused([model, "--text", ids], 3, "tokenizer.json to read a text with", tmp_path, capsys)
-    refused([model, "--text", ids, "--format", "u16"], 2, "--format is of --ids", tmp_path, capsys)
-    (tmp_path / "other.u16").write_bytes(ids.read_bytes() + np.array([1, 64], "<u2").tobytes())
-    refused([model, "--ids", tmp_path / "other.u16"], 3, "id 64 at position 4001 is not below the model's 64", tmp_path, capsys)
-    (tmp_path / "odd.u16").write_bytes(ids.read_bytes() + b"\0")
-    refused([model, "--ids", tmp_path / "odd.u16"], 3, "8001 bytes are no whole number of u16 ids", tmp_path, capsys)
-    refused([model, "--ids", ids, "--format", "u64"], 3, "is not below the model's 64: are the ids another tokenizer's", tmp_path, capsys)
-    shutil.copy(ids, tmp_path / "ids.bin")
-    refused([model, "--ids", tmp_path / "ids.bin"], 2, "give --format u16, u32, u64", tmp_path, capsys)
-    (tmp_path / "empty.u16").touch()
-    refused([model, "--ids", tmp_path / "empty.u16"], 3, "0 bytes are no whole number", tmp_path, capsys)
-
-
-def test_folders_that_hold_no_model(model, tmp_path, capsys):
-    flags = ["--ids", ids_file(tmp_path / "ids.u16")]
-    refused([tmp_path / "gone", *flags], 3, "there is no such folder", tmp_path, capsys)
-    refused([flags[1], *flags], 3, "no folder", tmp_path, capsys)
-    refused([tmp_path, *flags], 3, "neither config.json nor model.json is there", tmp_path, capsys)
-    shutil.copytree(model, tmp_path / "m")
-    sizes = json.loads((model / "model.json").read_text())
-    for change, said in (({"layers": 2}, "model.json wants transformer.h.1."),
-                         ({"vocab": 65}, "wte.weight [65, 16], model.safetensors has it as [64, 16]"),
-                         ({"arch": "rwkv"}, "style rwkv is none of"), ({"width": 16}, "'width' is no size of a model here"),
-                         ({"layers": "x"}, "model.json: "), ({"heads": 0}, "model.json: ")):
-        (tmp_path / "m/model.json").write_text(json.dumps(sizes | change))
-        refused([tmp_path / "m", *flags], 3, said, tmp_path, capsys)
-    shutil.copy(model / "model.json", tmp_path / "m/model.json")
-    (tmp_path / "m/model.safetensors").write_bytes(b"nothing at all")
-    refused([tmp_path / "m", *flags], 3, "not a safetensors file", tmp_path, capsys)
-    (tmp_path / "m/model.safetensors").unlink()
-    refused([tmp_path / "m", *flags], 3, "model.safetensors: No such file", tmp_path, capsys)
-
-
-def test_hugging_face_folders_that_cannot_be_run(tmp_path, capsys):
-    _, theirs = folder_of("llama", tmp_path)
-    flags = ["--ids", ids_file(tmp_path / "ids.u16")]
-    (theirs / "config.json").write_text(json.dumps(CONFIGS["llama"] | {"num_hidden_layers": 3}))
-    refused([theirs, *flags], 3, "layers.2.input_layernorm.weight and 8 more", tmp_path, capsys)
-    (theirs / "config.json").write_text(json.dumps(CONFIGS["llama"] | {"model_type": "nobody"}))
-    refused([theirs, *flags], 3, "transformers cannot load it: ", tmp_path, capsys)
-    (theirs / "config.json").write_text("{")
-    refused([theirs, *flags], 3, "transformers cannot load it: ", tmp_path, capsys)
-    (theirs / "config.json").write_text(json.dumps(CONFIGS["llama"]))
-    (theirs / "model.safetensors").unlink()
-    refused([theirs, *flags], 3, "transformers cannot load it: ", tmp_path, capsys)
-    import transformers
-    transformers.BertModel(transformers.BertConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                                                   intermediate_size=16)).save_pretrained(tmp_path / "bert", safe_serialization=True)
-    capsys.readouterr()
-    refused([tmp_path / "bert", *flags], 3, "layer 0 looks at later tokens: a causal language model is needed", tmp_path, capsys)
-
-
-@pytest.mark.parametrize("library", ["transformers", "tokenizers"])
-def test_what_is_not_installed_is_named(library, tmp_path, capsys, monkeypatch):
-    _, theirs = folder_of("llama", tmp_path)
-    (theirs / "tokenizer.json").write_text("{}")
-    if library == "transformers":
-        monkeypatch.delitem(sys.modules, "aloft.attention.hugging_face", raising=False)
-    monkeypatch.setitem(sys.modules, library, None)
-    refused([theirs, "--text", ids_file(tmp_path / "text.txt")], 1, f"needs {library}, which is not installed: pip install", tmp_path, capsys)
-
-
-def test_damaged_weights_are_said(model, tmp_path, capsys):
-    broken = initialise(Model(Shape("nanogpt-rope", layers=1, heads=2, width=16, context=32, vocab=64)), 0)
-    with torch.no_grad():
-        broken.embedding[3] = float("nan")
-    write_checkpoint(tmp_path / "m", broken, {})
-    refused([tmp_path / "m", "--ids", ids_file(tmp_path / "ids.u16")], 3, "attention that is not finite: are the weights damaged?", tmp_path,
-            capsys)
-
-
-def test_what_is_interrupted_leaves_what_was_there(model, tmp_path, capsys, monkeypatch):
-    out, ids = tmp_path / "out", ids_file(tmp_path / "ids.u16")
-    assert main(["attention", str(model), "--ids", str(ids), "--output", str(out)]) == 0
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(attention_run, "looks_of", stop)
-    capsys.readouterr()
-    assert main(["attention", str(model), "--ids", str(ids), "--output", str(out), "--force", "--seed", "1"]) == 5
-    assert capsys.readouterr().err == "aloft: interrupted: nothing was written\n"
-    monkeypatch.undo()
-    monkeypatch.setattr("aloft.attention.output.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    assert main(["attention", str(model), "--ids", str(ids), "--output", str(out), "--force", "--seed", "1"]) == 4
-    assert before == {path.name: path.read_bytes() for path in out.iterdir()}
-
-
-def test_progress_says_how_far_how_fast_how_long(capsys):
-    times = iter([0.0, 1.0, 4.0, 5.0, 8.0])
-    lines = attention_run.Lines(40, False, now=lambda: next(times))
-    for _ in range(4):
-        lines()
-    assert capsys.readouterr().err == ("aloft: attention: 2 of 40 sequences, 0.5 a second, ETA 1:16\n"
-                                       "aloft: attention: 4 of 40 sequences, 0.5 a second, ETA 1:12\n")

@@ -15,7 +15,7 @@ import torch  # noqa: E402
 from aloft import InputError, UsageError  # noqa: E402
 from aloft.errors import ProgramError  # noqa: E402
 from aloft.__main__ import main  # noqa: E402
-from aloft.papers import analyses, attended, first_paper, on_tokens, second_paper, views  # noqa: E402
+from aloft.papers import analyses, attended, first_paper, second_paper, views  # noqa: E402
 from aloft.papers import steps as papers_steps  # noqa: E402
 from aloft.papers.measured import Both  # noqa: E402
 from aloft.papers.run import run_papers  # noqa: E402
@@ -303,42 +303,6 @@ def test_an_analysis_of_what_is_not_trained_is_refused(text, tmp_path):
         run_papers(TINY, text, tmp_path, PROGRAM, only=("analysis",))
 
 
-def test_attention_is_of_the_runs_checkpoints_and_held_out_ids(whole, copied, text, monkeypatch):
-    folder, numbers = whole
-    assert list(numbers["attention"]) == ["untrained", "trained"]
-    for name, checkpoint in (("untrained", "sgd/initial"), ("trained", "sgd/trained")):
-        of, made = numbers["attention"][name], json.loads((folder / "analysis" / name / "attention.json").read_text())
-        assert made["checkpoint"]["path"] == str(folder / checkpoint) and made["tokens"]["source"] == "held.u16"
-        assert of["checkpoint"] == checkpoint and of["heads"] == 4 and (of["windows"], of["length"]) == (16, 32)
-        assert of["files"] == {file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
-                               for file in (f"{checkpoint}/model.safetensors", "corpus/held.u16")}
-        rows = [row for row in made["tables"]["attention_heads"]["rows"] if row[2] == "induction"]
-        assert of["most"]["induction"]["value"] == max(row[3] for row in rows)
-    assert numbers["attention"]["untrained"]["labels"] == {
-        "previous-token": 0, "induction": 0, "duplicate": 0, "first-token": 0, "uniform": 4}
-    # made again of other files alone
-    calls, measure = [], attended.measure_attention
-    monkeypatch.setattr(attended, "measure_attention", lambda path, *words, **more: (calls.append(path.name), measure(path, *words, **more))[1])
-    run_papers(TINY, text, copied, "no-program", only=("attention",))
-    assert calls == []
-    (copied / "analysis/untrained/attention.json").unlink()
-    shutil.copy(copied / "sgd/initial/model.safetensors", copied / "sgd/trained/model.safetensors")
-    again = run_papers(TINY, text, copied, "no-program", only=("attention",))["attention"]
-    assert calls == ["initial", "trained"] and again["untrained"]["labels"] == again["trained"]["labels"]
-
-
-def test_the_page_says_what_heads_do(whole):
-    numbers = json.loads(json.dumps(whole[1]))
-    shown = on_tokens.part(numbers)
-    assert shown.verdict == "described" and shown.says.startswith("Of 4 heads of the trained model 0 (untrained 0) look one token back")
-    numbers["attention"]["trained"]["labels"]["induction"] = 3
-    numbers["attention"]["trained"]["most"]["induction"] |= {"value": 0.75, "null": 0.004, "layer": 1, "head": 0}
-    shown = on_tokens.part(numbers)
-    assert "and 3 (untrained 0) at what followed" in shown.says and "0.750 by induction (0.004 without a repetition)" in shown.says
-    row = next(row for row in shown.tables[0].rows if row[0].text == "most on what followed last time")
-    assert row[1].text == "0.750 (1.0)" and row[3].text == "0.004"
-
-
 def cells(markdown, first, column):
     """Of the rows of a page that begin with this cell, the cell at `column`, without its bold."""
     rows = [[cell.strip().strip("*") for cell in line.strip("|").split(" | ")] for line in markdown.splitlines() if line.startswith("|")]
@@ -359,6 +323,7 @@ def test_the_page_has_every_table_beside_the_runs_numbers(whole, text):
         at = [c["name"] for c in table["columns"]].index("value")
         ratios = [row[at] for row in table["rows"] if row[:4] == [row[0], None, "QK", "asymmetry_ratio"]]
         assert len(ratios) == 2 and cells(page, "‖M_A‖/‖M‖", column) == [f"{x:.3f}" for x in (*ratios, sum(ratios) / 2)]
+    assert cells(page, "heads labelled uniform", 2) == [f"{numbers['attention']['untrained']['labels']['uniform']} of 4"] == ["4 of 4"]
     assert "--text text.txt --output papers --steps 20 --batch 2 --injection-seeds 2" in page
     for made in (page, html):
         assert str(folder) not in made and str(text.parent) not in made
