@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..tensors import read_tensors, widened
-from ..trial.models import Attention, Model, Shape, probabilities
+from ..trial.models import ATTENTION, Model, Shape, probabilities
 from .runner import Ids, Runner, Values
 
 SIZES = {"arch": "style", "layers": "layers", "heads": "heads", "d-model": "width", "context": "context", "vocab": "vocab"}
@@ -46,7 +46,7 @@ def _loaded(folder: Path) -> Model:
 def runner_of(model: Model, path: str = "model") -> Runner:
     """Hooks beside the forward pass, which is the one that trains: each computes once more what its layer attends to."""
     shape = model.shape
-    layers = [module for module in model.modules() if isinstance(module, Attention)]
+    layers = [module for module in model.modules() if isinstance(module, ATTENTION)]
 
     def attention(ids: Ids) -> Iterator[Values]:
         seen: list[Values] = []

@@ -86,14 +86,7 @@ def split(x: Tensor, heads: int) -> Tensor:
     return x.view(batch, length, heads, width // heads).transpose(1, 2)
 
 
-class Attention(nn.Module):
-    """Of every style; `projected` is what tools that look at attention (attention/small_models.py) call, too."""
-
-    def projected(self, x: Tensor, rope: Rope) -> Heads:
-        raise NotImplementedError
-
-
-class GPT2Attention(Attention):
+class GPT2Attention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = shape.heads
@@ -136,7 +129,7 @@ def turned(rows: Tensor, rope: Rope) -> Tensor:
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
-class LlamaAttention(Attention):
+class LlamaAttention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = shape.heads
@@ -173,7 +166,7 @@ class LlamaBlock(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class NanoGPTAttention(Attention):
+class NanoGPTAttention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = shape.heads
@@ -186,6 +179,9 @@ class NanoGPTAttention(Attention):
 
     def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
         return self.c_proj(attend(*self.projected(x, rope), mask))
+
+
+ATTENTION = (GPT2Attention, LlamaAttention, NanoGPTAttention)  # `projected` is also for who looks at what they attend to
 
 
 class NanoGPTMLP(nn.Module):
