@@ -241,6 +241,8 @@ TEST_P(BlockOps, WhatNeedsRowsOneAfterTheOtherSaysSo) {
   refused([&] { ops.orthonormalize(block.view()); });
   refused([&] { ops.eigh(block.view(), values.data(), packed.view()); });
   refused([&] { ops.eigh(packed.view(), values.data(), block.view()); });
+  refused([&] { ops.eigh_top(block.view(), values.data(), {}); });
+  refused([&] { ops.eigh_top(packed.view(), values.data(), half_block.view()); });
   refused([&] { ops.svd(block.view(), {}, values.data(), {}); });
   refused([&] { ops.svd(packed.view(), block.view(), values.data(), {}); });
   refused([&] { ops.svd(packed.view(), {}, values.data(), block.view()); });

@@ -43,6 +43,11 @@ class PermutationMoments : public PerBackend {
     out.sd = std::sqrt(out.sd);
     return out;
   }
+  /// on: m on the device.
+  ConjugationStats stats_of(const Matrix& on, const Dense& m) {
+    return conjugation_stats(bench_.ctx, on.cview(), {m.squaredNorm()},
+                             {(m.array() * m.transpose().array()).sum()})[0];
+  }
 };
 
 TEST_P(PermutationMoments, AreThoseOfAllSignedPermutations) {
@@ -51,8 +56,7 @@ TEST_P(PermutationMoments, AreThoseOfAllSignedPermutations) {
   for (const Dense& x : {other, skew, symmetric, Dense(Dense::Identity(3, 3))}) {
     const Matrix m = stages::matrix_of(bench_.ctx.device(), general),
                  of_x = stages::matrix_of(bench_.ctx.device(), x);
-    const NullMoments got = conjugation_moments(conjugation_stats(bench_.ctx, m.cview())[0],
-                                                conjugation_stats(bench_.ctx, of_x.cview())[0], 3),
+    const NullMoments got = conjugation_moments(stats_of(m, general), stats_of(of_x, x), 3),
                       want = by_enumeration(general, x);
     EXPECT_NEAR(got.mean, want.mean, 1e-12);
     EXPECT_NEAR(got.sd, want.sd, 1e-12);
@@ -68,8 +72,7 @@ TEST_P(PermutationMoments, OfProjectionsAreThoseOfTheirMatrices) {
   const Dense projection = basis.transpose() * basis;
   const Matrix on = stages::matrix_of(bench_.ctx.device(), basis),
                whole = stages::matrix_of(bench_.ctx.device(), projection);
-  const ConjugationStats a = projection_stats(bench_.ctx, on.cview())[0],
-                         b = conjugation_stats(bench_.ctx, whole.cview())[0];
+  const ConjugationStats a = projection_stats(bench_.ctx, on.cview())[0], b = stats_of(whole, projection);
   EXPECT_NEAR(a.trace, b.trace, 1e-12);
   EXPECT_NEAR(a.diagonal2, b.diagonal2, 1e-12);
   EXPECT_NEAR(a.norm2, b.norm2, 1e-12);
@@ -88,8 +91,7 @@ TEST_P(PermutationMoments, AreWhatManyPermutationsShow) {
   double mean = 0, square = 0;
   for (std::size_t i = 1; i < values.size(); ++i) mean += values[i] / 2000;
   for (std::size_t i = 1; i < values.size(); ++i) square += (values[i] - mean) * (values[i] - mean) / 1999;
-  const NullMoments want = conjugation_moments(conjugation_stats(bench_.ctx, on_m.cview())[0],
-                                               conjugation_stats(bench_.ctx, on_x.cview())[0], 24);
+  const NullMoments want = conjugation_moments(stats_of(on_m, m), stats_of(on_x, x), 24);
   EXPECT_NEAR(mean, want.mean, 4 * want.sd / std::sqrt(2000.0));
   EXPECT_NEAR(std::sqrt(square), want.sd, 0.08 * want.sd);
 }

@@ -110,6 +110,31 @@ TEST(MeasurementTable, KeepsRowsInOrderAndFindsTheFurthestOfItsFamilies) {
   EXPECT_TRUE(std::isnan(t.furthest("none").p));
 }
 
+TEST(MeasurementTable, QuotesForAOneSidedStatementNoFigureOfTheOtherSide) {
+  const std::vector<double> draws{-2, -1, 0, 1, 2};
+  MeasurementTable two_sided({"t", "", with_measurement({{"layer", ""}}), {}});
+  for (const double value : {-90.0, 0.5, 8.0, 1.0})
+    two_sided.add("spectra", {Cell(std::int64_t{0})}, against_draws(value, draws, false, 4));
+  EXPECT_EQ(two_sided.furthest("spectra").row, 0U);
+  EXPECT_EQ(two_sided.furthest("spectra", Side::lower).row, 0U);
+  EXPECT_LT(two_sided.furthest("spectra", Side::lower).p, 0.01);
+  EXPECT_EQ(two_sided.furthest("spectra", Side::upper).row, 2U);
+  EXPECT_EQ(two_sided.furthest("spectra", Side::upper).p, against_draws(8, draws, false, 4).p_family);
+
+  // p of all is 1 for so many: the largest stands for them, not the one that is far below
+  MeasurementTable upper({"t", "", with_measurement({{"layer", ""}}), {}});
+  for (const double value : {-90.0, 0.5, 1.5, 1.0})
+    upper.add("copying", {Cell(std::int64_t{0})}, against_draws(value, draws, false, 400, Side::upper));
+  EXPECT_EQ(upper.furthest("copying", Side::upper).row, 2U);
+  EXPECT_EQ(upper.furthest("copying", Side::upper).p, 1);
+
+  MeasurementTable below({"t", "", with_measurement({{"layer", ""}}), {}});
+  for (const double value : {-90.0, -8.0})
+    below.add("x", {Cell(std::int64_t{0})}, against_draws(value, draws, false, 2));
+  EXPECT_EQ(below.furthest("x", Side::upper).row, 1U) << "the least below";
+  EXPECT_EQ(below.furthest("x", Side::upper).p, 1) << "and no effect";
+}
+
 TEST(AnalysisTable, CsvQuotesAndLeavesNothingEmpty) {
   Table t{"t", "", {{"a", ""}, {"b,c", ""}}, {}};
   t.add({Cell(std::string("x \"y\"\n")), Cell()});

@@ -86,6 +86,82 @@ TEST_P(SpectrumOps, EighMayOverwriteItsInput) {
             1e-12 * a.norm());
 }
 
+// ---- eigh_top
+
+/// Rows of `top` are orthonormal and eigenvectors of the k largest of `values`.
+void expect_top_vectors(const Dense& a, const Dense& values, const Dense& top) {
+  const auto n = a.rows(), k = top.rows();
+  const double scale = std::max(a.norm(), 1e-300);
+  EXPECT_LE(distance_from_identity(top * top.transpose()), 1e-12 * double(n)) << n << ' ' << k;
+  for (int i = 0; i < k; ++i)
+    EXPECT_LE((top.row(i) * (a / scale) - (values(0, n - k + i) / scale) * top.row(i)).norm(), 1e-12)
+        << n << ", vector " << i << " of " << k;
+}
+
+TEST_P(SpectrumOps, EighTopMatchesEigen) {
+  for (const int n : {1, 2, 31, 32, 33, 64, 65, 129})
+    for (const int k : {1, 2, 8, n}) {
+      if (k > n) continue;
+      std::vector<Dense> symmetric, lower_only;
+      for (int b = 0; b < 3; ++b) {
+        const Dense g = random_dense(n, n, 40 + unsigned(b));
+        symmetric.push_back((g + g.transpose()) / 2);
+        lower_only.push_back(symmetric.back());
+        for (int i = 0; i < n; ++i)
+          for (int j = i + 1; j < n; ++j) lower_only.back()(i, j) = kNan;  // must not be read
+      }
+      const Matrix in = upload(lower_only);
+      Matrix top = unwritten(k, n, 3), values = unwritten(3, n), alone = unwritten(3, n);
+      ops.eigh_top(in.cview(), values.data.data(), top.view());
+      ops.eigh_top(in.cview(), alone.data.data(), {});
+      for (int b = 0; b < 3; ++b) {
+        const Eigen::VectorXd want = oracle::eigh(symmetric[b]).values;
+        const Dense got = download(values).row(b), without = download(alone).row(b);
+        EXPECT_LE((got.transpose() - want).norm(), 1e-12 * symmetric[b].norm()) << n;
+        EXPECT_LE((without.transpose() - want).norm(), 1e-12 * symmetric[b].norm()) << n;
+        EXPECT_TRUE(std::is_sorted(got.data(), got.data() + n));
+        expect_top_vectors(symmetric[b], got, download(top, b));
+      }
+    }
+}
+
+// Equal values, most of all: a Gram matrix of an antisymmetric one has each of them twice.
+TEST_P(SpectrumOps, EighTopOfHardMatrices) {
+  for (const int n : {6, 33, 96}) {
+    const Dense q = oracle::orthogonal_factor(random_dense(n, n, 50)), g = random_dense(n, n, 51),
+                skew = g - g.transpose();
+    Eigen::VectorXd graded(n), twins(n);
+    for (int i = 0; i < n; ++i) {
+      graded(i) = std::pow(10.0, -16.0 * i / (n - 1));
+      twins(i) = i < n / 2 ? 1 : -1;
+    }
+    std::vector<Dense> all{Dense::Zero(n, n), Dense::Identity(n, n), skew * skew.transpose()};
+    for (const auto& values : {graded, twins}) {
+      const Dense a = q * values.asDiagonal() * q.transpose();
+      all.push_back((a + a.transpose()) / 2);
+    }
+    all.push_back(1e-160 * all[3]), all.push_back(1e160 * all[3]);
+    const auto batch = std::int64_t(all.size());
+    const Matrix in = upload(all);
+    Matrix top = unwritten(5, n, batch), values = unwritten(batch, n);
+    ops.eigh_top(in.cview(), values.data.data(), top.view());
+    for (std::int64_t b = 0; b < batch; ++b) {
+      const Dense got = download(values).row(b);
+      EXPECT_TRUE(std::is_sorted(got.data(), got.data() + n)) << b;
+      expect_top_vectors(all[std::size_t(b)], got, download(top, b));
+    }
+  }
+}
+
+TEST_P(SpectrumOps, EighTopRefusesWhatIsNotFinite) {
+  Dense a = Dense::Identity(5, 5);
+  a(3, 1) = kNan;
+  const Matrix in = upload(a);
+  Matrix values = unwritten(1, 5);
+  EXPECT_THROW(ops.eigh_top(in.cview(), values.data.data(), {}), NumericError);
+  EXPECT_NO_THROW(ops.eigh_top(Matrix(*backend.device, 0, 0).cview(), values.data.data(), {}));
+}
+
 // ---- svd
 // -----------------------------------------------------------------------------------------------------------
 

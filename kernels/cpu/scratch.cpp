@@ -43,6 +43,11 @@ Footprint CpuLinearOps::eigh_scratch(std::int64_t n, std::int64_t batch) const {
   return doubles_of_workers(2 * n * n + 10 * n, batch);
 }
 
+// The matrix under reduction and as it was, dsyevd's own where that has to step in.
+Footprint CpuLinearOps::eigh_top_scratch(std::int64_t n, std::int64_t batch) const {
+  return doubles_of_workers(5 * n * n + 80 * n, batch);
+}
+
 // A copy, since dgesdd destroys it, and its blocks of columns; with vectors the smaller side's bidiagonal
 // problem, and where the matrix is long its triangle.
 Footprint CpuLinearOps::svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch, bool vectors) const {

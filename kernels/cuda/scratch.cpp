@@ -39,6 +39,10 @@ Footprint CudaLinearOps::eigh_scratch(std::int64_t n, std::int64_t batch) const 
   return of_items(batch) + on_device(matrix_bytes(n, n, batch)) + vendor_.eigh_scratch(n, batch, false);
 }
 
+Footprint CudaLinearOps::eigh_top_scratch(std::int64_t n, std::int64_t batch) const {
+  return eigh_scratch(n, batch);
+}
+
 // A copy, and where it is tall its transpose, and then the factors' own.
 Footprint CudaLinearOps::svd_scratch(std::int64_t m, std::int64_t n, std::int64_t batch, bool vectors) const {
   const std::int64_t k = std::min(m, n);

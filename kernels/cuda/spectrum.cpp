@@ -18,10 +18,26 @@ void CudaLinearOps::eigh(ConstMatrixView a, double* values, MatrixView v) {
   const Magnitudes largest = require_finite(device_, "eigh", a, Part::lower);
   Matrix work(device_, n, n, a.batch);
   normalised(a, largest.data(), work.data.data(), stream);
-  vendor_.eigh(work.data.data(), n, a.batch, values);
+  vendor_.eigh(work.data.data(), n, a.batch, values, true);
   settle_ascending(values, n, a.batch, stream);
   restore_magnitude(values, n, a.batch, largest.data(), stream);
   transpose_dense(work.cview(), nullptr, v, stream);  // eigenvectors came as rows
+}
+
+void CudaLinearOps::eigh_top(ConstMatrixView a, double* values, MatrixView top) {
+  const std::int64_t n = a.rows, k = top.data == nullptr ? 0 : top.rows;
+  expects(a.cols == n && k <= n && (k == 0 || (top.cols == n && top.batch == a.batch)),
+          "eigh_top: a [n, n], top [k, n], k <= n, same batch");
+  expects(a.contiguous() && top.contiguous(), "eigh_top: contiguous");
+  if (a.size() == 0) return;
+  const cudaStream_t stream = device_.stream();
+  const Magnitudes largest = require_finite(device_, "eigh_top", a, Part::lower);
+  Matrix work(device_, n, n, a.batch);
+  normalised(a, largest.data(), work.data.data(), stream);
+  vendor_.eigh(work.data.data(), n, a.batch, values, k > 0);
+  settle_ascending(values, n, a.batch, stream);
+  restore_magnitude(values, n, a.batch, largest.data(), stream);
+  if (k > 0) copy(device_, work.cview().row_block(n - k, k), top);  // the vectors are rows already
 }
 
 void CudaLinearOps::svd(ConstMatrixView a, MatrixView u, double* sigma, MatrixView vt) {

@@ -53,8 +53,9 @@ class Vendor {
   // one are the caller's to scale (a power of two): the library does not say that it does.
 
   /// a [batch][n, n] symmetric, only the lower triangle is read -> values [batch][n] ascending and, in place
-  /// of a, the eigenvectors as *rows* (row k belongs to values[k]). Synchronises.
-  void eigh(double* a, std::int64_t n, std::int64_t batch, double* values);
+  /// of a, the eigenvectors as *rows* (row k belongs to values[k]). Without `vectors` a is only destroyed.
+  /// Synchronises.
+  void eigh(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors);
   /// The same for Hermitian a, complex numbers as (re, im) pairs and *column-major*: a [batch][n, n, 2], the
   /// upper triangle is read; column k becomes the eigenvector z with a z = values[k] z. Without `vectors` a
   /// is only destroyed. Synchronises.

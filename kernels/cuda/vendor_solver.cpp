@@ -44,6 +44,10 @@ struct Eigenproblem {
   cusolverEigMode_t mode;
 };
 
+cusolverEigMode_t mode_of(bool vectors) {
+  return vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
+}
+
 /// One matrix goes to Xsyevd, whose kernels spread over the GPU; many share their launches in XsyevBatched.
 /// Both are divide and conquer on a tridiagonal reduction, and both overwrite a with column vectors.
 void eigh_of(CudaDevice& device, cusolverDnHandle_t solver, cusolverDnParams_t params, Eigenproblem problem,
@@ -82,14 +86,14 @@ void eigh_of(CudaDevice& device, cusolverDnHandle_t solver, cusolverDnParams_t p
 
 }  // namespace
 
-void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values) {
-  eigh_of(device_, handles_->solver(), handles_->solver_params(), {CUDA_R_64F, 1, CUSOLVER_EIG_MODE_VECTOR},
-          a, n, batch, values);
+void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors) {
+  eigh_of(device_, handles_->solver(), handles_->solver_params(), {CUDA_R_64F, 1, mode_of(vectors)}, a, n,
+          batch, values);
 }
 
 void Vendor::eigh_complex(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors) {
-  const auto mode = vectors ? CUSOLVER_EIG_MODE_VECTOR : CUSOLVER_EIG_MODE_NOVECTOR;
-  eigh_of(device_, handles_->solver(), handles_->solver_params(), {CUDA_C_64F, 2, mode}, a, n, batch, values);
+  eigh_of(device_, handles_->solver(), handles_->solver_params(), {CUDA_C_64F, 2, mode_of(vectors)}, a, n,
+          batch, values);
 }
 
 Footprint Vendor::eigh_scratch(std::int64_t n, std::int64_t batch, bool complex) const {

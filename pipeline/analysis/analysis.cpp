@@ -95,8 +95,11 @@ class Analyzer {
  private:
   void read_corpus() {
     const std::int64_t k = overlap_rows(shape_);
+    // Pairs of shuffled text are alike at every distance: in wide models, whose matrices take long, its
+    // neighbours stand for all.
     const Counts shuffled =
-        count_shuffled_null(ctx_, *counts_, std::min(params_.null_tokens, counts_->tokens), params_.seed);
+        count_shuffled_null(ctx_, *counts_, std::min(params_.null_tokens, counts_->tokens), params_.seed, {},
+                            permutations_.by_formula() ? 1 : counts_->max_lag);
     out_.shuffled_tokens = shuffled.tokens;
     MatchSides& m = corpus_.match;
     m.tied = model_.head.empty();
@@ -119,7 +122,7 @@ class Analyzer {
       ctx_.check_interrupt();
       const std::int64_t count = std::min(layers_at_a_time(shape_), params_.draws - first);
       draws_.push_back(measure_group(ctx_, setup, gaussian_group(ctx_, shape_, first, count, params_.seed),
-                                     std::vector<bool>(static_cast<std::size_t>(count), true), {}));
+                                     std::vector<bool>(static_cast<std::size_t>(count), true), {}, 0));
       first += count;
       report("null", first, params_.draws, "draws");
     }
@@ -137,7 +140,8 @@ class Analyzer {
       if (second_ != nullptr) others.push_back(second_->layer(l).heads);
     }
     const LayerGroup group = group_of(ctx_, shape_, heads);
-    const GroupMeasures measures = measure_group(ctx_, setup, group, rotating, bias);
+    const GroupMeasures measures =
+        measure_group(ctx_, setup, group, rotating, bias, counts_ == nullptr ? 0 : overlap_rows(shape_));
     const MeasuredGroup measured{first, group, measures};
     of_weights.add(measured);
     if (counts_ != nullptr) {

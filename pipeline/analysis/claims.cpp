@@ -33,7 +33,8 @@ const Table& settled_table(SettledTables& settled, const MeasurementTable& of) {
 struct Claim {
   const char* name;
   const MeasurementTable* from;
-  const char* families;  ///< whose names begin so
+  const char* families;    ///< whose names begin so
+  Side side = Side::both;  ///< of the null on which a figure bears it out
 };
 
 }  // namespace
@@ -41,27 +42,28 @@ struct Claim {
 Table claims_table(const ClaimSources& s) {
   const Claim claims[] = {
       {"asymmetry_differs", &s.weights, "layers/QK/asymmetry_ratio"},
-      {"asymmetry_is_concentrated", &s.weights, "layers/QK_antisymmetric/pr_energy"},
+      {"asymmetry_is_concentrated", &s.weights, "layers/QK_antisymmetric/pr_energy", Side::lower},
       {"eigenvalues_differ", &s.weights, "layers/QK/real_share"},
       {"values_differ_from_random", &s.profiles, "V/MP"},
       {"query_key_twinning", &s.twinning, "Q||K"},
-      {"spectra_match_corpus", &s.match, "QK/layers/spectral_cosine/antisymmetric"},
+      {"spectra_match_corpus", &s.match, "QK/layers/spectral_cosine/antisymmetric", Side::upper},
       {"qk_follows_corpus", &s.match, "QK/layers/matrix_cosine"},
-      {"qk_subspace_follows_corpus", &s.match, "QK/layers/subspace_overlap"},
+      {"qk_subspace_follows_corpus", &s.match, "QK/layers/subspace_overlap", Side::upper},
       {"qk_heads_follow_corpus", &s.match, "QK/heads/matrix_cosine"},
       {"ov_follows_corpus", &s.match, "OV/layers/matrix_cosine"},
-      {"ov_subspace_follows_corpus", &s.match, "OV/layers/subspace_overlap"},
+      {"ov_subspace_follows_corpus", &s.match, "OV/layers/subspace_overlap", Side::upper},
       {"ov_heads_follow_corpus", &s.match, "OV/heads/matrix_cosine"},
       {"weights_correlate", &s.correlations, "weights"},
       {"circuits_correlate", &s.correlations, "circuits"},
       {"bands_differ", &s.bands, "bands"},
 
-      {"copying_heads", &s.heads, "copying"},
+      {"copying_heads", &s.heads, "copying", Side::upper},
       {"weights_correlate_between_models", &s.drift, "correlation/"},
       {"circuits_correlate_between_models", &s.drift, "token_correlation/"},
   };
   Table out{"claims",
-            "for each kind of effect the row that is furthest from its null; found: its p is below 0.01",
+            "for each kind of effect the row that is furthest from its null, on the side that would show it; "
+            "found: its p is below 0.01",
             {{"claim", "what it would show"},
              {"layer", "of that row"},
              {"head", "of that row"},
@@ -74,7 +76,7 @@ Table claims_table(const ClaimSources& s) {
             {}};
   SettledTables settled;
   for (const Claim& claim : claims) {
-    const auto [row, p] = claim.from->furthest(claim.families);
+    const auto [row, p] = claim.from->furthest(claim.families, claim.side);
     if (std::isnan(p)) continue;
     const Table& table = settled_table(settled, *claim.from);
     out.add({Cell(std::string(claim.name)), cell_of(table, row, "layer"), cell_of(table, row, "head"),

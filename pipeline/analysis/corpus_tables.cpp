@@ -65,7 +65,8 @@ Table corpus_table(Context& ctx, const Counts& counts, const LagSide& side, cons
   const auto own = measure_asymmetry(ctx, counts), null = measure_asymmetry(ctx, shuffled);
   for (std::int64_t lag = 0; lag < side.lags; ++lag) {
     const auto subjects = lag_measures(own[static_cast<std::size_t>(lag)], side, lag),
-               nulls = lag_measures(null[static_cast<std::size_t>(lag)], shuffled_side, lag);
+               nulls = lag_measures(null[static_cast<std::size_t>(lag % shuffled_side.lags)], shuffled_side,
+                                    lag % shuffled_side.lags);
     for (std::size_t s = 0; s < subjects.size(); ++s)
       for (std::size_t m = 0; m < subjects[s].second.size(); ++m)
         out.add({Cell(lag + 1), Cell(subjects[s].first), Cell(subjects[s].second[m].first),

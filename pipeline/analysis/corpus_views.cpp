@@ -14,12 +14,9 @@ namespace {
 
 constexpr std::int64_t kAttendedIds = 4096;  // the second paper's K_2 is 4000 × 4000
 
-/// xᵀ diag(scale) y, x [V, d], y [V, d]; scale null: 1.
-void gram(Context& ctx, ConstMatrixView x, const double* scale, ConstMatrixView y, MatrixView out) {
-  if (scale == nullptr) return ctx.linear().gemm(1, Op::transpose, x, Op::none, y, 0, out);
-  Matrix scaled = copy_of(ctx.device(), x);
-  ctx.linear().scale(scaled.view(), scale, nullptr);
-  ctx.linear().gemm(1, Op::transpose, scaled.cview(), Op::none, y, 0, out);
+/// xᵀ y, both [V, d].
+void gram(Context& ctx, ConstMatrixView x, ConstMatrixView y, MatrixView out) {
+  ctx.linear().gemm(1, Op::transpose, x, Op::none, y, 0, out);
 }
 
 /// out = xᵀ w of a weight for every row: [d].
@@ -41,10 +38,10 @@ Transitions transitions(Context& ctx, const Counts& counts, ConstMatrixView e, C
     ctx.check_interrupt();
     const CountCsr& lag = counts.lags[static_cast<std::size_t>(n)];
     const Marginals marginals = marginals_of(ctx, lag);
-    const RealCsr j = linear.to_real(lag.view(), nullptr);
-    linear.spmm(j.view(), x, targets.view());
     const auto inverse = reciprocals(ctx.device(), marginals.source);
-    gram(ctx, e, inverse.data(), targets.cview(), out.plain.view().item(n));
+    const RealCsr transition = linear.to_real(lag.view(), inverse.data());
+    linear.spmm(transition.view(), x, targets.view());
+    gram(ctx, e, targets.cview(), out.plain.view().item(n));
 
     std::vector<double> has_pairs, share;
     const auto pairs = static_cast<double>(counts.pairs[static_cast<std::size_t>(n)]);
@@ -73,15 +70,15 @@ PairViews pair_views(Context& ctx, const Counts& counts, ConstMatrixView e) {
   Matrix next(ctx.device(), e.rows, d), before(ctx.device(), e.rows, d);
   linear.spmm(j.view(), e, next.view());
   linear.spmm(reversed.view(), e, before.view());
-  gram(ctx, e, nullptr, next.cview(), view(0));
+  gram(ctx, e, next.cview(), view(0));
   linear.transpose(view(0), view(1));
-  gram(ctx, before.cview(), nullptr, next.cview(), view(3));  // Eᵀ J J E = (Jᵀ E)ᵀ (J E)
+  gram(ctx, before.cview(), next.cview(), view(3));  // Eᵀ J J E = (Jᵀ E)ᵀ (J E)
   if (counts.max_lag >= 2) {
     const RealCsr j2 = linear.to_real(counts.lags[1].view(), nullptr);
     linear.spmm(j2.view(), e, next.view());
-    gram(ctx, e, nullptr, next.cview(), view(2));
+    gram(ctx, e, next.cview(), view(2));
   }
-  gram(ctx, e, nullptr, e, view(4));
+  gram(ctx, e, e, view(4));
   copy(ctx.device(), identity(ctx.device(), d).cview(), view(5));
 
   Matrix symmetric = copy_of(ctx.device(), view(0));
@@ -163,10 +160,16 @@ Matrix AttendedPairs::weighted(Context& ctx, const ModelShape& s, const LayerGro
                                std::int64_t layer) const {
   LinearOps& linear = ctx.linear();
   const std::int64_t d = s.d_model, q = s.heads * s.head_dim;
-  const Matrix key = expanded(ctx, s, group.key);
-  Matrix queries(ctx.device(), unit_.rows, q), keys(ctx.device(), unit_.rows, q);
+  const std::int64_t kv = s.kv_heads * s.head_dim;
+  Matrix queries(ctx.device(), unit_.rows, q), unexpanded(ctx.device(), unit_.rows, kv);
   linear.gemm(1, Op::none, unit_.cview(), Op::transpose, group.query.cview().item(layer), 0, queries.view());
-  linear.gemm(1, Op::none, unit_.cview(), Op::transpose, key.cview().item(layer), 0, keys.view());
+  linear.gemm(1, Op::none, unit_.cview(), Op::transpose, group.key.cview().item(layer), 0, unexpanded.view());
+  Matrix keys(ctx.device(), unit_.rows, q);
+  {
+    const auto columns = to_device<const std::int32_t>(ctx.device(), expanded_rows(s));
+    linear.permute(unexpanded.cview(), nullptr, columns.data(), keys.view());
+    ctx.device().synchronize();  // before the indices go
+  }
   const RealCsr weighted = linear.attention_weighted(pairs_.view(), queries.cview(), keys.cview(), s.heads,
                                                      1 / std::sqrt(static_cast<double>(s.head_dim)));
   // rows of `weighted` are later tokens: Eᵀ (weighted)ᵀ E = (weighted E)ᵀ E

@@ -10,8 +10,8 @@
 namespace aloft::analysis {
 namespace {
 
-/// Q, K, V where they are square, QK, OV of every layer, and a matrix of ones behind all of them, for sums of
-/// elements: [layers·names + 1][d, d].
+/// Q, K, V where they are square, QK, OV of every layer, and behind all of them a matrix whose inner product
+/// with another is the sum of that one's elements: ones. [layers·names + 1][d, d]
 struct Subjects {
   std::vector<std::string> names;
   std::int64_t layers = 0;
@@ -29,13 +29,14 @@ Subjects subjects_of(Context& ctx, const ModelShape& s, const LayerGroup& w) {
   out.matrices = Matrix(ctx.device(), d, d, out.layers * std::ssize(out.names) + 1);
   std::int64_t next = 0;
   const auto place = [&] { return out.matrices.view().item(next++); };
-  const Matrix key = expanded(ctx, s, w.key), value = expanded(ctx, s, w.value);
+  const Matrix key = expanded(ctx, s, w.key), value = expanded(ctx, s, w.value),
+               queries = summed_by_group(ctx, s, w.query), outputs = summed_by_group(ctx, s, w.output);
   for (std::int64_t l = 0; l < out.layers; ++l) {
     const auto of = [l](const Matrix& m) { return m.cview().item(l); };
     if (square)
       for (const Matrix* m : {&w.query, &key, &value}) copy(ctx.device(), of(*m), place());
-    ctx.linear().gemm(1, Op::transpose, of(w.query), Op::none, of(key), 0, place());
-    ctx.linear().gemm(1, Op::transpose, of(w.output), Op::none, of(value), 0, place());
+    ctx.linear().gemm(1, Op::transpose, of(queries), Op::none, of(w.key), 0, place());
+    ctx.linear().gemm(1, Op::transpose, of(outputs), Op::none, of(w.value), 0, place());
   }
   const Matrix ones =
       matrix_from(ctx.device(), std::vector<double>(static_cast<std::size_t>(d * d), 1.0), d, d);
@@ -44,13 +45,11 @@ Subjects subjects_of(Context& ctx, const ModelShape& s, const LayerGroup& w) {
   return out;
 }
 
-/// Bᵀ x B of every item; the last `as_they_are` items stay.
-Matrix in_basis(Context& ctx, const Matrix& x, const Matrix& basis, std::int64_t as_they_are) {
+/// Bᵀ x B of every item.
+Matrix in_basis(Context& ctx, const Matrix& x, const Matrix& basis) {
   Matrix half(ctx.device(), x.rows, x.cols, x.batch), out(ctx.device(), x.rows, x.cols, x.batch);
   ctx.linear().gemm(1, Op::transpose, basis.cview(), Op::none, x.cview(), 0, half.view());
   ctx.linear().gemm(1, Op::none, half.cview(), Op::none, basis.cview(), 0, out.view());
-  for (std::int64_t i = x.batch - as_they_are; i < x.batch; ++i)
-    copy(ctx.device(), x.cview().item(i), out.view().item(i));
   return out;
 }
 
@@ -132,6 +131,11 @@ class Correlator {
   std::vector<double> own_, sums_;  ///< of every subject: ⟨x, x⟩, and the sum of its elements
 };
 
+std::vector<ConjugationStats> symmetric_stats(Context& ctx, const Matrix& m) {
+  const std::vector<double> norm2 = inner_products(ctx, m.cview(), m.cview());
+  return conjugation_stats(ctx, m.cview(), norm2, norm2);
+}
+
 void band_shares(Context& ctx, const ModelShape& s, const CorrelationSetup& setup, const MeasuredGroup& group,
                  const Permutations& permutations, MeasurementTable& out) {
   const LayerGroup& w = group.weights;
@@ -150,9 +154,7 @@ void band_shares(Context& ctx, const ModelShape& s, const CorrelationSetup& setu
   const PermutedValues inner =
       permuted_inner(ctx, grams.cview(), setup.bands.cview(), permutations, Sides::both);
   const bool by_formula = permutations.by_formula();
-  const auto of_grams = by_formula ? conjugation_stats(ctx, grams.cview()) : std::vector<ConjugationStats>(),
-             of_bands =
-                 by_formula ? conjugation_stats(ctx, setup.bands.cview()) : std::vector<ConjugationStats>();
+  const auto of_grams = by_formula ? symmetric_stats(ctx, grams) : std::vector<ConjugationStats>();
   for (std::int64_t item = 0; item < 3 * layers; ++item)
     for (std::int64_t b = 0; b < setup.bands.batch; ++b) {
       std::vector<double> shares = inner.of(item, b);
@@ -163,7 +165,7 @@ void band_shares(Context& ctx, const ModelShape& s, const CorrelationSetup& setu
                               Cell(static_cast<double>(to - from) / static_cast<double>(d))};
       if (by_formula) {
         const NullMoments null = conjugation_moments(of_grams[static_cast<std::size_t>(item)],
-                                                     of_bands[static_cast<std::size_t>(b)], d);
+                                                     setup.band_stats[static_cast<std::size_t>(b)], d);
         const double size = std::max(all[static_cast<std::size_t>(item)], 1e-300);
         out.add_normal("bands", Side::both, std::move(cells), shares[0], {null.mean / size, null.sd / size});
       } else {
@@ -176,7 +178,7 @@ void band_shares(Context& ctx, const ModelShape& s, const CorrelationSetup& setu
 
 CorrelationSetup correlation_setup(Context& ctx, const PairViews& views, const AttendedPairs& attended) {
   const std::int64_t d = views.eigenbasis.rows;
-  CorrelationSetup out{views, attended, {}, {}};
+  CorrelationSetup out{views, attended, {}, {}, Matrix(ctx.device(), d, d), {}};
   for (const auto& [from, to] :
        {std::pair{std::int64_t{0}, d / 8}, {d / 8, d / 4}, {d / 4, d / 2}, {d / 2, d}})
     if (to > from) out.limits.emplace_back(from, to);
@@ -187,6 +189,11 @@ CorrelationSetup correlation_setup(Context& ctx, const PairViews& views, const A
     ctx.linear().gemm(1, Op::none, columns, Op::transpose, columns, 0,
                       out.bands.view().item(static_cast<std::int64_t>(b)));
   }
+  out.band_stats = symmetric_stats(ctx, out.bands);
+  const Matrix ones = matrix_from(ctx.device(), std::vector<double>(static_cast<std::size_t>(d), 1.0), d, 1);
+  Matrix sums(ctx.device(), d, 1);  // z = B·1: 1ᵀ(BᵀXB)1 = zᵀXz
+  ctx.linear().gemm(1, Op::none, views.eigenbasis.cview(), Op::none, ones.cview(), 0, sums.view());
+  ctx.linear().gemm(1, Op::none, sums.cview(), Op::transpose, sums.cview(), 0, out.turned_ones.view());
   return out;
 }
 
@@ -195,15 +202,24 @@ void correlate_group(Context& ctx, const ModelShape& shape, const CorrelationSet
                      MeasurementTable& correlations, MeasurementTable& bands) {
   const Matrix& basis = setup.views.eigenbasis;
   const Subjects subjects = subjects_of(ctx, shape, group.weights);
+  // A change of basis leaves inner products as they are: only sums of elements change with it, unless there
+  // are permutations, which mean something else in every basis.
+  const bool same = permutations.by_formula();
+  const auto in = [&](const Matrix& x) {
+    return same ? copy_of(ctx.device(), x.cview()) : in_basis(ctx, x, basis);
+  };
+  Matrix turned_subjects = in(subjects.matrices);
+  copy(ctx.device(), same ? setup.turned_ones.cview() : subjects.matrices.cview().item(subjects.ones()),
+       turned_subjects.view().item(subjects.ones()));
   Correlator plain(ctx, subjects, copy_of(subjects.matrices), "embedding", group.first_layer, permutations,
                    correlations),
-      turned(ctx, subjects, in_basis(ctx, subjects.matrices, basis, 1), "cooccurrence", group.first_layer,
-             permutations, correlations);
+      turned(ctx, subjects, std::move(turned_subjects), "cooccurrence", group.first_layer, permutations,
+             correlations);
   const std::vector<std::string> names(std::begin(PairViews::kNames), std::end(PairViews::kNames)),
       attended_names{"attention_K2", "attention_K2T"};
   plain.with_all(setup.views.views, names);
   ctx.check_interrupt();
-  turned.with_all(in_basis(ctx, setup.views.views, basis, 0), names);
+  turned.with_all(in(setup.views.views), names);
   for (std::int64_t l = 0; l < group.weights.layers(); ++l) {
     ctx.check_interrupt();
     const Matrix attended = setup.attended.weighted(ctx, shape, group.weights, l);
@@ -211,7 +227,7 @@ void correlate_group(Context& ctx, const ModelShape& shape, const CorrelationSet
     copy(ctx.device(), attended.cview(), both.view().item(0));
     ctx.linear().transpose(attended.cview(), both.view().item(1));
     plain.with_one(l, both, attended_names);
-    turned.with_one(l, in_basis(ctx, both, basis, 0), attended_names);
+    turned.with_one(l, in(both), attended_names);
   }
   band_shares(ctx, shape, setup, group, permutations, bands);
 }

@@ -14,7 +14,9 @@ namespace aloft::analysis {
 struct CorrelationSetup {
   const PairViews& views;
   const AttendedPairs& attended;
-  Matrix bands;  ///< [4][d, d]: projections on bands of the eigenbasis
+  Matrix bands;                              ///< [4][d, d]: projections on bands of the eigenbasis
+  std::vector<ConjugationStats> band_stats;  ///< [4]
+  Matrix turned_ones;                        ///< [d, d]: ⟨X, this⟩ is the sum of the elements of BᵀXB
   std::vector<std::pair<std::int64_t, std::int64_t>> limits;  ///< [4] from, to
 };
 [[nodiscard]] CorrelationSetup correlation_setup(Context& ctx, const PairViews& views,

@@ -4,17 +4,11 @@
 #include <cmath>
 #include <utility>
 
+#include "pipeline/analysis/gram_spectra.hpp"
 #include "pipeline/base/device_math.hpp"
 
 namespace aloft::analysis {
 namespace {
-
-/// Orthonormal columns [batch][d, r] that span the rows of `rows`, [batch][r, d].
-Matrix basis_of(Context& ctx, ConstMatrixView rows) {
-  Matrix out = transposed(ctx, rows);
-  ctx.linear().orthonormalize(out.view());
-  return out;
-}
 
 Matrix product(Context& ctx, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b) {
   const std::int64_t m = op_a == Op::none ? a.rows : a.cols, n = op_b == Op::none ? b.cols : b.rows;
@@ -23,23 +17,41 @@ Matrix product(Context& ctx, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixVie
   return out;
 }
 
-/// M in the bases `left`, `right` [d, r'] of its rows' and columns' spans: leftᵀ M right.
-Matrix core(Context& ctx, const Product& m, ConstMatrixView left, ConstMatrixView right) {
-  const Matrix a = product(ctx, Op::none, m.a, Op::none, left),
-               b = product(ctx, Op::none, m.b, Op::none, right);
-  return product(ctx, Op::transpose, a.cview(), Op::none, b.cview());
-}
+/// Rows x [batch][r, d] = root · (inverse · x), the latter's rows orthonormal (or zero, where x has fewer
+/// directions than rows).
+struct Roots {
+  Matrix root, inverse;  ///< [batch][r, r]
+};
 
-/// [batch][d, 2r]: of the rows of a and b together.
-Matrix common_basis(Context& ctx, const Product& m) {
-  Matrix rows(ctx.device(), 2 * m.a.rows, m.d(), m.batch());
-  copy(ctx.device(), m.a, rows.view().row_block(0, m.a.rows));
-  copy(ctx.device(), m.b, rows.view().row_block(m.a.rows, m.a.rows));
-  return basis_of(ctx, rows.cview());
+Roots roots_of(Context& ctx, ConstMatrixView x, bool with_inverse) {
+  constexpr double kNothing = 1e-14;  // of the largest eigenvalue: rounding
+  LinearOps& linear = ctx.linear();
+  const std::int64_t r = x.rows;
+  Matrix gram = product(ctx, Op::none, x, Op::transpose, x);
+  Buffer<double> values = numbers_on(ctx.device(), x.batch * r);
+  linear.eigh(gram.cview(), values.data(), gram.view());
+  std::vector<double> roots = to_host(values), inverses(roots.size(), 0.0);
+  for (std::int64_t b = 0; b < x.batch; ++b) {
+    const double largest = roots[static_cast<std::size_t>((b + 1) * r - 1)];
+    for (auto i = static_cast<std::size_t>(b * r); i < static_cast<std::size_t>((b + 1) * r); ++i) {
+      roots[i] = roots[i] > kNothing * largest ? std::sqrt(roots[i]) : 0;
+      if (roots[i] > 0) inverses[i] = 1 / roots[i];
+    }
+  }
+  const auto on_device = to_device<const double>(ctx.device(), roots),
+             inverse_on_device = to_device<const double>(ctx.device(), inverses);
+  Roots out;
+  if (with_inverse) {
+    out.inverse = transposed(ctx, gram.cview());
+    for (std::int64_t b = 0; b < x.batch; ++b)
+      linear.scale(out.inverse.view().item(b), inverse_on_device.data() + b * r, nullptr);
+  }
+  out.root = std::move(gram);
+  for (std::int64_t b = 0; b < x.batch; ++b)
+    linear.scale(out.root.view().item(b), nullptr, on_device.data() + b * r);
+  ctx.device().synchronize();  // before the scales go
+  return out;
 }
-
-bool low_rank(const Product& m) { return m.a.rows < m.d(); }
-bool skew_low_rank(const Product& m) { return 2 * m.a.rows < m.d(); }
 
 /// Every item's `each` numbers, followed by zeros up to `wanted`.
 std::vector<double> padded(const std::vector<double>& x, std::int64_t batch, std::int64_t each,
@@ -55,35 +67,85 @@ Matrix first_rows(Context& ctx, const Matrix& x, std::int64_t k) {
   return copy_of(ctx.device(), x.cview().row_block(0, k));
 }
 
-/// Rows of coordinates in a basis [d, r'] as rows of length d: x basisᵀ.
-Matrix in_stream(Context& ctx, const Matrix& x, ConstMatrixView basis) {
-  return product(ctx, Op::none, x.cview(), Op::transpose, basis);
-}
-
-/// k/2 left and k/2 right rows of the strongest planes of m's antisymmetric part: [batch][k, n].
-Matrix skew_rows(Context& ctx, ConstMatrixView m, std::int64_t k, std::vector<double>* all = nullptr) {
-  const std::int64_t planes = m.rows / 2;
-  const Matrix skew = skew_part(ctx, m);
-  Buffer<double> sigma = numbers_on(ctx.device(), m.batch * planes);
-  Matrix left(ctx.device(), planes, m.cols, m.batch), right(ctx.device(), planes, m.cols, m.batch);
-  ctx.linear().skew_spectrum(skew.view(), sigma.data(), left.view(), right.view());
-  if (all != nullptr) *all = to_host(sigma);
-  Matrix out(ctx.device(), k, m.cols, m.batch);
-  copy(ctx.device(), left.cview().row_block(0, k / 2), out.view().row_block(0, k / 2));
-  copy(ctx.device(), right.cview().row_block(0, k / 2), out.view().row_block(k / 2, k / 2));
+struct Planes {
+  std::vector<double> values;  ///< [batch][n/2]
+  Matrix rows;                 ///< [batch][k, n]: both rows of the k/2 strongest planes
+};
+Planes planes_of(Context& ctx, ConstMatrixView skew, std::int64_t k) {
+  const std::int64_t planes = skew.rows / 2;
+  if (skew.rows > kWidestBySvd) {
+    GramPlanes found = gram_planes(ctx, skew, k);
+    return {std::move(found.planes), std::move(found.rows)};
+  }
+  Buffer<double> sigma = numbers_on(ctx.device(), skew.batch * planes);
+  Planes out;
+  if (k == 0) {
+    ctx.linear().skew_spectrum(skew, sigma.data(), {}, {});
+  } else {
+    Matrix left(ctx.device(), planes, skew.cols, skew.batch),
+        right(ctx.device(), planes, skew.cols, skew.batch);
+    ctx.linear().skew_spectrum(skew, sigma.data(), left.view(), right.view());
+    out.rows = Matrix(ctx.device(), k, skew.cols, skew.batch);
+    copy(ctx.device(), left.cview().row_block(0, k / 2), out.rows.view().row_block(0, k / 2));
+    copy(ctx.device(), right.cview().row_block(0, k / 2), out.rows.view().row_block(k / 2, k / 2));
+  }
+  out.values = to_host(sigma);
   return out;
 }
 
 struct TwoSides {
-  Matrix left, right;  ///< [batch][k, n]
+  std::vector<double> sigma;  ///< [batch][n]
+  Matrix left, right;         ///< [batch][k, n]
 };
-/// all: where every value goes.
-TwoSides singular_rows(Context& ctx, ConstMatrixView m, std::int64_t k, std::vector<double>* all = nullptr) {
+TwoSides sides_of(Context& ctx, ConstMatrixView m, std::int64_t k) {
+  if (k == 0) return {values_of(ctx, m), {}, {}};
+  if (m.rows > kWidestBySvd) {
+    GramSpectra found = gram_spectra(ctx, m, k);
+    return {std::move(found.sigma), std::move(found.left), std::move(found.right)};
+  }
   Matrix u(ctx.device(), m.rows, m.rows, m.batch), vt(ctx.device(), m.rows, m.cols, m.batch);
   Buffer<double> sigma = numbers_on(ctx.device(), m.batch * m.rows);
   ctx.linear().svd(m, u.view(), sigma.data(), vt.view());
-  if (all != nullptr) *all = to_host(sigma);
-  return {first_rows(ctx, transposed(ctx, u.cview()), k), first_rows(ctx, vt, k)};
+  return {to_host(sigma), first_rows(ctx, transposed(ctx, u.cview()), k), first_rows(ctx, vt, k)};
+}
+
+/// Rows in the coordinates of an orthonormal basis (inverse · x) as rows of length d.
+Matrix in_stream(Context& ctx, const Matrix& rows, const Matrix& inverse, ConstMatrixView x) {
+  return product(ctx, Op::none, product(ctx, Op::none, rows.cview(), Op::none, inverse.cview()).cview(),
+                 Op::none, x);
+}
+
+TwoSides low_rank_sides(Context& ctx, const Product& m, std::int64_t k) {
+  const Roots a = roots_of(ctx, m.a, k > 0), b = roots_of(ctx, m.b, k > 0);
+  const Matrix core = product(ctx, Op::transpose, a.root.cview(), Op::none, b.root.cview());
+  TwoSides out = sides_of(ctx, core.cview(), k);
+  out.sigma = padded(out.sigma, m.batch(), m.a.rows, m.d());
+  if (k == 0) return out;
+  out.left = in_stream(ctx, out.left, a.inverse, m.a);
+  out.right = in_stream(ctx, out.right, b.inverse, m.b);
+  return out;
+}
+
+// With c = [a; b]: aᵀb − bᵀa = cᵀJc, which in the span of c is top ᵀbottom less its transpose, top and bottom
+// the halves of c's root.
+Planes low_rank_planes(Context& ctx, const Product& m, std::int64_t k) {
+  const std::int64_t r = m.a.rows;
+  Matrix c(ctx.device(), 2 * r, m.d(), m.batch());
+  copy(ctx.device(), m.a, c.view().row_block(0, r));
+  copy(ctx.device(), m.b, c.view().row_block(r, r));
+  const Roots of_c = roots_of(ctx, c.cview(), k > 0);
+  const Matrix halves = product(ctx, Op::transpose, of_c.root.cview().row_block(0, r), Op::none,
+                                of_c.root.cview().row_block(r, r));
+  Planes out = planes_of(ctx, skew_part(ctx, halves.cview()).cview(), k);
+  out.values = padded(out.values, m.batch(), r, m.d() / 2);
+  if (k > 0) out.rows = in_stream(ctx, out.rows, of_c.inverse, c.cview());
+  return out;
+}
+
+KernelSpectra together(TwoSides sides, Planes planes) {
+  return {std::move(sides.sigma),
+          std::move(planes.values),
+          {std::move(sides.left), std::move(sides.right), std::move(planes.rows)}};
 }
 
 }  // namespace
@@ -91,30 +153,22 @@ TwoSides singular_rows(Context& ctx, ConstMatrixView m, std::int64_t k, std::vec
 Matrix whole(Context& ctx, const Product& m) { return product(ctx, Op::transpose, m.a, Op::none, m.b); }
 
 std::vector<double> values_of(Context& ctx, ConstMatrixView m) {
+  if (std::min(m.rows, m.cols) > kWidestBySvd) return gram_values(ctx, m);
   Buffer<double> sigma = numbers_on(ctx.device(), m.batch * std::min(m.rows, m.cols));
   ctx.linear().svd(m, {}, sigma.data(), {});
   return to_host(sigma);
 }
 
-std::vector<double> skew_planes(Context& ctx, ConstMatrixView m) {
-  const Matrix skew = skew_part(ctx, m);
-  Buffer<double> sigma = numbers_on(ctx.device(), m.batch * (m.rows / 2));
-  ctx.linear().skew_spectrum(skew.view(), sigma.data(), {}, {});
-  return to_host(sigma);
+KernelSpectra kernel_spectra(Context& ctx, ConstMatrixView m, std::int64_t k) {
+  return together(sides_of(ctx, m, k), planes_of(ctx, skew_part(ctx, m).cview(), k));
 }
 
-std::vector<double> singular_values(Context& ctx, const Product& m) {
-  if (!low_rank(m)) return values_of(ctx, whole(ctx, m).cview());
-  const Matrix left = basis_of(ctx, m.a), right = basis_of(ctx, m.b);
-  return padded(values_of(ctx, core(ctx, m, left.cview(), right.cview()).cview()), m.batch(), m.a.rows,
-                m.d());
-}
-
-std::vector<double> skew_planes(Context& ctx, const Product& m) {
-  if (!skew_low_rank(m)) return skew_planes(ctx, whole(ctx, m).cview());
-  const Matrix basis = common_basis(ctx, m);
-  return padded(skew_planes(ctx, core(ctx, m, basis.cview(), basis.cview()).cview()), m.batch(), m.a.rows,
-                m.d() / 2);
+KernelSpectra kernel_spectra(Context& ctx, const Product& m, std::int64_t k) {
+  const bool low = m.a.rows < m.d(), skew_low = 2 * m.a.rows < m.d();
+  if (low && skew_low) return together(low_rank_sides(ctx, m, k), low_rank_planes(ctx, m, k));
+  const Matrix all = whole(ctx, m);
+  return together(low ? low_rank_sides(ctx, m, k) : sides_of(ctx, all.cview(), k),
+                  planes_of(ctx, skew_part(ctx, all.cview()).cview(), k));
 }
 
 EigenShares eigen_shares(Context& ctx, ConstMatrixView m) {
@@ -138,37 +192,8 @@ EigenShares eigen_shares(Context& ctx, ConstMatrixView m) {
 
 // Those of aᵀb other than zero are those of b aᵀ.
 EigenShares eigen_shares(Context& ctx, const Product& m) {
-  if (!low_rank(m)) return eigen_shares(ctx, whole(ctx, m).cview());
+  if (m.a.rows >= m.d()) return eigen_shares(ctx, whole(ctx, m).cview());
   return eigen_shares(ctx, product(ctx, Op::none, m.b, Op::transpose, m.a).cview());
-}
-
-TopSubspaces top_subspaces(Context& ctx, const Product& m, std::int64_t k) {
-  TopSubspaces out;
-  if (low_rank(m)) {
-    const Matrix left = basis_of(ctx, m.a), right = basis_of(ctx, m.b);
-    const TwoSides inside = singular_rows(ctx, core(ctx, m, left.cview(), right.cview()).cview(), k);
-    out.left = in_stream(ctx, inside.left, left.cview());
-    out.right = in_stream(ctx, inside.right, right.cview());
-  } else {
-    TwoSides sides = singular_rows(ctx, whole(ctx, m).cview(), k);
-    out.left = std::move(sides.left);
-    out.right = std::move(sides.right);
-  }
-  if (skew_low_rank(m)) {
-    const Matrix basis = common_basis(ctx, m);
-    out.skew =
-        in_stream(ctx, skew_rows(ctx, core(ctx, m, basis.cview(), basis.cview()).cview(), k), basis.cview());
-  } else {
-    out.skew = skew_rows(ctx, whole(ctx, m).cview(), k);
-  }
-  return out;
-}
-
-WholeSpectra whole_spectra(Context& ctx, ConstMatrixView m, std::int64_t k) {
-  WholeSpectra out;
-  TwoSides sides = singular_rows(ctx, m, k, &out.sigma);
-  out.top = {std::move(sides.left), std::move(sides.right), skew_rows(ctx, m, k, &out.planes)};
-  return out;
 }
 
 }  // namespace aloft::analysis

@@ -44,13 +44,17 @@ LayerGroup gaussian_group(Context& ctx, const ModelShape& s, std::int64_t first,
   return out;
 }
 
-Matrix expanded(Context& ctx, const ModelShape& s, const Matrix& x) {
+std::vector<std::int32_t> expanded_rows(const ModelShape& s) {
   const std::int64_t per_group = s.heads / s.kv_heads;
   std::vector<std::int32_t> rows;
   for (std::int64_t h = 0; h < s.heads; ++h)
     for (std::int64_t r = 0; r < s.head_dim; ++r)
       rows.push_back(signed_index(h / per_group * s.head_dim + r, false));
-  const auto on_device = to_device<const std::int32_t>(ctx.device(), rows);
+  return rows;
+}
+
+Matrix expanded(Context& ctx, const ModelShape& s, const Matrix& x) {
+  const auto on_device = to_device<const std::int32_t>(ctx.device(), expanded_rows(s));
   Matrix out(ctx.device(), s.heads * s.head_dim, x.cols, x.batch);
   ctx.linear().permute(x.cview(), on_device.data(), nullptr, out.view());
   ctx.device().synchronize();  // before the indices go

@@ -22,6 +22,8 @@ struct LayerGroup {
 [[nodiscard]] LayerGroup gaussian_group(Context& ctx, const ModelShape& shape, std::int64_t first,
                                         std::int64_t layers, std::uint64_t seed);
 
+/// Which of the KV·d_h rows each of the H·d_h expanded ones is, as permute() takes it.
+[[nodiscard]] std::vector<std::int32_t> expanded_rows(const ModelShape& shape);
 /// Rows of key or value heads, once for every query head that reads them: [g][KV·d_h, d] -> [g][H·d_h, d].
 [[nodiscard]] Matrix expanded(Context& ctx, const ModelShape& shape, const Matrix& key_or_value);
 /// The sum of query (or output) heads that share a key/value head: [g][H·d_h, d] -> [g][KV·d_h, d]. Then

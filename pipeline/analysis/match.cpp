@@ -17,6 +17,9 @@ double norm_of(std::span<const double> sigma) {
   return std::sqrt(sum);
 }
 
+/// Every plane is two singular values.
+double skew_norm_of(std::span<const double> planes) { return std::sqrt(2.0) * norm_of(planes); }
+
 const char* const kPrefix[] = {"", "centred_"};
 
 /// One circuit of a group: kernels of heads, then of layers.
@@ -41,6 +44,11 @@ struct Circuit {
   [[nodiscard]] std::span<const double> planes(std::int64_t item) const {
     const Spectra& s = spectra(item);
     return item_of(ov ? s.ov_skew : s.qk_skew, index(item), s.d / 2);
+  }
+  /// This circuit's of all heads, or of all layers: [items][k, d].
+  [[nodiscard]] ConstMatrixView top(bool of_head, Matrix TopSubspaces::*side, std::int64_t k) const {
+    const Spectra& s = of_head ? of_heads : of_layers;
+    return {(s.top.*side).data.data() + (ov ? s.items * k * s.d : 0), k, s.d, s.items};
   }
 };
 
@@ -69,13 +77,6 @@ struct Pairing {
   const PermutedValues* values;
   const std::vector<ConjugationStats>*subjects, *spaces;
 };
-
-Matrix joined(Context& ctx, const Matrix& a, const Matrix& b) {
-  Matrix out(ctx.device(), a.rows, a.cols, a.batch + b.batch);
-  copy(ctx.device(), a.cview(), MatrixView(out.data.data(), a.rows, a.cols, a.batch));
-  copy(ctx.device(), b.cview(), MatrixView(out.data.data() + a.view().size(), a.rows, a.cols, b.batch));
-  return out;
-}
 
 /// Adds one circuit's rows: kernels against every lag.
 class CircuitMatch {
@@ -126,16 +127,14 @@ class CircuitMatch {
     const PermutedValues random = permuted_inner(ctx_, kernels.cview(), shuffled_.parts.cview(),
                                                  Permutations(permutations_.d(), 0, 0), Sides::both);
     const bool by_formula = permutations_.by_formula();
-    const auto of_kernels =
-                   by_formula ? conjugation_stats(ctx_, kernels.cview()) : std::vector<ConjugationStats>(),
-               of_parts = by_formula ? conjugation_stats(ctx_, side_.parts.cview())
-                                     : std::vector<ConjugationStats>();
+    const std::vector<ConjugationStats> of_kernels =
+        by_formula ? kernel_stats(kernels) : std::vector<ConjugationStats>();
     for (std::int64_t item = 0; item < circuit_.items(); ++item) {
-      const double norm = norm_of(circuit_.sigma(item)),
-                   skew = std::sqrt(2.0) * norm_of(circuit_.planes(item));
+      const double norm = norm_of(circuit_.sigma(item)), skew = skew_norm_of(circuit_.planes(item));
       for (std::int64_t x = 0; x < 2 * side_.lags; ++x) {
         const auto symmetric = inner.of(item, 2 * x), antisymmetric = inner.of(item, 2 * x + 1);
-        const double s0 = random.of(item, 2 * x)[0], a0 = random.of(item, 2 * x + 1)[0];
+        const std::int64_t x0 = x % (2 * shuffled_.lags);
+        const double s0 = random.of(item, 2 * x0)[0], a0 = random.of(item, 2 * x0 + 1)[0];
         const auto row = [&](const char* part, double plus, double minus, double size, double shuffled_size) {
           std::vector<double> cosines;
           for (std::size_t i = 0; i < symmetric.size(); ++i)
@@ -145,17 +144,18 @@ class CircuitMatch {
                             shuffled{
                                 number(shuffled_size > 0 ? (plus * s0 + minus * a0) / shuffled_size : 0)};
           if (!by_formula) return out_.add(of, Side::both, std::move(cells), cosines, std::move(shuffled));
-          NullMoments null = conjugation_moments(of_kernels[static_cast<std::size_t>(item)],
-                                                 sum_of(of_parts[static_cast<std::size_t>(2 * x)],
-                                                        of_parts[static_cast<std::size_t>(2 * x + 1)], plus),
-                                                 side_.d);
+          NullMoments null =
+              conjugation_moments(of_kernels[static_cast<std::size_t>(item)],
+                                  sum_of(side_.stats[static_cast<std::size_t>(2 * x)],
+                                         side_.stats[static_cast<std::size_t>(2 * x + 1)], plus),
+                                  side_.d);
           if (size > 0) null = {null.mean / size, null.sd / size};
           out_.add_normal(of, Side::both, std::move(cells), cosines[0], null, std::move(shuffled));
         };
         const double whole = norm_of(item_of(side_.sigma, x, side_.d)),
-                     whole0 = norm_of(item_of(shuffled_.sigma, x, side_.d)),
-                     turned = std::sqrt(2.0) * norm_of(item_of(side_.planes, x, side_.d / 2)),
-                     turned0 = std::sqrt(2.0) * norm_of(item_of(shuffled_.planes, x, side_.d / 2));
+                     whole0 = norm_of(item_of(shuffled_.sigma, x0, side_.d)),
+                     turned = skew_norm_of(item_of(side_.planes, x, side_.d / 2)),
+                     turned0 = skew_norm_of(item_of(shuffled_.planes, x0, side_.d / 2));
         if (with_antisymmetric_) row("antisymmetric", 0, 1, skew * turned, skew * turned0);
         row("forward", 1, -1, norm * whole, norm * whole0);
         row("reversed", 1, 1, norm * whole, norm * whole0);
@@ -163,13 +163,24 @@ class CircuitMatch {
     }
   }
 
+  /// ⟨M, Mᵀ⟩ is the symmetric part's squared norm less the other's.
+  [[nodiscard]] std::vector<ConjugationStats> kernel_stats(const Matrix& kernels) const {
+    std::vector<double> norm2, transpose_inner;
+    for (std::int64_t item = 0; item < circuit_.items(); ++item) {
+      const double whole = norm_of(circuit_.sigma(item)), skew = skew_norm_of(circuit_.planes(item));
+      norm2.push_back(whole * whole);
+      transpose_inner.push_back(whole * whole - 2 * skew * skew);
+    }
+    return conjugation_stats(ctx_, kernels.cview(), norm2, transpose_inner);
+  }
+
   void add_overlaps() {
     const std::int64_t k = side_.top.skew.rows;
-    const TopSubspaces heads = top_subspaces(ctx_, circuit_.heads, k),
-                       layers = top_subspaces(ctx_, circuit_.layers, k);
-    const Matrix left = joined(ctx_, heads.left, layers.left),
-                 right = joined(ctx_, heads.right, layers.right),
-                 skew = joined(ctx_, heads.skew, layers.skew);
+    const auto strongest = [&](Matrix TopSubspaces::*side) {
+      return joined(ctx_, circuit_.top(true, side, k), circuit_.top(false, side, k));
+    };
+    const Matrix left = strongest(&TopSubspaces::left), right = strongest(&TopSubspaces::right),
+                 skew = strongest(&TopSubspaces::skew);
     const auto overlap = [&](const Matrix& subjects, const Matrix& spaces) {
       return permuted_overlap(ctx_, subjects.cview(), spaces.cview(), permutations_);
     };
@@ -252,7 +263,7 @@ class CircuitMatch {
       const std::int64_t tests = layers_ * side_.lags * (head ? shape_.heads : 1);
       out_.add(family(item, "spectral_cosine") + "/" + name, leading(item, x / 2, name, "spectral_cosine"),
                against_draws(spectral_cosine(own, of_corpus), head ? of_heads : of_layers, false, tests),
-               {number(spectral_cosine(own, item_of(shuffled, x, each)))});
+               {number(spectral_cosine(own, item_of(shuffled, x % (2 * shuffled_.lags), each)))});
     }
   }
 
@@ -293,15 +304,14 @@ LagSide lag_side(Context& ctx, const Transitions& t, std::int64_t k) {
     copy(ctx.device(), all.cview().item(i), symmetric);
     ctx.linear().add_scaled(-1, antisymmetric, symmetric);
   }
-  if (k > 0) {
-    WholeSpectra spectra = whole_spectra(ctx, all.cview(), k);
-    out.sigma = std::move(spectra.sigma);
-    out.planes = std::move(spectra.planes);
-    out.top = std::move(spectra.top);
-  } else {
-    out.sigma = values_of(ctx, all.cview());
-    out.planes = skew_planes(ctx, all.cview());
-  }
+  const std::vector<double> norm2 = inner_products(ctx, out.parts.cview(), out.parts.cview());
+  std::vector<double> transpose_inner = norm2;
+  for (std::size_t i = 1; i < transpose_inner.size(); i += 2) transpose_inner[i] *= -1;
+  out.stats = conjugation_stats(ctx, out.parts.cview(), norm2, transpose_inner);
+  KernelSpectra spectra = kernel_spectra(ctx, all.cview(), k);
+  out.sigma = std::move(spectra.sigma);
+  out.planes = std::move(spectra.planes);
+  out.top = std::move(spectra.top);
   return out;
 }
 

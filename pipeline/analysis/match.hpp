@@ -14,10 +14,11 @@ namespace aloft::analysis {
 /// Transitions of every lag as the match needs them; item 2n is lag n + 1 plain, item 2n + 1 centred.
 struct LagSide {
   std::int64_t lags = 0, d = 0;
-  Matrix parts;                ///< [4·lags][d, d]: of item i, symmetric at 2i and antisymmetric at 2i + 1
-  std::vector<double> sigma;   ///< [2·lags][d]
-  std::vector<double> planes;  ///< [2·lags][d/2] of the antisymmetric parts
-  TopSubspaces top;            ///< [2·lags][k, d]; empty where k = 0
+  Matrix parts;  ///< [4·lags][d, d]: of item i, symmetric at 2i and antisymmetric at 2i + 1
+  std::vector<ConjugationStats> stats;  ///< [4·lags] of the parts
+  std::vector<double> sigma;            ///< [2·lags][d]
+  std::vector<double> planes;           ///< [2·lags][d/2] of the antisymmetric parts
+  TopSubspaces top;                     ///< [2·lags][k, d]; empty where k = 0
 };
 /// k: rows of the subspaces that are compared; 0: none are.
 [[nodiscard]] LagSide lag_side(Context& ctx, const Transitions& t, std::int64_t k);
@@ -25,7 +26,7 @@ struct LagSide {
 /// Directions of a kernel that are compared: 8, or as many as a head has.
 [[nodiscard]] std::int64_t overlap_rows(const ModelShape& shape);
 
-/// What QK and OV are compared with, and the same of shuffled text.
+/// What QK and OV are compared with, and the same of shuffled text: of as many lags, or of one for all.
 struct MatchSides {
   LagSide qk, shuffled_qk;
   LagSide ov, shuffled_ov;  ///< empty where the head is tied: then those of qk

@@ -69,18 +69,21 @@ MeasurementTable::Furthest MeasurementTable::furthest_permuted(const std::string
   return out;
 }
 
-MeasurementTable::Furthest MeasurementTable::furthest(const std::string& prefix) const {
+MeasurementTable::Furthest MeasurementTable::furthest(const std::string& prefix, Side side) const {
   if (const Furthest permuted = furthest_permuted(prefix); !std::isnan(permuted.p)) return permuted;
   const std::vector<Measured> all = measured();
   std::set<std::string> families;
   Furthest out{0, std::numeric_limits<double>::quiet_NaN()};
-  double best_z = -1;
+  double best_z = -std::numeric_limits<double>::infinity();
   for (std::size_t r = 0; r < rows_.size(); ++r) {
     if (std::isnan(all[r].p_family) || rows_[r].family_name.rfind(prefix, 0) != 0) continue;
     families.insert(rows_[r].family_name);
-    const double z = std::abs(all[r].value - all[r].null) / std::max(all[r].null_sd, 1e-300);
-    if (std::isnan(out.p) || all[r].p_family < out.p || (all[r].p_family == out.p && z > best_z)) {
-      out = {r, all[r].p_family};
+    double z = (all[r].value - all[r].null) / std::max(all[r].null_sd, 1e-300);
+    if (side == Side::both) z = std::abs(z);
+    if (side == Side::lower) z = -z;
+    const double p = z > 0 ? all[r].p_family : 1;
+    if (std::isnan(out.p) || p < out.p || (p == out.p && z > best_z)) {
+      out = {r, p};
       best_z = z;
     }
   }

@@ -30,12 +30,14 @@ class MeasurementTable {
 
   /// The furthest cell of the families whose names begin with `prefix`: its row's number in settled(), and p
   /// over all of those families, by the largest |z| under each permutation; where their nulls are no
-  /// permutations by Bonferroni. p is NaN where there are none.
+  /// permutations by Bonferroni. p is NaN where there are none. `side`: of a statement that only figures
+  /// above (below) their null can bear out, so that none of the other side is quoted for it; permutations
+  /// know their own.
   struct Furthest {
     std::size_t row = 0;
     double p;
   };
-  [[nodiscard]] Furthest furthest(const std::string& prefix) const;
+  [[nodiscard]] Furthest furthest(const std::string& prefix, Side side = Side::both) const;
 
  private:
   struct Row {

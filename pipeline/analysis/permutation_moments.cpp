@@ -7,14 +7,14 @@
 
 namespace aloft::analysis {
 
-std::vector<ConjugationStats> conjugation_stats(Context& ctx, ConstMatrixView m) {
+std::vector<ConjugationStats> conjugation_stats(Context& ctx, ConstMatrixView m,
+                                                const std::vector<double>& norm2,
+                                                const std::vector<double>& transpose_inner) {
   const std::int64_t d = m.rows;
   // the diagonal is a column whose rows lie d + 1 apart
   Matrix diagonals(ctx.device(), d, 1, m.batch);
   copy(ctx.device(), ConstMatrixView(m.data, d, 1, m.batch, m.ld + 1, m.stride), diagonals.view());
   const auto diagonal = to_host(diagonals);
-  const auto norms = inner_products(ctx, m, m);
-  Matrix flipped(ctx.device(), d, d);
   std::vector<ConjugationStats> out;
   for (std::int64_t b = 0; b < m.batch; ++b) {
     ConjugationStats s;
@@ -23,9 +23,8 @@ std::vector<ConjugationStats> conjugation_stats(Context& ctx, ConstMatrixView m)
       s.trace += x;
       s.diagonal2 += x * x;
     }
-    s.norm2 = norms[static_cast<std::size_t>(b)];
-    ctx.linear().transpose(m.item(b), flipped.view());
-    s.transpose_inner = inner_products(ctx, m.item(b), flipped.cview())[0];
+    s.norm2 = norm2[static_cast<std::size_t>(b)];
+    s.transpose_inner = transpose_inner[static_cast<std::size_t>(b)];
     out.push_back(s);
   }
   return out;

@@ -26,8 +26,10 @@ struct ConjugationStats {
   double trace = 0, diagonal2 = 0;        ///< Σ m_ii, Σ m_ii²
   double norm2 = 0, transpose_inner = 0;  ///< ‖M‖², ⟨M, Mᵀ⟩
 };
-/// Of every item of m [batch][d, d].
-[[nodiscard]] std::vector<ConjugationStats> conjugation_stats(Context& ctx, ConstMatrixView m);
+/// Of every item of m [batch][d, d], whose ‖M‖² and ⟨M, Mᵀ⟩ the caller knows: [batch] each.
+[[nodiscard]] std::vector<ConjugationStats> conjugation_stats(Context& ctx, ConstMatrixView m,
+                                                              const std::vector<double>& norm2,
+                                                              const std::vector<double>& transpose_inner);
 /// Of the projections on the spans of orthonormal rows [batch][k, d].
 [[nodiscard]] std::vector<ConjugationStats> projection_stats(Context& ctx, ConstMatrixView rows);
 /// Of ⟨m, P x Pᵀ⟩.

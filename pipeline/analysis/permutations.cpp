@@ -39,6 +39,7 @@ template <class Visit>
 void for_permuted(Context& ctx, ConstMatrixView x, const Permutations& permutations, bool permute_rows,
                   Sides sides, const Visit& visit) {
   const std::int64_t all = 1 + permutations.count();
+  if (all == 1) return visit(x);
   const std::int64_t pass = per_pass(static_cast<std::int64_t>(x.size() * sizeof(double)), all);
   Matrix buffer(ctx.device(), x.rows, x.cols, pass * x.batch);
   std::vector<Buffer<std::int32_t>> indices;  // until the kernels that read them have run
@@ -67,6 +68,22 @@ void for_permuted(Context& ctx, ConstMatrixView x, const Permutations& permutati
     visit(ConstMatrixView(buffer.data.data(), x.rows, x.cols, count * x.batch));
     ctx.device().synchronize();
   }
+}
+
+/// x yᵀ of few long rows [n, elements] and [m, elements]: the long sum in pieces, so that all workers have
+/// some of it.
+std::vector<double> inner_in_pieces(Context& ctx, ConstMatrixView x, ConstMatrixView y) {
+  constexpr std::int64_t kPieces = 16;
+  const std::int64_t pieces = x.cols % kPieces == 0 ? kPieces : 1, each = x.cols / pieces;
+  const auto cut = [&](ConstMatrixView rows) {
+    return ConstMatrixView(rows.data, rows.rows, each, pieces, rows.ld, each);
+  };
+  Matrix products(ctx.device(), x.rows, y.rows, pieces);
+  ctx.linear().gemm(1, Op::none, cut(x), Op::transpose, cut(y), 0, products.view());
+  const auto host = to_host(products);
+  std::vector<double> out(static_cast<std::size_t>(x.rows * y.rows));
+  for (std::size_t i = 0; i < host.size(); ++i) out[i % out.size()] += host[i];
+  return out;
 }
 
 }  // namespace
@@ -102,6 +119,10 @@ PermutedValues permuted_inner(Context& ctx, ConstMatrixView subjects, ConstMatri
   PermutedValues out{subjects.batch, matrices.batch, {}};
   const std::int64_t elements = subjects.rows * subjects.cols;
   const ConstMatrixView rows(subjects.data, subjects.batch, elements);
+  if (permutations.count() == 0) {
+    out.values = inner_in_pieces(ctx, rows, ConstMatrixView(matrices.data, matrices.batch, elements));
+    return out;
+  }
   for_permuted(ctx, matrices, permutations, true, sides, [&](ConstMatrixView permuted) {
     const std::int64_t count = permuted.batch / matrices.batch;
     Matrix products(ctx.device(), out.n, out.m, count);

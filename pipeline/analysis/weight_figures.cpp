@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "kernels/spectral_measures.hpp"
@@ -11,17 +12,27 @@
 namespace aloft::analysis {
 namespace {
 
-Spectra spectra_of(Context& ctx, const Product& qk, const Product& ov) {
+/// A list of two matrices' (or batches') numbers as one each.
+std::pair<std::vector<double>, std::vector<double>> halves(const std::vector<double>& x) {
+  const auto middle = x.begin() + std::ssize(x) / 2;
+  return {{x.begin(), middle}, {middle, x.end()}};
+}
+
+/// Both circuits at once: a layer alone leaves workers idle.
+Spectra spectra_of(Context& ctx, const Product& qk, const Product& ov, std::int64_t k) {
   Spectra out;
   out.items = qk.batch();
   out.d = qk.d();
-  out.qk = singular_values(ctx, qk);
-  out.ov = singular_values(ctx, ov);
-  out.qk_skew = skew_planes(ctx, qk);
-  out.ov_skew = skew_planes(ctx, ov);
+  const Matrix a = joined(ctx, qk.a, ov.a), b = joined(ctx, qk.b, ov.b);
+  const Product both{a.cview(), b.cview()};
+  KernelSpectra spectra = kernel_spectra(ctx, both, k);
+  std::tie(out.qk, out.ov) = halves(spectra.sigma);
+  std::tie(out.qk_skew, out.ov_skew) = halves(spectra.planes);
+  out.top = std::move(spectra.top);
   ctx.check_interrupt();
-  out.qk_eigen = eigen_shares(ctx, qk);
-  out.ov_eigen = eigen_shares(ctx, ov);
+  const EigenShares shares = eigen_shares(ctx, both);
+  std::tie(out.qk_eigen.real, out.ov_eigen.real) = halves(shares.real);
+  std::tie(out.qk_eigen.positive, out.ov_eigen.positive) = halves(shares.positive);
   return out;
 }
 
@@ -72,15 +83,16 @@ std::span<const double> of_layer(const std::vector<double>& list, const GroupMea
 }
 
 GroupMeasures measure_group(Context& ctx, const MeasureSetup& setup, const LayerGroup& group,
-                            const std::vector<bool>& rotating, const std::vector<LayerBias>& bias) {
+                            const std::vector<bool>& rotating, const std::vector<LayerBias>& bias,
+                            std::int64_t k) {
   const ModelShape& s = setup.shape;
   GroupMeasures out;
   out.layers = group.layers();
   out.heads = s.heads;
-  out.q = values_of(ctx, group.query.cview());
-  out.k = values_of(ctx, group.key.cview());
-  out.v = values_of(ctx, group.value.cview());
-  out.o = values_of(ctx, group.output.cview());
+  std::tie(out.q, out.o) =
+      halves(values_of(ctx, joined(ctx, group.query.cview(), group.output.cview()).cview()));
+  std::tie(out.k, out.v) =
+      halves(values_of(ctx, joined(ctx, group.key.cview(), group.value.cview()).cview()));
   ctx.check_interrupt();
   {
     // Q Kᵀ with K expanded has the singular values of Q Kᵀ times √(H/KV): only their shape is used.
@@ -94,10 +106,10 @@ GroupMeasures measure_group(Context& ctx, const MeasureSetup& setup, const Layer
   const Matrix queries = summed_by_group(ctx, s, group.query),
                outputs = summed_by_group(ctx, s, group.output);
   out.of_layers =
-      spectra_of(ctx, {queries.cview(), group.key.cview()}, {outputs.cview(), group.value.cview()});
+      spectra_of(ctx, {queries.cview(), group.key.cview()}, {outputs.cview(), group.value.cview()}, k);
   const Matrix key = expanded(ctx, s, group.key), value = expanded(ctx, s, group.value);
   out.of_heads = spectra_of(ctx, {heads_of(group.query, s), heads_of(key, s)},
-                            {heads_of(group.output, s), heads_of(value, s)});
+                            {heads_of(group.output, s), heads_of(value, s)}, k);
   out.copying = copying_of(ctx, s, value, group.output, setup.token_gram);
   if (setup.positions) out.positions = head_inputs(ctx, *setup.positions, s, group, rotating, bias);
   return out;

@@ -18,6 +18,7 @@ struct Spectra {
   std::vector<double> qk, ov;            ///< [items][d]
   std::vector<double> qk_skew, ov_skew;  ///< [items][d/2] planes
   EigenShares qk_eigen, ov_eigen;        ///< [items]
+  TopSubspaces top;                      ///< [2·items][k, d] of all QK, then of all OV; empty where k = 0
 };
 
 /// All that is measured of one group of layers.
@@ -36,9 +37,10 @@ struct MeasureSetup {
   ConstMatrixView token_gram;  ///< Eᵀ U [d, d]
   std::optional<PositionSetup> positions;
 };
+/// k: rows of the strongest subspaces; 0: none.
 [[nodiscard]] GroupMeasures measure_group(Context& ctx, const MeasureSetup& setup, const LayerGroup& group,
                                           const std::vector<bool>& rotating,
-                                          const std::vector<LayerBias>& bias);
+                                          const std::vector<LayerBias>& bias, std::int64_t k);
 
 /// One number of a layer or head, named as in docs/analysis.md.
 struct Figure {

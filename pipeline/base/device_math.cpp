@@ -34,6 +34,13 @@ Matrix transposed(Context& ctx, ConstMatrixView x) {
   return out;
 }
 
+Matrix joined(Context& ctx, ConstMatrixView a, ConstMatrixView b) {
+  Matrix out(ctx.device(), a.rows, a.cols, a.batch + b.batch);
+  copy(ctx.device(), a, MatrixView(out.data.data(), a.rows, a.cols, a.batch));
+  copy(ctx.device(), b, MatrixView(out.data.data() + a.size(), a.rows, a.cols, b.batch));
+  return out;
+}
+
 Matrix skew_part(Context& ctx, ConstMatrixView x) {
   Matrix out(ctx.device(), x.rows, x.cols, x.batch);
   ctx.linear().skew_part(x, out.view());

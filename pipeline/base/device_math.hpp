@@ -35,6 +35,8 @@ void multiply_in_place(Context& ctx, MatrixView x, ConstMatrixView a);
 [[nodiscard]] Matrix identity(Device& device, std::int64_t n);
 /// xᵀ for every batch item, exactly.
 [[nodiscard]] Matrix transposed(Context& ctx, ConstMatrixView x);
+/// a's batch items and then b's, of the same shape.
+[[nodiscard]] Matrix joined(Context& ctx, ConstMatrixView a, ConstMatrixView b);
 /// (x − xᵀ)/2 for every batch item [n, n]; antisymmetric to the last bit.
 [[nodiscard]] Matrix skew_part(Context& ctx, ConstMatrixView x);
 /// ⟨x_b, y_b⟩ of every batch item; the same shape. Synchronises.

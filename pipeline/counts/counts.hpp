@@ -98,9 +98,10 @@ void require_pairs(const Counts& counts, const std::string& origin);
 
 /// Counts of text whose tokens were drawn independently from the unigram (a shuffled corpus), the null of
 /// every asymmetry and spectrum: `tokens` tokens, one document, reproducible from the seed. Of `limits` only
-/// the memory counts, and, where they are for as many tokens, what is expected.
+/// the memory counts, and, where they are for as many tokens, what is expected. max_lag 0: as counts.
 [[nodiscard]] Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens,
-                                         std::uint64_t seed, const CountParams& limits = {});
+                                         std::uint64_t seed, const CountParams& limits = {},
+                                         std::int32_t max_lag = 0);
 /// What to plan it with, and its limits: those of the text that `counting` counts.
 [[nodiscard]] CountParams params_of_shuffled(const CountParams& counting, std::uint64_t tokens);
 

@@ -80,13 +80,13 @@ CountParams params_of_shuffled(const CountParams& counting, std::uint64_t tokens
 }
 
 Counts count_shuffled_null(Context& ctx, const Counts& counts, std::uint64_t tokens, std::uint64_t seed,
-                           const CountParams& limits) {
+                           const CountParams& limits, std::int32_t max_lag) {
   CountParams p;
   p.memory_bytes = limits.memory_bytes;
   p.program_bytes = limits.program_bytes;
   p.device_bytes = limits.device_bytes;
   p.vocab = counts.vocab;
-  p.max_lag = counts.max_lag;
+  p.max_lag = max_lag > 0 ? max_lag : counts.max_lag;
   p.expected_tokens = tokens;
   if (limits.expected_tokens == tokens) {
     p.expected_entries = limits.expected_entries;

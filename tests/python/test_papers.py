@@ -5,6 +5,8 @@ import json
 import math
 import re
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,8 @@ from aloft.trial.training import validation_loss, windows  # noqa: E402
 from conftest import PROGRAM, ROOT  # noqa: E402
 from sample_text import dependent_words  # noqa: E402
 
+PROGRAM_IS = {"version": subprocess.run([PROGRAM, "--version"], capture_output=True, text=True).stdout.split("\n")[0],
+              "sha256": hashlib.sha256(Path(PROGRAM).read_bytes()).hexdigest()}
 SHAPE = Shape("nanogpt-rope", layers=2, heads=2, width=32, context=32, vocab=151)
 TINY = Settings(shape=SHAPE, steps=20, batch=2, validation_tokens=640, injection_steps=10, injection_seeds=2, save_every=5, quiet=True)
 
@@ -261,6 +265,7 @@ def test_the_analyses_are_of_the_runs_files(whole):
         assert made["corpus"]["tokens"] == numbers["corpus"]["train_tokens"]
         assert (made["second"] or {}).get("path") == (str(folder / second / "model.safetensors") if second else None)
         of = [f"{checkpoint}/model.safetensors" for checkpoint in (first, second) if checkpoint] + ["counts.safetensors"]
+        assert numbers["analysis"][name]["program"] == PROGRAM_IS
         assert numbers["analysis"][name]["files"] == {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in of}
 
 
@@ -278,6 +283,30 @@ def test_an_analysis_is_made_again_only_of_other_files(copied, text, monkeypatch
     (copied / "analysis" / "trained" / "analysis.json").unlink()
     run_papers(TINY, text, copied, PROGRAM, only=("analysis",))
     assert calls == ["untrained", "trained", "crystallised"]
+
+
+def test_an_analysis_of_another_program_is_made_again(copied, text, tmp_path, monkeypatch):
+    """Of another version, of another build of a version, or of one that was not recorded."""
+    calls = []
+    monkeypatch.setattr(analyses, "_analyze", lambda _program, name, _words: calls.append(name))
+    said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True).stdout.splitlines()[0]
+    for made in (f"#!/bin/sh\necho '{said}'\necho 'another machine'\n", f"#!/bin/sh\necho '{said}' # another build\n", "#!/bin/sh\necho 'aloft 9'\n"):
+        program = tmp_path / "program"
+        program.write_text(made)
+        program.chmod(0o755)
+        for expected in (["untrained", "trained", "crystallised"], []):
+            calls.clear()
+            numbers = run_papers(TINY, text, copied, str(program), only=("analysis",))
+            assert calls == expected
+        assert numbers["analysis"]["trained"]["program"] == {"version": made.split("'")[1], "sha256": hashlib.sha256(made.encode()).hexdigest()}
+    stamp = copied / "analysis" / "trained" / "made_of.json"
+    stamp.write_text(json.dumps({name: x for name, x in json.loads(stamp.read_text()).items() if name != "program"}))
+    calls.clear()
+    run_papers(TINY, text, copied, str(program), only=("analysis",))
+    assert calls == ["trained"]
+    program.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(ProgramError, match="--version ended with 1: is it aloft"):
+        run_papers(TINY, text, copied, str(program), only=("analysis",))
 
 
 def test_what_analyze_says_is_the_error(copied, text, tmp_path, capfd):
@@ -303,6 +332,13 @@ def test_an_analysis_of_what_is_not_trained_is_refused(text, tmp_path):
         run_papers(TINY, text, tmp_path, PROGRAM, only=("analysis",))
 
 
+def table_of(folder, name, table, **where):
+    """Rows of an analysis, by their columns."""
+    data = json.loads((folder / "analysis" / name / "analysis.json").read_text())["tables"][table]
+    found = [dict(zip([c["name"] for c in data["columns"]], row)) for row in data["rows"]]
+    return [row for row in found if all(row[name] == x for name, x in where.items())]
+
+
 def cells(markdown, first, column):
     """Of the rows of a page that begin with this cell, the cell at `column`, without its bold."""
     rows = [[cell.strip().strip("*") for cell in line.strip("|").split(" | ")] for line in markdown.splitlines() if line.startswith("|")]
@@ -324,6 +360,21 @@ def test_the_page_has_every_table_beside_the_runs_numbers(whole, text):
         ratios = [row[at] for row in table["rows"] if row[:4] == [row[0], None, "QK", "asymmetry_ratio"]]
         assert len(ratios) == 2 and cells(page, "‖M_A‖/‖M‖", column) == [f"{x:.3f}" for x in (*ratios, sum(ratios) / 2)]
     assert cells(page, "heads labelled uniform", 2) == [f"{numbers['attention']['untrained']['labels']['uniform']} of 4"] == ["4 of 4"]
+    assert cells(page, "‖M_A‖/‖M‖", 2)[-1].startswith("0.675") and cells(page, "attention, energy ‖M_A‖²/‖M‖²", 1) == ["37% to 44%"]
+    assert cells(page, "full SGD, 20 steps", 2) == ["79.9"] and cells(page, "random init (no training)", 2) == ["15,007"]
+    percent = numbers["injection"]["arms"]["asymmetry"]["percent"]
+    assert cells(page, "final lead: asymmetry, with its embedding", 3) == ["0.03%"]
+    assert cells(page, "final lead: asymmetry, with its embedding", 4) == [f"{percent:.2f}%".replace("-", "−")]
+    assert cells(page, "Q with K₂ by attention", 6) == ["< 0.009"] and cells(page, "Q with K₂", 1) == ["0.0023"]
+    expected = [row for row in re.findall(r"^\| (\d) \| (\d) \| (\d) \(([\d.]+)\) \|", page, re.M)]
+    cosines = table_of(folder, "trained", "match", circuit="QK", head=None, part="antisymmetric", measure="spectral_cosine")
+    assert [(int(n), int(theirs)) for n, theirs, _, _ in expected] == [(0, 1), (1, 2)]
+    for n, _, lag, cosine in expected:
+        top = max((row for row in cosines if row["layer"] == int(n)), key=lambda row: row["value"])
+        assert (int(lag), cosine) == (top["lag"], f"{top['value']:.3f}")
+    possible = table_of(folder, "trained", "frontier", lag=1, target=30)[0]["pareto_cosine"]
+    assert f"at a PR of 30, is not possible with this corpus at lag 1: {possible:.3f} is the most" in page
+    assert page.count("\n- **bands**: ") == 1 and html.count('id="term-bands"') == 1
     assert "--text text.txt --output papers --steps 20 --batch 2 --injection-seeds 2" in page
     for made in (page, html):
         assert str(folder) not in made and str(text.parent) not in made

@@ -158,6 +158,12 @@ def test_names_from_files_are_text_and_no_markup(report):
     assert HOSTILE in report[0].text
 
 
+def test_columns_of_the_paper_are_there_where_it_has_something_to_say(analysis, tmp_path):
+    (profiles, twins, sizes) = qkv.profiles(read(tmp_path, analysis)).tables
+    assert "paper" not in profiles.columns and "paper" not in sizes.columns and "Paper" not in profiles.note
+    assert "paper" in direction.section(read(tmp_path, analysis)).tables[0].columns  # a range over layers
+
+
 def test_the_same_analysis_gives_the_same_page(report):
     first = (report[1] / "report.html").read_text()
     write_report(report[1])
@@ -188,9 +194,9 @@ NOTHING = {"p": 0.6, "p_family": 1.0}
      "Attention is less asymmetric than random matrices are, in layer 1"),
     ([("match", FOLLOWS, NOTHING)], "No layer's QK (where tokens look) follows the corpus at any lag, nor a single one of 12 heads'"),
     ([("match", FOLLOWS, NOTHING), ("match", FOLLOWS | {"layer": 2, "head": None, "lag": 3, "part": "centred_forward"},
-      {"value": 0.4567, "null": 0.001, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120})],
-     "Layer 2's QK (where tokens look) follows the corpus at lag 3 (matrix cosine 0.457, null 0.001 ± 0.010, p ≤ 0.0083); no other layer's "
-     "does."),
+      {"value": 0.4567, "null": 0.001, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120, "shuffled": 0.02})],
+     "Layer 2's QK (where tokens look) follows the corpus at lag 3 (matrix cosine 0.457, null 0.001 ± 0.010, p ≤ 0.0083; shuffled text 0.020); no "
+     "other layer's does."),
     ([("match", FOLLOWS, NOTHING), ("match", FOLLOWS | {"layer": 1, "head": 3, "lag": 2, "part": "centred_forward"},
       {"value": -0.5, "null": 0.0, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120, "shuffled": -0.4})],
      "One of 12 heads opposes the corpus with its QK (where tokens look): layer 1's head 3 at lag 2 (matrix cosine −0.500, null 0.000 ± "
@@ -364,8 +370,8 @@ def test_numbers_are_rounded_for_people(x, digits, text):
 
 
 @pytest.mark.parametrize("p, smallest, text", [
-    (0.005, 0.005, "≤ 0.005"), (0.01, 0.005, "0.010"), (0.3, 0.005, "0.30"), (1.0, None, "1.00"), (1e-9, None, "< 0.0001"),
-    (None, None, "–"), (0.00046, None, "0.0005"),
+    (0.005, 0.005, "≤ 0.005"), (0.01, 0.005, "0.010"), (0.3, 0.005, "0.30"), (1.0, None, "1.00"), (1e-9, None, "1e-9"), (0.0, None, "< 1e-12"),
+    (3e-13, 0.005, "< 1e-12"), (2e-5, 0.005, "2e-5"), (2 / 201, 1 / 201, "< 0.01"), (None, None, "–"), (0.00046, None, "0.0005"),
 ])
 def test_p_values_are_bounds_where_they_are_the_smallest(p, smallest, text):
     assert p_value(p, smallest).replace("\N{NO-BREAK SPACE}", " ") == text

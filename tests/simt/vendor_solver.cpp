@@ -53,13 +53,14 @@ void as_another_library(double* values, std::int64_t n, double* vectors, std::in
 
 }  // namespace
 
-void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values) {
+void Vendor::eigh(double* a, std::int64_t n, std::int64_t batch, double* values, bool vectors) {
   handles_->solver();
   solve(device_, "eigh (dsyevd)", batch, [=](std::int64_t item) {
     wrote(values + item * n, n);
-    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size_of(n), a + item * n * n,
+    double* at = a + item * n * n;
+    const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, vectors ? 'V' : 'N', 'U', size_of(n), at,
                                            size_of(n), values + item * n);
-    as_another_library(values + item * n, n, a + item * n * n, n);
+    as_another_library(values + item * n, n, vectors ? at : nullptr, n);
     return info;
   });
 }

@@ -24,7 +24,8 @@ papers.json; losses are nats per token on the same held-out windows, a history i
                   untrained: [[norm of the rows, loss before training on the first eight windows], ...]
     injection     steps, warmup, peak, runs: [{arm, seed, initial, final, history}, ...], arms: {arm: {initial, final: {mean, least, most},
                   lead_initial, lead_final: {mean, least, most} over random of the same seed (positive: better), percent}}
-    analysis      {untrained, trained, crystallised: {first, second (checkpoints, as folders), seconds, files: {name: SHA-256}}}
+    analysis      {untrained, trained, crystallised: {first, second (checkpoints, as folders), seconds, files: {name: SHA-256},
+                  program: {version, sha256 (of its file)}}}
     attention     {untrained, trained: {checkpoint, seconds, files, heads, windows, length, uniform, labels: {label: heads that have it},
                   most: {measure: {layer, head, value, null, p_family} of the head with the largest}, first_token (mean over heads)}}
 """

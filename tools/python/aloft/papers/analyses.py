@@ -1,7 +1,7 @@
 """The step `analysis`: `aloft analyze` (docs/analysis.md) on the run's checkpoints, against the counts of its training text.
 
 FOLDER/analysis/NAME/analysis.json, *.csv     what the program wrote
-FOLDER/analysis/NAME/made_of.json             what of: files by their SHA-256; written last
+FOLDER/analysis/NAME/made_of.json             what of: files by their SHA-256, and by which program; written last
 """
 
 import contextlib
@@ -44,13 +44,27 @@ def analysis_path(folder: Path, pair: Pair) -> Path:
 
 
 def analysed(run: Run) -> Numbers:
-    """Those that are there, of the same files, stay. InputError where a checkpoint is not there, ProgramError where the program fails."""
-    counts = run.trial.counts_file()
+    """Those that are there, of the same files and by the same program, stay. InputError where a checkpoint is not there, ProgramError where
+    the program fails."""
+    counts, program = run.trial.counts_file(), identity(run)
     hashed = functools.cache(hash_of)
     return {
-        pair.name: _analysis(run, pair, counts, {str(path.relative_to(run.folder)): hashed(path) for path in (*_files(run, pair), counts)})
+        pair.name: _analysis(
+            run, pair, counts, {str(path.relative_to(run.folder)): hashed(path) for path in (*_files(run, pair), counts)}, program
+        )
         for pair in PAIRS
     }
+
+
+def identity(run: Run) -> dict[str, str]:
+    """version: the first line of `aloft --version` (the others are of the machine); sha256: of the program's file, for another build of
+    a version may measure otherwise."""
+    program = found_program(run.trial.program)
+    said = subprocess.run([program, "--version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    lines = said.stdout.splitlines()
+    if said.returncode != 0 or not lines:
+        raise ProgramError(f"papers: {run.trial.program} --version ended with {said.returncode}: is it aloft? give --program FILE")
+    return {"version": lines[0].strip(), "sha256": run.trial.program_hash}
 
 
 def _files(run: Run, pair: Pair) -> list[Path]:
@@ -74,12 +88,12 @@ def hash_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _analysis(run: Run, pair: Pair, counts: Path, made_of: dict[str, str]) -> Numbers:
+def _analysis(run: Run, pair: Pair, counts: Path, made_of: dict[str, str], program: dict[str, str]) -> Numbers:
     folder = run.folder / "analysis" / pair.name
     stamp = folder / "made_of.json"
     with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is made
         found: Numbers = json.loads(stamp.read_text())
-        if found["files"] == made_of and (folder / "analysis.json").is_file():
+        if found["files"] == made_of and found.get("program") == program and (folder / "analysis.json").is_file():
             return found
     stamp.unlink(missing_ok=True)
     words = [
@@ -98,7 +112,8 @@ def _analysis(run: Run, pair: Pair, counts: Path, made_of: dict[str, str]) -> Nu
     ]
     begun = time.monotonic()
     _analyze(run.trial.program, pair.name, words)
-    made: Numbers = {"first": pair.first, "second": pair.second, "seconds": time.monotonic() - begun, "files": made_of}
+    made: Numbers = {"first": pair.first, "second": pair.second, "seconds": time.monotonic() - begun, "files": made_of,
+                     "program": program}
     write_json(stamp, made)
     return made
 

@@ -62,12 +62,14 @@ def corpus(both: Both) -> Part:
     rows = [row("corpus, transitions T", theirs[0], moves["value"], None, moves["null"])]
     rows += [row("corpus, counts J", None, counts["value"], None, counts["null"])] if counts else []
     rows.append(row("attention, QᵀK", theirs[1], ratio.mean, before.mean if before else None, ratio.null, effects_of(ratio)))
+    rows += _energy(both)
     table = Table(
         "‖A‖/‖T‖ of the corpus at lag 1, ‖M_A‖/‖M‖ of attention (mean over layers)",
         ["figure", *COLUMNS],
         rows,
         (),
-        "The corpus' null: shuffled text (one sample, no p). Attention's: layers of random weights. Without structure: 1/√2 = 70.7%.",
+        "The corpus' null: shuffled text (one sample, no p). Attention's: layers of random weights. Without structure: 1/√2 = 70.7%, of "
+        "the energy 50%. The papers' 37 to 44% is by how much ‖M − Mᵀ‖/‖M‖ is above 1, which is no share of energy.",
     )
     agree, empty = abs(ratio.mean - moves["value"]) <= NEAR, abs(moves["value"] - moves["null"]) < 0.02
     idle = agree and empty and abs(ratio.null - moves["value"]) <= NEAR
@@ -91,6 +93,24 @@ def corpus(both: Both) -> Part:
             f"{percent(counts['null'])}."
         )
     return Part(title, says, NULL if idle else HOLDS if agree else NOT, [table])
+
+
+def _energy(both: Both) -> list[list[Cell]]:
+    """The share of energy that both papers state: 37 to 44%, the excess of ‖M − Mᵀ‖/‖M‖ over 1 and no share of anything."""
+    energy, before = (over(a, "weights", **RATIO | {"measure": "asymmetry_energy"}) for a in (both.trained, both.untrained))
+    if energy is None:
+        return []
+    low, high = figures()["first"]["attention_energy"]
+    return [
+        [
+            words("attention, energy ‖M_A‖²/‖M‖²"),
+            Cell(f"{percent(low, 0)} to {percent(high, 0)}", "paper"),
+            Cell(percent(energy.mean)),
+            Cell(percent(before.mean) if before else ""),
+            Cell(percent(energy.null), "null"),
+            Cell(effects_of(energy)),
+        ]
+    ]
 
 
 def asymmetry(both: Both) -> Part:
@@ -138,9 +158,43 @@ def alike(both: Both) -> Part:
     matrix = over(both.trained, "match", **{**ALIKE, "measure": "matrix_cosine"})
     if matrix:
         says += f" Directions included, the matrices have cosines of {ranges(matrix.values)}; effects in {effects_of(matrix)}."
-    found = NOT if first < paper[0] - NEAR else NULL if reached or not trained.effects else HOLDS
+    more = is_effect(trained.rows[0]) and first > trained.rows[0]["null"]  # than random layers: an effect of other layers says nothing
+    found = NOT if first < paper[0] - NEAR else NULL if reached or not more else HOLDS
     caption = "Of the antisymmetric parts of QK and of the projected corpus at lag 1."
-    return Part(title, says, found, [table], [figure(both, q, "Spectral cosine with the corpus", "cosine of spectra", caption)])
+    tables = [table, *_lags(both)]
+    return Part(title, says, found, tables, [figure(both, q, "Spectral cosine with the corpus", "cosine of spectra", caption)])
+
+
+def _lags(both: Both) -> list[Table]:
+    """What the paper expects of deeper layers: longer lags. No table where there is one lag."""
+    if both.trained is None or both.trained.lags < 2:
+        return []
+
+    def best(a: Analysis | None, layer: int, column: str = "value") -> Cell:
+        rows = a.rows("match", **{name: x for name, x in ALIKE.items() if name != "lag"}, layer=layer) if a else []
+        known = [r for r in rows if r.get(column) is not None]
+        top = max(known, key=lambda r: float(r[column]), default=None)
+        return Cell("" if top is None else f"{top['lag']} ({number(top[column])})", "null" if column == "shuffled" else "")
+
+    rows = [
+        [
+            words(n),
+            Cell(str(n + 1), "paper"),
+            best(both.trained, n),
+            best(both.untrained, n),
+            best(both.trained, n, "shuffled"),
+        ]
+        for n in range(both.layers)
+    ]
+    return [
+        Table(
+            "The lag whose A_proj has the spectrum most alike to M_A's",
+            ["layer", "paper expects", "ours, trained", "ours, untrained", "shuffled"],
+            rows,
+            (),
+            "In brackets: its spectral cosine. Shuffled: the trained model with the projections of shuffled text, where no lag is another.",
+        )
+    ]
 
 
 def _meaning(reached: list[str]) -> str:
@@ -186,6 +240,7 @@ def widths(both: Both) -> Part:
         f"{counted(trained.below, len(trained.rows), 'layer')}{', rather than to spread a narrow signal' if narrower else ''}. "
         f"The corpus has {number(of_corpus['value'], 1)} (paper: 2.6), shuffled text {number(of_corpus['null'], 1)}"
         f"{': the same without any order of words' if same else ''}."
+        f"{_goal(both)}"
     )
     return Part(
         title,
@@ -193,6 +248,19 @@ def widths(both: Both) -> Part:
         NULL if idle else NOT if not narrower else HOLDS if like_paper else PART,
         [table],
         [figure(both, q, "Participation ratio of QK's antisymmetric part", "directions", "Lower is more concentrated.", zero=True)],
+    )
+
+
+def _goal(both: Both) -> str:
+    """What the paper asks for next, beside the most that can be."""
+    goal = figures()["first"]["goal"]
+    row = both.trained.row("frontier", lag=1, target=goal["pr"]) if both.trained else None
+    if row is None or row["pareto_cosine"] is None:
+        return ""
+    most, reached = row["pareto_cosine"], row["pareto_cosine"] >= goal["spectral_cosine"]
+    return (
+        f" The paper's goal, a spectral cosine of {number(goal['spectral_cosine'])} at a PR of {goal['pr']}, is "
+        f"{'possible' if reached else 'not possible'} with this corpus at lag 1: {number(most)} is the most that any spectrum has there."
     )
 
 
@@ -217,6 +285,7 @@ def injection(numbers: Numbers) -> Part:
                     Cell(f"{number(lead['least'], 4)} to {number(lead['most'], 4)}" if lead else ""),
                 ]
             )
+    rows += _leads(arms, ours["runs"], paper)
     columns = ["loss", "paper", "ours", "paper's lead", "our lead", "over seeds"]
     table = Table(
         f"Injection of the corpus' asymmetry, {seeds} seed{'s' if seeds > 1 else ''}",
@@ -245,3 +314,34 @@ def injection(numbers: Numbers) -> Part:
         + (", which is the embedding's." if abs(all_late) > 2 * abs(late) else ".")
     )
     return Part(title, says, HOLDS if abs(size) <= 1 else NOT if helps else PART, [table])
+
+
+def _leads(arms: Numbers, runs: list[Numbers], paper: Numbers) -> list[list[Cell]]:
+    """What is left at the step by which the paper's lead has washed out, where the runs have a loss of it; the final lead in percent."""
+    losses = {(r["arm"], r["seed"]): dict(r.get("history", [])).get(paper["washed_out"]) for r in runs if "arm" in r}
+    rows = []
+    for arm, words_of in INITS.items():
+        leads = [
+            base - loss
+            for (name, seed), loss in losses.items()
+            if name == arm != "random" and loss is not None and (base := losses.get(("random", seed))) is not None
+        ]
+        if leads:
+            rows.append(
+                [
+                    words(f"lead at step {paper['washed_out']}: {words_of}"),
+                    Cell("", "paper"),
+                    Cell(""),
+                    Cell("washed out" if arm in paper["final"] else "", "paper"),
+                    Cell(number(sum(leads) / len(leads), 4)),
+                    Cell(f"{number(min(leads), 4)} to {number(max(leads), 4)}"),
+                ]
+            )
+    for arm, words_of in INITS.items():
+        if "percent" in arms.get(arm, {}):
+            theirs = f"{paper['percent']}%" if arm in paper["final"] else ""
+            ours = f"{number(arms[arm]['percent'], 2)}%"
+            rows.append(
+                [words(f"final lead: {words_of}"), Cell("", "paper"), Cell(""), Cell(theirs, "paper"), Cell(ours), Cell("")]
+            )
+    return rows

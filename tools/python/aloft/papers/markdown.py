@@ -23,6 +23,8 @@ def markdown(page: Page) -> str:
             *_rows(["verdict", "finding"], [[f.verdict, f.text] for f in page.findings], [False, False]),
             "",
         ]
+    if page.glossary:
+        lines += ["Terms:", "", *(f"- **{term.name}**: {_escaped(term.meaning)}" for term in page.glossary), ""]
     for section in page.sections:
         if not section.empty:
             lines += _section(section)

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from ..report.charts import losses as plot_losses
+from ..report.glossary import TERMS
 from ..report.page import Cell, Figure, Finding, Page, Table, render, words
 from ..report.papers import figures
 from ..report.text import grouped, listed, number, percent
@@ -52,6 +53,7 @@ def page_of(run: Run, numbers: Numbers) -> Page:
         READING,
         findings,
         [p.section for p in parts],
+        TERMS,
     )
 
 
@@ -144,15 +146,18 @@ def losses(numbers: Numbers) -> Part:
         [
             words(name),
             Cell(number(theirs), "paper"),
-            Cell(number(math.exp(theirs), 1), "paper"),
+            Cell(number(known_as, 1), "paper"),
             Cell(number(x)),
             Cell(number(math.exp(x), 1)),
         ]
-        for name, theirs, x in (
-            ("random init (no training)", paper["random"], sgd["initial"]),
-            ("the papers' embedding (no training)", paper["embedding"], crystallised["initial"]),
-            (f"the papers' embedding + {steps} steps", paper["crystallised"], crystallised["final"]),
-            (f"full SGD, {steps} steps", paper["sgd"], sgd["final"]),
+        for name, theirs, known_as, x in (
+            (name, paper[key], paper["perplexities"][key], x)
+            for name, key, x in (
+                ("random init (no training)", "random", sgd["initial"]),
+                ("the papers' embedding (no training)", "embedding", crystallised["initial"]),
+                (f"the papers' embedding + {steps} steps", "crystallised", crystallised["final"]),
+                (f"full SGD, {steps} steps", "sgd", sgd["final"]),
+            )
         )
     ]
     rows.append([words("gap"), Cell("", "paper"), Cell(f"{paper['gap_percent']}%", "paper"), Cell(""), Cell(percent(gap))])

@@ -2,7 +2,7 @@
 
 from ..report.analysis.read import Analysis, is_effect
 from ..report.page import Cell, Table, words
-from ..report.papers import LAYERS, figures
+from ..report.papers import LAYERS, figures, printed
 from ..report.text import number, p_value, ranges
 from .first_paper import figure
 from .measured import HOLDS, NOT, NULL, PART, SAME, Both, Over, Part, Quantity, by_layer, effects_of, over, verdict, waiting
@@ -259,14 +259,14 @@ def _drift_row(a: Analysis, layer: int, name: str, subject: str, measure: str, k
     row = a.row("drift", layer=layer, subject=subject, measure=measure)
     paper = figures()["second"]["drift"].get(str(layer))
     digits = 3 if measure == "drift" else 4
-    theirs = number(paper[key], digits) if key and paper and a.layers == LAYERS else ""
+    theirs = printed(paper[key] if key and paper and a.layers == LAYERS else None, digits)
     if row is None or row["value"] is None:
-        return [words(name), words(layer), Cell(theirs, "paper"), Cell(""), Cell("", "null"), Cell("")]
+        return [words(name), words(layer), theirs, Cell(""), Cell("", "null"), Cell("")]
     null = f"{number(row['null'], digits)} ± {number(row['null_sd'], digits)}" if row["null"] is not None else ""
     return [
         words(name),
         words(layer),
-        Cell(theirs, "paper"),
+        theirs,
         Cell(number(row["value"], digits), "effect" if is_effect(row) else ""),
         Cell(null, "null"),
         Cell(a.p(row) if row["p_family"] is not None else ""),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..report.analysis.qkv import VIEWS
 from ..report.analysis.read import Analysis, Row, is_effect, mean
 from ..report.page import Cell, Table, words
-from ..report.papers import figures
+from ..report.papers import figures, printed
 from ..report.text import number, p_value, ranges
 from .measured import HOLDS, NOT, NULL, PART, Both, Over, Part, over, waiting
 from .second_paper import weights
@@ -60,7 +60,7 @@ def correlations(both: Both) -> Part:
                 [
                     words(subject),
                     words(VIEWS[view]),
-                    Cell("" if theirs is None else number(theirs, 4), "paper"),
+                    printed(theirs),
                     ours,
                     Cell(number(max(x.values, key=abs), 4)),
                     untrained,
@@ -75,9 +75,8 @@ def correlations(both: Both) -> Part:
         ["matrix", "with", "paper", "ours, trained", "strongest layer", "ours, untrained", "null", "p", "effects"],
         rows,
         (),
-        "In the eigenbasis of co-occurrence. Null: how far permuted coordinates scatter in a layer (their mean is 0). "
-        "p: of the strongest layer, "
-        "for all layers together. Bold: an effect in a layer. The paper has no QK and OV.",
+        "In the eigenbasis of co-occurrence. Null: how far permuted coordinates scatter in a layer (their mean is 0; the paper's noise "
+        "floor, 1/d = 0.004). p: the smallest of the layers', for all layers together. Bold: an effect in a layer. The paper has no QK and OV.",
     )
     effects, circuits = (sum(map(is_effect, found[which])) for which in (False, True))
     says = (
@@ -148,17 +147,19 @@ def bands(both: Both) -> Part:
 
 def tests(both: Both) -> Part:
     title, a, paper = "Paper 2: the table of tests", both.trained, figures()["second"]["correlations_mean_absolute"]
+    strongest = figures()["second"]["correlations_largest"]
     asked = [
         (
             f"{subject} with {VIEWS[view]}",
             paper[subject].get(view),
+            strongest[subject].get(view),
             [over(of, "correlations", subject=subject, against=view, basis=BASIS) for of in (a, both.untrained)],
         )
         for subject, view in TESTS
     ]
-    asked += [(f"SFT_{s} with V1_{s}", paper["drift"][s], [over(a, "drift", subject=s, measure="correlation"), None]) for s in ("Q", "V")]
+    asked += [(f"SFT_{s} with V1_{s}", paper["drift"][s], 0.01, [over(a, "drift", subject=s, measure="correlation"), None]) for s in ("Q", "V")]
     rows, significant, ratios = [], [], []
-    for name, theirs, (x, before) in asked:
+    for name, theirs, bound, (x, before) in asked:
         if x is None or a is None:
             continue
         value, scatter = sum(map(abs, x.values)) / len(x.values), mean([r["null_sd"] for r in x.rows])
@@ -173,6 +174,8 @@ def tests(both: Both) -> Part:
                 Cell(number(value, 4), "effect" if x.effects else ""),
                 Cell(number(mean([abs(v) for v in before.values]), 4) if before else ""),
                 Cell(number(null, 4), "null"),
+                Cell("" if bound is None else f"< {number(bound)}", "paper"),
+                Cell(number(max(map(abs, x.values)), 4)),
                 _judged(x, a)[0],
                 words("yes" if x.effects else "no"),
             ]
@@ -181,10 +184,11 @@ def tests(both: Both) -> Part:
         return waiting(title, "analysis")
     table = Table(
         "Mean |r| over layers",
-        ["test", "paper", "significant there", "ours, trained", "ours, untrained", "null", "p", "significant here"],
+        ["test", "paper", "significant there", "ours, trained", "ours, untrained", "null", "paper, strongest", "strongest layer", "p", "significant here"],
         rows,
         (),
-        "Null: the mean |r| of permuted coordinates. p: of the strongest layer, for all layers together; significant: below 0.01.",
+        "Null: the mean |r| of permuted coordinates. p: the smallest of the layers', for all layers together; significant: below 0.01. "
+        "Strongest: the largest |r| of any layer.",
     )
     named = f" ({'; '.join(significant)})" if significant else ""
     says = (

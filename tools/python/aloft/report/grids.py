@@ -12,6 +12,7 @@ WIDTH = 274.0  # of a whole figure
 LETTER = 4.3  # about as wide as a digit of the size of labels
 ROW = 15.0
 MOST_NUMBERED, MOST_ROWS_NUMBERED, MOST_TICKS = 12, 40, 16
+MOST_FINE = 9  # columns with room for three decimals
 
 
 @dataclass
@@ -37,6 +38,8 @@ def heat_map(m: Map, label: str, limit: float | None = None) -> str:
     left = 6 + LETTER * max(map(len, m.rows), default=0) + (11 if m.row_title else 0)
     width, height = (WIDTH - left - 1) / max(len(m.columns), 1), ROW if len(m.rows) <= MOST_ROWS_NUMBERED else 5.0
     numbered = len(m.columns) <= MOST_NUMBERED and len(m.rows) <= MOST_ROWS_NUMBERED
+    size = max((abs(x) for row in m.values for x in row if x is not None), default=1.0)
+    decimals = 3 if size < 0.095 and len(m.columns) <= MOST_FINE else 2
     parts = []
     for i, row in enumerate(m.values):
         for j, x in enumerate(row):
@@ -48,7 +51,7 @@ def heat_map(m: Map, label: str, limit: float | None = None) -> str:
                         1 + i * height,
                         width,
                         height,
-                        x if numbered else None,
+                        short(x, decimals) if numbered else "",
                         (away[i][j] or 0.0) / largest,
                         m.effects[i][j],
                         name,
@@ -67,7 +70,7 @@ def heat_map(m: Map, label: str, limit: float | None = None) -> str:
     return _svg(parts, bottom + (25 if m.column_title else 14), label)
 
 
-def _cell(x: float, y: float, width: float, height: float, value: float | None, strength: float, effect: bool, name: str) -> str:
+def _cell(x: float, y: float, width: float, height: float, value: str, strength: float, effect: bool, name: str) -> str:
     gap = 0.5 if height > 6 else 0.1
     colour = "--warm" if strength >= 0 else "--cool"
     out = (
@@ -79,16 +82,16 @@ def _cell(x: float, y: float, width: float, height: float, value: float | None, 
             f'<rect x="{x + 0.9:.1f}" y="{y + 0.9:.1f}" width="{width - 1.8:.1f}" height="{height - 1.8:.1f}" style="fill: none; stroke:'
             ' var(--ink); stroke-width: 0.9"/>'
         )
-    if value is not None:
-        out += _text(x + width / 2, y + height / 2, short(value), "middle", 6.5, effect)
+    if value:
+        out += _text(x + width / 2, y + height / 2, value, "middle", 6.5, effect)
     return out + "</g>"
 
 
-def short(x: float) -> str:
-    """For a cell: two decimals without the leading 0, or whole."""
+def short(x: float, decimals: int = 2) -> str:
+    """For a cell: decimals without the leading 0, or whole."""
     if abs(x) >= 9.95:
         return f"{x:.0f}".replace("-", "−")
-    text = f"{x:.2f}"
+    text = f"{x:.{decimals}f}"
     return ("0" if float(text) == 0 else text.replace("0.", ".", 1) if abs(x) < 0.995 else text).replace("-", "−")
 
 

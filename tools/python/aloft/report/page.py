@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AloftError
+from .glossary import Piece, Term, pieces, used
 
 HERE = Path(__file__).parent
 
@@ -77,6 +78,21 @@ class Page:
     reading: str = ""  # what the summary's words mean
     findings: Sequence[Finding] = ()
     sections: Sequence[Section] = ()
+    terms: Sequence[Term] = ()  # explained at its foot, where it has them
+
+    @property
+    def glossary(self) -> list[Term]:
+        """The terms that it uses in its sentences."""
+        texts = [finding.text for finding in self.findings]
+        for s in self.sections:
+            texts += [s.title, s.lead, *s.paragraphs, *(part for figure in s.figures for part in (figure.title, figure.caption))]
+            texts += [part for t in s.tables for part in (t.caption, t.note, *t.columns, *(title for title, _ in t.groups))]
+        return used(texts, self.terms)
+
+    @property
+    def sentences(self) -> list[tuple[Finding, list[Piece]]]:
+        """The findings with links to what their terms mean."""
+        return list(zip(self.findings, pieces([finding.text for finding in self.findings], self.glossary)))
 
     @property
     def judged(self) -> bool:

@@ -27,9 +27,12 @@ def of_layer(values: Any, layer: int, layers: int, digits: int = 3) -> Cell:
     if layers != LAYERS or values is None:
         return Cell("", "paper")
     found = values[layer] if isinstance(values, list) else values
-    return Cell(
-        "" if found is None else number(round(float(found), 4), digits) if digits < 4 else f"{found:.4f}".replace("-", "−"), "paper"
-    )
+    return Cell("" if found is None else number(round(float(found), 4), digits), "paper") if digits < 4 else printed(found)
+
+
+def printed(x: float | None, digits: int = 4) -> Cell:
+    """A figure of the papers with the decimals that it has there."""
+    return Cell("" if x is None else f"{x:.{digits}f}".replace("-", "−"), "paper")
 
 
 def summed(values: list[float], digits: int = 3) -> Cell:

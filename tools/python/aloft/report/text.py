@@ -28,16 +28,25 @@ def grouped(n: int) -> str:
 
 
 def percent(x: float | None, digits: int = 1) -> str:
-    return EMPTY if x is None else f"{100 * x:.{digits}f}%"
+    return EMPTY if x is None else f"{100 * x:.{digits}f}%".replace("-", "−")
+
+
+FINEST = 1e-12  # below it a p is rounding
 
 
 def p_value(p: float | None, smallest: float | None = None) -> str:
-    """smallest: what a permutation test can give at best; such a p is a bound."""
+    """smallest: what a permutation test can give at best; such a p is a bound. (A smaller one is of a law, and no bound.)"""
     if p is None:
         return EMPTY
-    if smallest is not None and p <= smallest * (1 + 1e-9):
+    if smallest is not None and abs(p - smallest) <= 1e-9 * smallest:
         return f"≤\N{NO-BREAK SPACE}{smallest:.2g}"
-    return "<\N{NO-BREAK SPACE}0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{min(p, 1):.2f}"
+    if p < FINEST:
+        return "<\N{NO-BREAK SPACE}1e-12"
+    if p < 1e-4:
+        return f"{p:.0e}".replace("e-0", "e-")
+    if 0.0095 <= p < 0.01:  # would be rounded to the level that it is below
+        return "<\N{NO-BREAK SPACE}0.01"
+    return f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{min(p, 1):.2f}"
 
 
 def listed(items: Sequence[object], conjunction: str = "and") -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..glossary import TERMS
 from ..page import Page
 from ..text import grouped
 from . import direction, drift, heads, match, nulls, qkv, summary, tokens, widths
@@ -35,12 +36,13 @@ def page_of(path: Path) -> Page:
                 ),
             )
         )
+    permuted = "exact variances of permutations" if a.by_formula else f"{a.nulls.get('permutations', '?')} permutations"
     facts.append(
         (
             "nulls",
             ", ".join(
                 [f"{a.nulls.get('draws', '?')} random layers"]
-                + ([f"{a.nulls.get('permutations', '?')} permutations", "shuffled text"] if a.corpus else [])
+                + ([permuted, "shuffled text"] if a.corpus else [])
             ),
         )
     )
@@ -60,4 +62,4 @@ def page_of(path: Path) -> Page:
     title = f"Attention of {Path(str(c.get('path', 'a checkpoint'))).name or 'a checkpoint'}"
     subtitle = "measured against its corpus" if a.corpus is not None else "measured by itself (no corpus was given)"
     findings = summary.findings(a) + ([tokens.finding(on_tokens)] if on_tokens else [])
-    return Page(title, subtitle, facts, summary.READING, findings, sections)
+    return Page(title, subtitle, facts, summary.READING, findings, sections, TERMS)

@@ -22,14 +22,15 @@ def section(a: Analysis) -> Section:
             "previous_token",
             "Attention one token back",
             (
-                "The share of a head's attention one token back when every token is the average one. Outlined: more (or less) than random"
-                " heads have."
+                "The share of a head's attention one token back when every token is the average one. Outlined: more than random heads"
+                " have."
             ),
         ),
         (
             "copying",
             "Copying",
-            "Above 0 (warm): what the head writes raises the token that it read; below 0 (cool): it lowers it. At +1 all of it does.",
+            "Above 0: what the head writes raises the token that it read; below 0: it lowers it. At +1 all of it does. Outlined: more"
+                " than random heads have.",
         ),
         (
             "profile_entropy",
@@ -52,7 +53,7 @@ def section(a: Analysis) -> Section:
                     a,
                     rows,
                     f"{circuit} of single heads against the corpus",
-                    "Matrix cosine at each head's best lag, forward in time, frequencies taken out. Outlined cells are effects.",
+                    "Matrix cosine at each head's strongest lag, forward in time, frequencies taken out. Outlined cells are effects.",
                 )
             )
     curves = _curves(a)
@@ -103,7 +104,8 @@ def _labels(a: Analysis) -> Table:
         row = [words(r["layer"]), words(r["head"]), words(r["label"].replace(" ", ", "))]
         for measure in ("previous_token", "profile_entropy", "copying"):
             x = a.row("heads", layer=r["layer"], head=r["head"], measure=measure)
-            row += [measured(x), null_of(x, spread=True)]
+            digits = 4 if measure == "previous_token" else 3
+            row += [measured(x, digits), null_of(x, digits, spread=True)]
         rows.append(row)
     total = a.layers * a.heads
     counts = ", ".join(f"{len(labelled(a, kind))} {kind}" for kind in KINDS)
@@ -113,7 +115,7 @@ def _labels(a: Analysis) -> Table:
         ["layer", "head", "label", *(c for _ in range(3) for c in ("measured", "null ± sd"))],
         rows,
         [("", 3), ("attention one token back", 2), ("spread over distances", 2), ("copying", 2)],
-        "Previous-token: at least three times as much attention there as anywhere else, and an effect. Uniform: no distance has twice the"
-        " mean. The papers have nothing per head."
+        "Previous-token: at least three times as much attention there as anywhere else, and more than random heads have (p of this head"
+        " alone below 0.01). Copying: an effect. Uniform: no distance has twice the mean. The papers have nothing per head."
         + more,
     )

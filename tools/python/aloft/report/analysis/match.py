@@ -60,11 +60,16 @@ MOST_HEADS = 15  # rows of the table of heads
 
 
 def section(a: Analysis) -> Section:
+    chance = (
+        "by exact variance (normal law) less than one signed permutation of the corpus' coordinates in a hundred"
+        if a.by_formula
+        else "no signed permutation of the corpus' coordinates in a hundred"
+    )
     out = Section(
         "Which lag matches which depth",
         "Each layer's QK and OV, summed over heads, against the corpus at each lag. Colour is the distance from the null: warm above it,"
-        " cool below. Outlined cells are effects: no signed permutation of the corpus' coordinates in a hundred comes so far in any layer"
-        " and lag. “Frequencies taken out” means without what follows from how often each token comes.",
+        f" cool below. Outlined cells are effects: {chance} comes so far in any layer and lag. “Frequencies taken out” means without what"
+        " follows from how often each token comes.",
     )
     if not a.rows("match"):
         return Section(out.title)
@@ -168,12 +173,12 @@ def _heads(a: Analysis) -> Table:
         ]
         for r in shown
     ]
-    said = f"{len(effects)} of {len(rows)} are effects" if effects else "None is an effect; these are the largest"
+    said = f"{len(effects)} of {len(rows)} are effects" if effects else "No head is an effect; these are the largest"
     return Table(
-        "Single heads: matrix cosine at their best lag, forward, frequencies taken out",
+        "Single heads: matrix cosine at their strongest lag, forward, frequencies taken out",
         ["circuit", "layer", "head", "lag", "measured", "null ± sd", "shuffled text", "p"],
         cells,
         (),
         f"{said}{f' (the first {MOST_HEADS} shown)' if len(effects) > MOST_HEADS else ''}. The papers have nothing per head. "
-        "Shuffled text: the same figure for a text without order; where it is as large, the match is one of frequencies.",
+        "Shuffled text: the same figure for one text without order; where it is as large, the match need not be one of order.",
     )

@@ -6,21 +6,21 @@ from .read import LEVEL, Analysis
 
 CLAIMS = {
     "asymmetry_differs": "QK is not as asymmetric as random matrices",
-    "asymmetry_is_concentrated": "QK's asymmetry is not as wide as that of random matrices",
+    "asymmetry_is_concentrated": "QK's asymmetry is narrower than that of random matrices",
     "eigenvalues_differ": "QK has not the share of real eigenvalues of random matrices",
     "values_differ_from_random": "V's spectrum is not random",
     "query_key_twinning": "Q and K of a layer are twins",
     "spectra_match_corpus": "QK's antisymmetric spectrum is the corpus'",
-    "qk_follows_corpus": "QK follows the corpus",
+    "qk_follows_corpus": "QK follows or opposes the corpus",
     "qk_subspace_follows_corpus": "QK's strongest directions are the corpus'",
-    "qk_heads_follow_corpus": "a head's QK follows the corpus",
-    "ov_follows_corpus": "OV follows the corpus",
+    "qk_heads_follow_corpus": "a head's QK follows or opposes the corpus",
+    "ov_follows_corpus": "OV follows or opposes the corpus",
     "ov_subspace_follows_corpus": "OV's strongest directions are the corpus'",
-    "ov_heads_follow_corpus": "a head's OV follows the corpus",
+    "ov_heads_follow_corpus": "a head's OV follows or opposes the corpus",
     "weights_correlate": "Q, K or V is a view of the corpus",
     "circuits_correlate": "QK or OV correlates with a view of the corpus",
     "bands_differ": "Q, K or V prefers a band of the corpus' directions",
-    "copying_heads": "a head copies, or the opposite",
+    "copying_heads": "a head copies",
     "weights_correlate_between_models": "weights of the two checkpoints correlate",
     "circuits_correlate_between_models": "circuits of the two checkpoints correlate over tokens",
 }  # names of `aloft analyze`; one that is not here is shown as it is
@@ -46,14 +46,14 @@ def claims(a: Analysis) -> Section:
     ]
     return Section(
         "All claims",
-        "Each question that was asked of this checkpoint: the row furthest from its null, and whether that is an effect when the question"
-        " is asked of all rows at once.",
+        "Each question that was asked of this checkpoint: the row furthest from its null, on the side that would answer yes, and whether that"
+        " is an effect when the question is asked of all rows at once.",
         tables=[Table("Claims", ["", "claim", "layer", "head", "lag", "measured", "null", "p", "detail"], cells)],
     )
 
 
 def made(a: Analysis) -> Section:
-    n, draws, tokens = a.nulls.get("permutations"), a.nulls.get("draws"), a.nulls.get("shuffled_tokens")
+    draws, tokens = a.nulls.get("draws"), a.nulls.get("shuffled_tokens")
     out = Section("How the nulls are made")
     out.paragraphs = [
         f"Gaussian: {number(draws) if isinstance(draws, int) else 'some'} layers with independent normal weights of the same shape,"
@@ -62,15 +62,7 @@ def made(a: Analysis) -> Section:
     ]
     if a.corpus is not None:
         out.paragraphs += [
-            "Permutation: the corpus' matrices with their coordinates exchanged and signs flipped at random,"
-            f" {number(n) if isinstance(n, int) else 'several'} times, the same for all layers and lags. p is the share that comes as far"
-            " from the null as the figure; the family-wise p asks it of the strongest of all layers (or heads) and lags, so that asking"
-            " many times finds nothing by chance."
-            + (
-                f" The smallest p that {number(n) if isinstance(n, int) else ''} permutations can give is {a.smallest_p:.2g}."
-                if a.smallest_p is not None
-                else ""
-            ),
+            _of_permutations(a),
             (
                 f"Shuffled text: {grouped(tokens) if isinstance(tokens, int) else 'as many'} tokens drawn independently by frequency, one"
                 " sample, so without a p. It keeps what follows from how often tokens come."
@@ -81,10 +73,27 @@ def made(a: Analysis) -> Section:
     )
     if not a.can_find:
         out.paragraphs.append(
-            f"With so few permutations no p is below {LEVEL:g}, and nothing can be called an effect against the corpus: at least 100 are"
-            " needed."
+            f"With {'so few' if a.permutations else 'no'} permutations no p is below {LEVEL:g}, and nothing can be called an effect"
+            " against the corpus: at least 100 are needed."
         )
     return out
+
+
+def _of_permutations(a: Analysis) -> str:
+    n = a.permutations
+    null = "the corpus' matrices with their coordinates exchanged and signs flipped at random"
+    if a.by_formula:
+        return (
+            f"Permutation: {null}. For a model this wide none is made: mean and variance over all of them are exact by formula, p is by exact"
+            " variance (normal law), and the family-wise p that times the number of figures of the kind."
+            + (f" (Only for twins are layers exchanged, {number(n)} times.)" if n else "")
+        )
+    return (
+        f"Permutation: {null}, {'several' if n is None else number(n)} times, the same for all layers and lags. p is the share that comes as"
+        " far from the null as the figure; the family-wise p asks it of the strongest of all layers (or heads) and lags, so that asking"
+        " many times finds nothing by chance."
+        + (f" The smallest p that {number(n)} permutations can give is {a.smallest_p:.2g}." if n and a.smallest_p is not None else "")
+    )
 
 
 def notes(a: Analysis) -> Section:

@@ -19,6 +19,16 @@ VIEWS = {
     "attention_K2": "K₂ by attention",
     "attention_K2T": "(K₂ by attention)ᵀ",
 }
+MEANINGS = {  # of the views, for whom has not read the papers
+    "K2": "counts of neighbours",
+    "K2T": "counts of neighbours, backward",
+    "K3": "counts of tokens two apart",
+    "K3_composed": "counts of neighbours, taken twice",
+    "EtE": "the embedding alone",
+    "I": "the identity",
+    "attention_K2": "counts of neighbours, weighted by attention",
+    "attention_K2T": "counts of neighbours, weighted by attention, backward",
+}
 
 
 def profiles(a: Analysis) -> Section:
@@ -168,7 +178,7 @@ def _map(a: Analysis, basis: str, title: str) -> Figure:
             "",
         ),
         f"Strongest correlation of any layer, {title}",
-        limit=max(0.1, *(abs(r["value"]) for row in grid for r in row if r)),
+        limit=max([0.1, *(abs(r["value"]) for row in grid for r in row if r)]),
     )
     return Figure(
         f"Strongest correlation of any layer, {title}",

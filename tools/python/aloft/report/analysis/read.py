@@ -1,5 +1,6 @@
 """analysis.json (docs/analysis.md) with its tables looked up by their columns."""
 
+import functools
 import json
 import math
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from ..text import number, p_value
 
 Row = dict[str, Any]
 LEVEL = 0.01  # a figure whose family-wise p is below this is called an effect
+WIDEST_PERMUTED = 768  # docs/analysis.md, Nulls
 COLUMNS = {
     "corpus": ("lag", "subject", "measure", "value", "null"),
     "weights": ("layer", "head", "subject", "measure", "value", "null", "p_family"),
@@ -85,15 +87,30 @@ class Analysis:
         return found[0] if found else None
 
     @property
+    def permutations(self) -> int | None:
+        """How many were made; None where that is not recorded."""
+        n = self.nulls.get("permutations")
+        return n if isinstance(n, int) else None
+
+    @functools.cached_property
+    def by_formula(self) -> bool:
+        """Whether the corpus' null is not permuted, for the model is too wide for that: mean and variance are exact, p the normal law's.
+        (Such an analysis has a p without permutations. Some record a number that was not made: of wide models with a p below what it
+        could give.)"""
+        n, tested = self.permutations, [r["p"] for r in self.rows("match", measure="matrix_cosine") if r["p"] is not None]
+        if not tested or n is None:
+            return False
+        return n == 0 or (self.checkpoint["d_model"] > WIDEST_PERMUTED and min(tested) < (1 - 1e-9) / (1 + n))
+
+    @property
     def smallest_p(self) -> float | None:
         """What a permutation test can give at best."""
-        n = self.nulls.get("permutations")
-        return 1 / (1 + n) if isinstance(n, int) else None
+        return 1 / (1 + self.permutations) if self.permutations else None
 
     @property
     def can_find(self) -> bool:
-        """Whether there are permutations enough for any effect."""
-        return self.smallest_p is None or self.smallest_p < LEVEL
+        """Whether there are permutations enough for any effect, or none are needed."""
+        return self.by_formula or self.permutations is None or 1 / (1 + self.permutations) < LEVEL
 
     def p(self, row: Row, family: bool = True, permuted: bool = True) -> str:
         """The p-value in words; a permutation's smallest is a bound."""

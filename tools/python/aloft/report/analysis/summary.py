@@ -4,7 +4,7 @@ from ..page import Finding
 from ..text import counted, listed, number, ranges
 from . import direction, match
 from .heads import labelled
-from .qkv import VIEWS
+from .qkv import MEANINGS, VIEWS
 from .read import Analysis, Row, is_effect, mean
 
 READING = (
@@ -49,8 +49,13 @@ def _asymmetry(a: Analysis) -> Finding | None:
         shown = counts["value"] > counts["null"] + 0.05
         text += (
             f" In the corpus, {'the direction of time shows in the' if shown else 'there is no direction of time even in the'} counts of"
-            f" neighbours ({number(counts['value'])}; shuffled text {number(counts['null'])})"
-            + (f", {'not' if shown else 'nor'} in its transitions ({number(moves['value'])} and {number(moves['null'])})." if same else ".")
+            f" neighbours (how often b comes after a: {number(counts['value'])}; shuffled text {number(counts['null'])})"
+            + (
+                f", {'not' if shown else 'nor'} in its transitions (these counts as shares of all that comes after a:"
+                f" {number(moves['value'])} and {number(moves['null'])})."
+                if same
+                else "."
+            )
         )
     return Finding("effect" if below or above else "no effect", text)
 
@@ -73,14 +78,17 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
     best = found[0] if found else rows[0]
     figures = _figures(a, best)
     if found:
+        figures += _beside_shuffled(best)
         backwards = " against its direction" if (best["value"] or 0) < 0 else ""
         text = f"Layer {best['layer']}'s {what} follows the corpus at lag {best['lag']}{backwards} ({figures})"
+        opposed = sum((r["value"] or 0) < 0 for r in found)
         text += (
-            f"; so it is, at one lag or another, in {counted(len(found), a.layers, 'layer')}."
+            f"; so it is, at one lag or another, in {counted(len(found), a.layers, 'layer')}"
+            f"{f' ({opposed} of them against its direction)' if 0 < opposed < len(found) else ''}."
             if len(found) > 1
             else "; no other layer's does." if a.layers > 1 else "."
         )
-        if len(found) > 2:
+        if len(found) > 2 and circuit == "QK":
             order = sorted(found, key=lambda r: int(r["layer"]))
             lags = [int(r["lag"]) for r in order]
             text += (
@@ -105,7 +113,8 @@ def _follows(a: Analysis, circuit: str) -> Finding | None:
         text += (
             " The direction of time alone (the antisymmetric part) is followed in"
             f" {_layers([r['layer'] for r in skew])}, most {most} at lag {skew[0]['lag']} ({number(skew[0]['value'])}:"
-            f" tokens look back at what comes {'before' if skew[0]['value'] < 0 else 'after'} them in the corpus)."
+            f" tokens look back at what comes {'before' if skew[0]['value'] < 0 else 'after'} them in the corpus"
+            f"{_beside_shuffled(skew[0])})."
         )
     return Finding("effect" if found or single or skew else "no effect", text)
 
@@ -121,14 +130,32 @@ def _whose(found: list[Row]) -> str:
 def _heads_found(a: Analysis, heads: list[Row], found: list[Row], how: str) -> str:
     """Which single heads follow the corpus, and whether a text without order gives as much."""
     top = found[0]
-    shuffled = "" if top["shuffled"] is None else f"; shuffled text {number(top['shuffled'])}"
-    if top["shuffled"] is not None and abs(top["shuffled"]) > abs(top["value"]) / 2:
-        shuffled += ", so much of it is how frequent tokens are, not their order"
-    where = f"layer {top['layer']}'s head {top['head']} at lag {top['lag']} ({_figures(a, top)}{shuffled})"
-    does = "follow" if top["value"] > 0 else "follow or oppose"
+    where = f"layer {top['layer']}'s head {top['head']} at lag {top['lag']} ({_figures(a, top)}{_beside_shuffled(top)})"
+    opposed = sum(r["value"] < 0 for r in found)
+    does = "follow" if not opposed else "oppose" if opposed == len(found) else "follow or oppose"
     if len(found) == 1:
         return f"One of {len(heads)} heads {'follows' if top['value'] > 0 else 'opposes'} the corpus{how}: {where}"
     return f"{len(found)} of {len(heads)} heads {does} the corpus{how}, most clearly {where}"
+
+
+def _beside_shuffled(row: Row) -> str:
+    """What one text without order gives in a figure's place, and what follows. Its sign is chance's where frequencies are taken out, so
+    that one of the other sign explains nothing, but may still be as large."""
+    value, shuffled = row["value"], row["shuffled"]
+    if shuffled is None:
+        return ""
+    said, large = f"; shuffled text {number(shuffled)}", abs(shuffled) > abs(value) / 2
+    if value * shuffled < 0:
+        return said + (
+            ", of the other sign, so it does not explain this, but shows that a text without order can give as much"
+            if abs(shuffled) >= abs(value)
+            else ", of the other sign, so it does not explain this, but shows that a text without order can give more than half as much"
+            if large
+            else ", of the other sign"
+        )
+    if abs(shuffled) >= abs(value):
+        return said + ", as much without any order of words, so this is no sign of it"
+    return said + (", so much of it is how frequent tokens are, not their order" if large else "")
 
 
 def _widths(a: Analysis) -> Finding | None:
@@ -159,13 +186,22 @@ def _widths(a: Analysis) -> Finding | None:
     text += "."
     if alike:
         best, like = max(alike, key=lambda r: float(r["value"])), [r for r in alike if is_effect(r)]
-        shuffled = best["shuffled"]
-        as_much = shuffled is not None and shuffled > best["value"] - 0.02
+        shuffled, above = best["shuffled"], best["value"] - (best["null"] or 0)
+        kept = (shuffled - (best["null"] or 0)) / above if shuffled is not None and above > 0 else 0.0
         text += (
             f" Layer {best['layer']}'s spectrum is the most alike to the corpus' at lag 1 (spectral cosine {number(best['value'])}; random"
             f" layers {number(best['null'])}{'' if shuffled is None else f'; to that of shuffled text {number(shuffled)}'}), "
-            + ("which is no effect." if best not in like else "an effect, but no sign of the text: without its order it is as alike."
-               if as_much else "and that is an effect.")
+            + (
+                "which is no effect."
+                if best not in like
+                else "which is less than random layers have."
+                if above <= 0
+                else "an effect, but no sign of the text: without its order it is as alike."
+                if kept > 0.95
+                else f"an effect, of which {number(100 * kept, 0)}% is there without the text's order."
+                if kept > 0.5
+                else "and that is an effect."
+            )
         )
     return Finding("effect" if effects else "no effect", text)
 
@@ -177,9 +213,10 @@ def _correlations(a: Analysis) -> Finding | None:
     best, effects = max(rows, key=lambda r: abs(float(r["value"]))), [r for r in rows if is_effect(r)]
     bands = [r for r in a.tables.get("bands", []) if r["value"] is not None]
     banded = [r for r in bands if is_effect(r)]
+    meaning = f", {MEANINGS[best['against']]}" if best["against"] in MEANINGS else ""
     about = (
         f"the largest of {len(rows)} correlations is {number(best['value'])} (layer {best['layer']}, {best['subject']} with"
-        f" {VIEWS.get(best['against'], best['against'])}; null ± {number(best['null_sd'])})"
+        f" {VIEWS.get(best['against'], best['against'])}{meaning}; null ± {number(best['null_sd'])})"
     )
     text = (
         f"Of correlations of Q, K and V with views of the corpus, {len(effects)} of {len(rows)} are effects: {about}."
@@ -188,7 +225,8 @@ def _correlations(a: Analysis) -> Finding | None:
     )
     if bands:
         text += (
-            f" Their energy prefers some bands of the corpus' directions in {len(banded)} of {len(bands)} cases."
+            f" Their energy prefers some bands of the corpus' directions (from the strongest to the weakest, in four groups) in"
+            f" {len(banded)} of {len(bands)} cases."
             if banded
             else " Nor does their energy prefer any band of the corpus' directions."
         )
@@ -201,7 +239,7 @@ def _twins(a: Analysis) -> Finding | None:
         return None
     close = row["p"] is not None and row["p"] < 0.01 and row["value"] < row["null"]
     figures = (
-        f"their spectra diverge by {number(row['value'], 4)}, those of Q and other layers' K by {number(row['null'], 4)}"
+        f"their spectra diverge (KL) by {number(row['value'], 4)}, those of Q and other layers' K by {number(row['null'], 4)}"
         f" (p\N{NO-BREAK SPACE}{a.p(row, family=False)})"
     )
     text = (
@@ -252,7 +290,7 @@ def _heads(a: Analysis) -> Finding | None:
         f" cop{'ies' if len(copying) == 1 else 'y'} the token that {'it reads' if len(copying) == 1 else 'they read'}{some(copying)}, and"
         f" {len(even)} prefer{'s' if len(even) == 1 else ''} no distance (from the weights alone{shown})."
     )
-    return Finding("effect" if before or copying else "no effect", text)
+    return Finding("effect" if copying else "described" if before else "no effect", text)  # to look back is a label: no claim
 
 
 def _drift(a: Analysis) -> Finding | None:
@@ -273,4 +311,6 @@ def _drift(a: Analysis) -> Finding | None:
                 if circuit == "QK"
                 else f" OV by {number(r, 2)}."
             )
+    if all(r["p_family"] is None for r in tokens):
+        return Finding("described", text + " (For a model this wide there is no null of it.)")
     return Finding("effect" if effects else "no effect", text)

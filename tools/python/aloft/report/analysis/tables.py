@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..page import Cell, Table, words
-from ..papers import HEADING, of_layer
+from ..papers import HEADING, LAYERS, of_layer
 from ..text import number
 from .read import Analysis, Row, mean, measured, null_of
 
@@ -27,9 +27,10 @@ class Quantity:
 
 
 def by_layer(a: Analysis, caption: str, quantities: Sequence[Quantity], note: str = SAME) -> Table:
-    """Quantities without a row in any layer are left out, and columns of nulls where there is none."""
+    """Quantities without a row in any layer are left out, columns of nulls where there is none, and the paper's where it has nothing to say
+    of a model with so many layers."""
     shown = [q for q in quantities if any(q.row(n) is not None for n in range(a.layers))]
-    with_paper = {q.title for q in shown if q.paper is not None or q.summary is not None}
+    with_paper = {q.title for q in shown if q.summary is not None or (q.paper is not None and a.layers == LAYERS)}
     with_null = {q.title for q in shown if any(row["null"] is not None for row in map(q.row, range(a.layers)) if row)}
     columns, groups = ["layer"], [("", 1)]
     for q in shown:
