@@ -71,7 +71,7 @@ def test_folders_that_hold_no_model(model, tmp_path, capsys):
     sizes = json.loads((model / "model.json").read_text())
     for change, said in (({"layers": 2}, "model.json wants transformer.h.1."),
                          ({"vocab": 65}, "wte.weight [65, 16], model.safetensors has it as [64, 16]"),
-                         ({"arch": "rwkv"}, "style rwkv is none of"), ({"width": 16}, "'width' is no size of a model here"),
+                         ({"arch": "rwkv"}, "model.json: style rwkv is none of"), ({"width": 16}, "'width' is no size of a model here"),
                          ({"layers": "x"}, "model.json: "), ({"heads": 0}, "model.json: ")):
         (tmp_path / "m/model.json").write_text(json.dumps(sizes | change))
         refused([tmp_path / "m", *flags], 3, said, tmp_path, capsys)

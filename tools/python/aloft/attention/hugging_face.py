@@ -18,9 +18,10 @@ def hugging_face(folder: Path) -> Runner:
     transformers.logging.set_verbosity_error()
     for say_no_more in ("disable_progress_bar", "disable_progress_bars"):
         getattr(transformers.logging, say_no_more, lambda: None)()
-    try:  # safetensors alone: a pickle may run programs. The head is not needed.
+    try:  # the head is not needed; no pickle and no code of the folder's is to run here
         model, loaded = transformers.AutoModel.from_pretrained(
-            str(folder), attn_implementation="eager", output_loading_info=True, use_safetensors=True, local_files_only=True)
+            str(folder), attn_implementation="eager", output_loading_info=True, use_safetensors=True, local_files_only=True,
+            trust_remote_code=False)
     except Exception as error:  # of a library, about a user's files: there is no list of what it raises
         raise _refused(folder, "transformers cannot load it", error) from None
     lacking = sorted(loaded["missing_keys"])

@@ -32,6 +32,7 @@ def _loaded(folder: Path) -> Model:
         model = Model(shape)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError) as error:
         what = f"{error.args[0]!r} is no size of a model here" if isinstance(error, KeyError) else str(error)
+        what = what.removeprefix("trial: section model: ")
         raise InputError(f"attention: {path}: {what}: a folder of `python -m aloft papers` is needed") from None
     weights = {name: torch.from_numpy(widened(stored)) for name, stored in read_tensors(folder / "model.safetensors")[0].items()}
     wanted = model.state_dict()
