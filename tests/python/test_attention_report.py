@@ -46,7 +46,7 @@ def attention_json(labels, masses=None):
               for m in ("previous_token", "induction", "duplicate", "first_token", "entropy")}
     cells = {"attention_labels": [[n, h, labels.get((n, h), "")] for n, h in places],
              "attention_distances": [[n, h, d, 0.1 if d == 1 else 0.01, 0.02] for n, h in places for d in range(16)],
-             "attention_heads": [[n, h, m, value, 0.001, null, 0.001, 0.5, 0.0002, shuffled] for (n, h, m), (value, null, shuffled)
+             "attention_heads": [[n, h, m, value, 0.001, null, 0.001, 0.5, 0.00024, shuffled] for (n, h, m), (value, null, shuffled)
                                  in values.items()]}
     return {"format": "aloft-attention", "version": 1, "checkpoint": {"layers": 3, "heads": 4}, "notes": [HOSTILE],
             "tokens": {"windows": 16, "length": 32}, "nulls": {"smallest_p": 0.00024, "uniform": 0.04},
