@@ -58,7 +58,7 @@ def attention_json(labels, masses=None):
      ["no effect When the model reads tokens, of 12 heads 0 look one token back and 0 look at what followed last time (16 windows of 32",
       "No head is a previous-token head: the most is 1.2, with 0.200 of its attention there, 0.150 at the nearest other distance.",
       "No head is an induction head, which looks at what followed its token the last time: the most is 0.0, with 0.010",
-      "no head gives it more than half. No head attends evenly."]),
+      "no head rests on it, with half of what it has or more. No head attends evenly."]),
     ({(1, 2): "previous-token", (2, 0): "induction first-token", (2, 1): "induction", (0, 0): "uniform"},
      {(1, 2, "previous_token"): (0.8, 0.1, 0.75), (2, 1, "induction"): (0.6, 0.02, 0)},
      ["effect When the model reads tokens, of 12 heads 1 looks one token back, 2 look at what followed last time, 1 rests on the first token "

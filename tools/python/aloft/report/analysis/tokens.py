@@ -122,9 +122,10 @@ def _sentences(t: Attention) -> list[str]:
     out = [_previous(t), _of_content(t, "induction"), _of_content(t, "duplicate")]
     sinks, even = t.labelled("first-token"), t.labelled("uniform")
     average = mean([r["value"] for r in t.measures["first_token"].values()])
+    rest = "rests on it, with half of what it has" if len(sinks) < 2 else "rest on it, with half of what they have"
     out.append(
         f"{number(average)} of all attention goes to the first token, which even attention would give {number(t.uniform)};"
-        f" {counted(len(sinks), len(t.labels), 'head')} give{'s' if len(sinks) < 2 else ''} it more than half."
+        f" {counted(len(sinks), len(t.labels), 'head')} {rest} or more."
         f" {counted(len(even), len(t.labels), 'head').capitalize()} attend{'s' if len(even) < 2 else ''} evenly."
     )
     return out
@@ -202,9 +203,7 @@ def _curves(t: Attention) -> Figure:
 
 
 def _labels(t: Attention) -> Table:
-    order, before = list(DOES), t.measures["previous_token"]
-    found = sorted((key for key, labels in t.labels.items() if labels),
-                   key=lambda key: (min(map(order.index, t.labels[key])), -before[key]["value"]))
+    found = list(dict.fromkeys(key for label in DOES for key in t.labelled(label)))
     rows = []
     for key in found[:MOST_ROWS]:
         row = [words(key[0]), words(key[1]), words(", ".join(t.labels[key]))]
