@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/spectral_measures.hpp"
+#include "pipeline/analysis/gram_spectra.hpp"
 #include "pipeline/base/device_math.hpp"
 
 namespace aloft::analysis {
@@ -308,10 +309,23 @@ LagSide lag_side(Context& ctx, const Transitions& t, std::int64_t k) {
   std::vector<double> transpose_inner = norm2;
   for (std::size_t i = 1; i < transpose_inner.size(); i += 2) transpose_inner[i] *= -1;
   out.stats = conjugation_stats(ctx, out.parts.cview(), norm2, transpose_inner);
-  KernelSpectra spectra = kernel_spectra(ctx, all.cview(), k);
-  out.sigma = std::move(spectra.sigma);
-  out.planes = std::move(spectra.planes);
-  out.top = std::move(spectra.top);
+  if (k > 0)
+    for (Matrix* side : {&out.top.left, &out.top.right, &out.top.skew})
+      *side = Matrix(ctx.device(), k, d, 2 * lags);
+  const std::int64_t step = d > kWidestBySvd ? 1 : lags;  // large matrices fill the workers by themselves
+  for (std::int64_t n = 0; n < lags; n += step) {
+    ctx.check_interrupt();
+    const ConstMatrixView some(all.data.data() + 2 * n * d * d, d, d, 2 * step);
+    const KernelSpectra found = kernel_spectra(ctx, some, k);
+    out.sigma.insert(out.sigma.end(), found.sigma.begin(), found.sigma.end());
+    out.planes.insert(out.planes.end(), found.planes.begin(), found.planes.end());
+    if (k > 0)
+      for (const auto side : {&TopSubspaces::left, &TopSubspaces::right, &TopSubspaces::skew})
+        copy(ctx.device(), (found.top.*side).cview(),
+             MatrixView((out.top.*side).data.data() + 2 * n * k * d, k, d, 2 * step));
+    ctx.progress().update("spectra", static_cast<double>(n + step), static_cast<double>(lags),
+                          static_cast<std::uint64_t>(n + step), "lags");
+  }
   return out;
 }
 

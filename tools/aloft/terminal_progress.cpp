@@ -22,7 +22,8 @@ std::string short_count(double n) {
   if (n >= 1e9) return fmt::format("{:.2f} G", n / 1e9);
   if (n >= 1e6) return fmt::format("{:.1f} M", n / 1e6);
   if (n >= 1e4) return fmt::format("{:.0f} k", n / 1e3);
-  return fmt::format("{:.0f} ", n);
+  if (n >= 10) return fmt::format("{:.0f} ", n);
+  return fmt::format("{:.2g} ", n);  // layers, and how many of them a second
 }
 
 std::string duration(double seconds) {
