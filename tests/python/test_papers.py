@@ -17,7 +17,7 @@ import torch  # noqa: E402
 from aloft import InputError, UsageError  # noqa: E402
 from aloft.errors import ProgramError  # noqa: E402
 from aloft.__main__ import main  # noqa: E402
-from aloft.papers import analyses, first_paper, second_paper, views  # noqa: E402
+from aloft.papers import analyses, attended, first_paper, second_paper, views  # noqa: E402
 from aloft.papers import steps as papers_steps  # noqa: E402
 from aloft.papers.measured import Both  # noqa: E402
 from aloft.papers.run import run_papers  # noqa: E402
@@ -195,6 +195,7 @@ def test_what_is_done_is_not_done_again(whole, text, monkeypatch):
     folder, numbers = whole
     monkeypatch.setattr(papers_steps, "train", None)
     monkeypatch.setattr(analyses, "_analyze", None)
+    monkeypatch.setattr(attended, "measure_attention", None)
     done = tuple(step.name for step in STEPS if step.name != "page")
     assert run_papers(TINY, text, folder, PROGRAM, only=done) == numbers
 
@@ -219,7 +220,7 @@ def test_a_damaged_result_is_named(whole, text, tmp_path):
     (["--embedding-norm", "-1"], 2, "papers: a rate and a norm are to be above 0"),
     (["--embedding-vocab", "100"], 2, "papers: --embedding-vocab is to be from 256 to 15007"),
     (["--seed", "-1"], 2, "papers: --seed is to be from 0"),
-    (["--only", "sgd,pages"], 2, "papers: --only: pages is none of corpus, sgd, crystallised, injection, analysis, page"),
+    (["--only", "sgd,pages"], 2, "papers: --only: pages is none of corpus, sgd, crystallised, injection, analysis, attention, page"),
     (["--text", "absent.txt"], 3, "papers: the text absent.txt is not there: give --text FILE"),
     (["--program", "absent"], 2, "there is no program absent: give --program FILE"),
     (["--batch", "x"], 2, "invalid int value"),
@@ -347,7 +348,7 @@ def cells(markdown, first, column):
 def test_the_page_has_every_table_beside_the_runs_numbers(whole, text):
     folder, numbers = whole
     page, html = ((folder / f"papers.{kind}").read_text() for kind in ("md", "html"))
-    assert "Not measured" not in page and page.count("\n## ") == 16  # what was found, and fifteen tables
+    assert "Not measured" not in page and page.count("\n## ") == 17  # what was found, and sixteen tables
     assert "not yet" not in page.split("##")[0]
     assert cells(page, "full SGD, 20 steps", 3) == [f"{numbers['sgd']['final']:.3f}"]
     assert cells(page, "the papers' embedding (no training)", 3) == [f"{numbers['crystallised']['initial']:.3f}"]
@@ -358,6 +359,7 @@ def test_the_page_has_every_table_beside_the_runs_numbers(whole, text):
         at = [c["name"] for c in table["columns"]].index("value")
         ratios = [row[at] for row in table["rows"] if row[:4] == [row[0], None, "QK", "asymmetry_ratio"]]
         assert len(ratios) == 2 and cells(page, "‖M_A‖/‖M‖", column) == [f"{x:.3f}" for x in (*ratios, sum(ratios) / 2)]
+    assert cells(page, "heads labelled uniform", 2) == [f"{numbers['attention']['untrained']['labels']['uniform']} of 4"] == ["4 of 4"]
     assert cells(page, "‖M_A‖/‖M‖", 2)[-1].startswith("0.675") and cells(page, "attention, energy ‖M_A‖²/‖M‖²", 1) == ["37% to 44%"]
     assert cells(page, "full SGD, 20 steps", 2) == ["79.9"] and cells(page, "random init (no training)", 2) == ["15,007"]
     percent = numbers["injection"]["arms"]["asymmetry"]["percent"]
@@ -385,9 +387,9 @@ def test_what_is_not_measured_yet_is_said(text, tmp_path):
     run_papers(TINY, text, tmp_path, PROGRAM, only=("corpus", "page"))
     page = (tmp_path / "papers.md").read_text()
     assert page.count("Not measured yet: the step analysis has not run.") == 13
-    assert "Not measured yet: the step injection has not run." in page
+    assert "Not measured yet: the step injection has not run." in page and "Not measured yet: the step attention has not run." in page
     assert "Not measured yet: the steps sgd and crystallised have not run." in page
-    assert "| ‖M_A‖/‖M‖ |" not in page and "- **not yet**: finished: sgd, crystallised, injection and analysis" in page
+    assert "| ‖M_A‖/‖M‖ |" not in page and "- **not yet**: finished: sgd, crystallised, injection, analysis and attention" in page
 
 
 def test_the_sentences_follow_the_numbers(copied):

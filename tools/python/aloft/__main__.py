@@ -1,4 +1,4 @@
-"""python -m aloft complete | convert | trial | papers | report"""
+"""python -m aloft attention | complete | convert | trial | papers | report"""
 
 import argparse
 import errno
@@ -16,7 +16,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; errors become a line on stderr and the exit code that the README lists."""
     try:
         arguments = _parser().parse_args(words)
-        return {"complete": _complete, "convert": _convert, "papers": _papers, "report": _report, "trial": _trial}[arguments.command](arguments)
+        return COMMANDS[arguments.command](arguments)
     except KeyboardInterrupt:
         print("aloft: interrupted; the same command again goes on", file=sys.stderr)
         return 5
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="aloft", description=__doc__)
     parser.add_argument("--version", action="version", version=f"aloft {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_attention(commands)
     complete = commands.add_parser("complete", help="a Hugging Face checkpoint with the designed tensors replaced")
     complete.add_argument("base", help="folder of the base checkpoint (safetensors)")
     complete.add_argument("init", help="init.safetensors, or the run's folder")
@@ -92,12 +93,42 @@ def _parser() -> argparse.ArgumentParser:
     papers.add_argument("--injection-seeds", type=int, default=3, help="seeds of the injection experiment (default 3)")
     papers.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
     papers.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
-    papers.add_argument("--only", help="a,b: these steps alone, of corpus, sgd, crystallised, injection, analysis, page; others may run beside")
+    papers.add_argument("--only", help="a,b: these steps alone, of corpus, sgd, crystallised, injection, analysis, attention, page; "
+                                       "others may run beside")
     papers.add_argument("--quiet", action="store_true", help="no progress on stderr")
     report = commands.add_parser("report", help="report.html, one page to read, of an output folder of analyze, init or a trial")
     report.add_argument("folder", help="what `aloft analyze`, `aloft init` or `python -m aloft trial` wrote")
     report.add_argument("--output", help="file to write (default: report.html in the folder)")
     return parser
+
+
+def _add_attention(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    attention = commands.add_parser("attention", help="what each head looks at when a checkpoint reads tokens, with nulls")
+    attention.add_argument("checkpoint", help="Hugging Face folder, or a checkpoint of `aloft papers`")
+    attention.add_argument("--ids", help="token ids, the model's: raw, little-endian")
+    attention.add_argument("--format", choices=["u16", "u32", "u64"], help="of the ids (default: the file's extension)")
+    attention.add_argument("--text", help="UTF-8 text, where the checkpoint has a tokenizer.json")
+    attention.add_argument("--output", required=True, help="folder, the analysis' for one: attention.json and CSV files go there")
+    attention.add_argument("--windows", type=int, default=16, help="of the text (default 16; below 7 no head can be labelled)")
+    attention.add_argument("--length", type=int, help="tokens of a window, an even number (default: the context, at most 256)")
+    attention.add_argument("--seed", type=int, default=0, help="of windows and random tokens (default 0)")
+    attention.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    attention.add_argument("--force", action="store_true", help="replace a former attention.json")
+    attention.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _attention(arguments: argparse.Namespace) -> int:
+    _interrupted_by_signals()
+    try:
+        from .attention.run import main as run
+    except ModuleNotFoundError as error:
+        raise AloftError(f"attention needs {error.name}, which is not installed: pip install 'tools/python[attention]'") from None
+    try:
+        run(arguments)
+    except KeyboardInterrupt:
+        print("aloft: interrupted: nothing was written", file=sys.stderr)
+        return 5
+    return 0
 
 
 def _complete(arguments: argparse.Namespace) -> int:
@@ -152,6 +183,8 @@ def _report(arguments: argparse.Namespace) -> int:
     print(write_report(arguments.folder, arguments.output))
     return 0
 
+
+COMMANDS = {"attention": _attention, "complete": _complete, "convert": _convert, "papers": _papers, "report": _report, "trial": _trial}
 
 if __name__ == "__main__":
     sys.exit(main())

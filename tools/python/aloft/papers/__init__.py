@@ -7,6 +7,7 @@
     FOLDER/mobius/                                  where fewer ids have a row of it: the corpus with the others unknown
     FOLDER/inits/, counts.safetensors               what `aloft init` and `aloft count` wrote for it
     FOLDER/analysis/untrained, trained, crystallised   what `aloft analyze` wrote of them (analyses.py)
+    FOLDER/analysis/untrained, trained              ... and what `python -m aloft attention` wrote of them (attended.py)
     FOLDER/results/STEP.json                        a finished step's numbers
     FOLDER/papers.json                              all of them, below
     FOLDER/papers.html, papers.md                   every table of both papers beside the run's own (page.py)
@@ -25,4 +26,6 @@ papers.json; losses are nats per token on the same held-out windows, a history i
                   lead_initial, lead_final: {mean, least, most} over random of the same seed (positive: better), percent}}
     analysis      {untrained, trained, crystallised: {first, second (checkpoints, as folders), seconds, files: {name: SHA-256},
                   program: {version, sha256 (of its file)}}}
+    attention     {untrained, trained: {checkpoint, seconds, files, heads, windows, length, uniform, labels: {label: heads that have it},
+                  most: {measure: {layer, head, value, null, p_family} of the head with the largest}, first_token (mean over heads)}}
 """

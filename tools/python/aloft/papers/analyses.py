@@ -47,7 +47,7 @@ def analysed(run: Run) -> Numbers:
     """Those that are there, of the same files and by the same program, stay. InputError where a checkpoint is not there, ProgramError where
     the program fails."""
     counts, program = run.trial.counts_file(), identity(run)
-    hashed = functools.cache(_hash)
+    hashed = functools.cache(hash_of)
     return {
         pair.name: _analysis(
             run, pair, counts, {str(path.relative_to(run.folder)): hashed(path) for path in (*_files(run, pair), counts)}, program
@@ -69,14 +69,18 @@ def identity(run: Run) -> dict[str, str]:
 
 def _files(run: Run, pair: Pair) -> list[Path]:
     """model.safetensors of both checkpoints."""
-    files = [run.folder / name / "model.safetensors" for name in (pair.first, pair.second) if name]
-    for path in files:
-        if not path.is_file():
-            raise InputError(f"papers: the step analysis needs {path}: the step {path.parent.parent.name} leaves it")
-    return files
+    return [weights_of(run, name, "analysis") for name in (pair.first, pair.second) if name]
 
 
-def _hash(path: Path) -> str:
+def weights_of(run: Run, checkpoint: str, step: str) -> Path:
+    """model.safetensors of a checkpoint of the run. InputError where it is not there; step: who needs it."""
+    path = run.folder / checkpoint / "model.safetensors"
+    if not path.is_file():
+        raise InputError(f"papers: the step {step} needs {path}: the step {path.parent.parent.name} leaves it")
+    return path
+
+
+def hash_of(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 22):

@@ -9,7 +9,7 @@ from ..report.page import Cell, Figure, Finding, Page, Table, render, words
 from ..report.papers import figures
 from ..report.text import grouped, listed, number, percent
 from ..unfinished import write_text
-from . import first_paper, second_paper, views
+from . import first_paper, on_tokens, second_paper, views
 from .markdown import markdown
 from .measured import HOLDS, NOT, PART, Both, Part, waiting
 from .results import LEAVE_NUMBERS, Numbers, Run, collected
@@ -43,6 +43,7 @@ def page_of(run: Run, numbers: Numbers) -> Page:
         second_paper.drift(both),
         views.tests(both),
         views.invariants(both),
+        on_tokens.part(numbers),
     ]
     findings = [Finding(p.verdict, f"{p.title}. {p.says.partition('. ')[0].removesuffix('.')}.") for p in parts if p.verdict]
     return Page(
@@ -85,7 +86,8 @@ def facts(run: Run, numbers: Numbers) -> list[tuple[str, str]]:
         ),
     ]
     took = {arm: numbers[arm]["seconds_a_step"] * s.steps for arm in ("sgd", "crystallised") if numbers.get(arm, {}).get("seconds_a_step")}
-    took |= {f"analysis {pair}": made["seconds"] for pair, made in numbers.get("analysis", {}).items()}
+    for step in ("analysis", "attention"):
+        took |= {f"{step} {name}": made["seconds"] for name, made in numbers.get(step, {}).items()}
     if took:
         seconds = ", ".join(f"{what} {grouped(math.ceil(x))}" for what, x in took.items())
         out.append(("seconds", f"{seconds} ({s.threads} thread{'s' if s.threads > 1 else ''})"))

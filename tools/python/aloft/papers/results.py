@@ -11,7 +11,7 @@ from ..trial.models import Model
 from .settings import Settings
 
 Numbers = dict[str, Any]
-LEAVE_NUMBERS = ("corpus", "sgd", "crystallised", "injection", "analysis")  # steps, in their order
+LEAVE_NUMBERS = ("corpus", "sgd", "crystallised", "injection", "analysis", "attention")  # steps, in their order
 
 
 @dataclass(frozen=True)

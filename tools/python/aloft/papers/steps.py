@@ -21,6 +21,7 @@ from ..trial.models import Model, initialise
 from ..trial.progress import ProgressLines
 from ..trial.training import Progress, train, validation_loss
 from .analyses import analysed
+from .attended import attended
 from .checkpoints import write_checkpoint, write_json
 from .results import Numbers, Run
 from .settings import INJECTED
@@ -188,5 +189,6 @@ STEPS = (  # in their order; each finds what those before it left
     Step("crystallised", crystallised, True),
     Step("injection", injection, True),
     Step("analysis", analysed, True, again=True),
+    Step("attention", attended, False, again=True),
     Step("page", page, False, again=True),
 )

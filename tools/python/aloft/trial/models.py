@@ -42,6 +42,7 @@ class Shape:
 
 
 Rope = tuple[Tensor, Tensor]  # cosines and sines, [length, head_dim / 2] each
+Heads = tuple[Tensor, Tensor, Tensor]  # queries, keys (turned by their positions where there is RoPE) and values, as attend takes them
 
 
 class Conv1D(nn.Module):
@@ -65,13 +66,18 @@ class RMSNorm(nn.Module):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
 
 
+def probabilities(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+    """How much query t attends to key s: [batch, heads, length, length], rows sum to 1; arguments as attend's."""
+    return (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + mask).softmax(-1)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """q, k, v [batch, heads, length, head_dim]; mask [length, length] is added: minus infinity above the diagonal."""
     batch, heads, length, head_dim = q.shape
     if hasattr(F, "scaled_dot_product_attention"):  # torch 2: scores are not stored
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     else:
-        out = (q @ k.transpose(-1, -2) / math.sqrt(head_dim) + mask).softmax(-1) @ v
+        out = probabilities(q, k, mask) @ v
     return out.transpose(1, 2).reshape(batch, length, heads * head_dim)
 
 
@@ -87,9 +93,12 @@ class GPT2Attention(nn.Module):
         self.c_attn = Conv1D(3 * shape.width, shape.width)
         self.c_proj = Conv1D(shape.width, shape.width)
 
-    def forward(self, x: Tensor, mask: Tensor, _: Rope) -> Tensor:
+    def projected(self, x: Tensor, _: Rope) -> Heads:
         q, k, v = (split(part, self.heads) for part in self.c_attn(x).split(x.shape[-1], dim=2))
-        return self.c_proj(attend(q, k, v, mask))
+        return q, k, v
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        return self.c_proj(attend(*self.projected(x, rope), mask))
 
 
 class GPT2MLP(nn.Module):
@@ -127,9 +136,12 @@ class LlamaAttention(nn.Module):
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             setattr(self, name, nn.Linear(shape.width, shape.width, bias=False))
 
-    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+    def projected(self, x: Tensor, rope: Rope) -> Heads:
         q, k = turned(split(self.q_proj(x), self.heads), rope), turned(split(self.k_proj(x), self.heads), rope)
-        return self.o_proj(attend(q, k, split(self.v_proj(x), self.heads), mask))
+        return q, k, split(self.v_proj(x), self.heads)
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        return self.o_proj(attend(*self.projected(x, rope), mask))
 
 
 class LlamaMLP(nn.Module):
@@ -161,9 +173,15 @@ class NanoGPTAttention(nn.Module):
         self.c_attn = nn.Linear(shape.width, 3 * shape.width, bias=False)
         self.c_proj = nn.Linear(shape.width, shape.width, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+    def projected(self, x: Tensor, rope: Rope) -> Heads:
         q, k, v = (split(part, self.heads) for part in self.c_attn(x).split(x.shape[-1], dim=2))
-        return self.c_proj(attend(turned(q, rope), turned(k, rope), v, mask))
+        return turned(q, rope), turned(k, rope), v
+
+    def forward(self, x: Tensor, mask: Tensor, rope: Rope) -> Tensor:
+        return self.c_proj(attend(*self.projected(x, rope), mask))
+
+
+ATTENTION = (GPT2Attention, LlamaAttention, NanoGPTAttention)  # `projected` is also for who looks at what they attend to
 
 
 class NanoGPTMLP(nn.Module):

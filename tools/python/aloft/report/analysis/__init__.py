@@ -1,17 +1,18 @@
-"""The page of an analysis: what `aloft analyze` wrote."""
+"""The page of an analysis: what `aloft analyze` wrote, and `python -m aloft attention` beside it."""
 
 from pathlib import Path
 
 from ..glossary import TERMS
 from ..page import Page
 from ..text import grouped
-from . import direction, drift, heads, match, nulls, qkv, summary, widths
+from . import direction, drift, heads, match, nulls, qkv, summary, tokens, widths
 from .read import Analysis
 
 
 def page_of(path: Path) -> Page:
-    """analysis.json -> the page. InputError where it is damaged."""
+    """analysis.json -> the page, with attention.json where that is beside it. InputError where one is damaged."""
     a = Analysis(path)
+    on_tokens = tokens.found_beside(a)
     c = a.checkpoint
     groups = "" if c["kv_heads"] == c["heads"] else f" ({c['kv_heads']} key/value)"
     facts = [
@@ -49,6 +50,7 @@ def page_of(path: Path) -> Page:
         direction.section(a),
         match.section(a),
         heads.section(a),
+        *([tokens.section(on_tokens)] if on_tokens else []),
         widths.section(a),
         qkv.profiles(a),
         qkv.views(a),
@@ -59,4 +61,5 @@ def page_of(path: Path) -> Page:
     ]
     title = f"Attention of {Path(str(c.get('path', 'a checkpoint'))).name or 'a checkpoint'}"
     subtitle = "measured against its corpus" if a.corpus is not None else "measured by itself (no corpus was given)"
-    return Page(title, subtitle, facts, summary.READING, summary.findings(a), sections, TERMS)
+    findings = summary.findings(a) + ([tokens.finding(on_tokens)] if on_tokens else [])
+    return Page(title, subtitle, facts, summary.READING, findings, sections, TERMS)

@@ -29,6 +29,10 @@ COLUMNS = {
     "spectra": ("subject", "layer", "lag", "index", "sigma"),
     "frontier": ("lag", "target", "pareto_cosine", "temper_cosine"),
     "claims": ("claim", "layer", "head", "lag", "detail", "value", "null", "p", "found"),
+    # of attention.json (tokens.py)
+    "attention_labels": ("layer", "head", "label"),
+    "attention_heads": ("layer", "head", "measure", "value", "sd", "null", "p", "p_family", "shuffled"),
+    "attention_distances": ("layer", "head", "distance", "mass", "shuffled"),
 }
 WORDS = {"subject", "measure", "first", "second", "against", "basis", "circuit", "part", "label", "claim", "detail"}
 SIZES = ("layers", "heads", "kv_heads", "head_dim", "d_model", "context", "vocab")
@@ -48,9 +52,9 @@ class Analysis:
         if data.get("version") != 1:
             raise InputError(f"{path}: version {data.get('version')!r} is not known here, only 1: use the aloft that wrote it")
         try:
-            self.checkpoint, self.second, self.corpus = _object(data, "checkpoint"), data.get("second"), data.get("corpus")
-            self.nulls, self.notes = _object(data, "nulls"), [str(note) for note in data.get("notes", [])]
-            self.tables = {name: _rows(name, table) for name, table in _object(data, "tables").items() if name in COLUMNS}
+            self.checkpoint, self.second, self.corpus = object_of(data, "checkpoint"), data.get("second"), data.get("corpus")
+            self.nulls, self.notes = object_of(data, "nulls"), [str(note) for note in data.get("notes", [])]
+            self.tables = {name: rows_of(name, table) for name, table in object_of(data, "tables").items() if name in COLUMNS}
             for size in SIZES:
                 if not isinstance(self.checkpoint[size], int):
                     raise ValueError(f"checkpoint.{size} is {self.checkpoint[size]!r}")
@@ -113,14 +117,14 @@ class Analysis:
         return p_value(row["p_family" if family else "p"], self.smallest_p if permuted else None)
 
 
-def _object(data: Any, name: str) -> dict[str, Any]:
+def object_of(data: Any, name: str) -> dict[str, Any]:
     found = data[name]
     if not isinstance(found, dict):
         raise ValueError(f"{name} is no object")
     return found
 
 
-def _rows(name: str, table: Any) -> list[Row]:
+def rows_of(name: str, table: Any) -> list[Row]:
     columns = [str(c["name"]) for c in table["columns"]]
     lacking = [c for c in COLUMNS[name] if c not in columns]
     if lacking:
