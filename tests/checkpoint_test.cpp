@@ -261,9 +261,50 @@ TEST_F(ReadCheckpoint, NamesMayHavePrefixesOrLackThatOfTheBaseModel) {
   }
 }
 
+/// W(gain ∘ x + shift) + b is what the head does to x: the gain in its columns, the shift in its bias.
+TEST_F(ReadCheckpoint, TheNormBeforeAttentionIsInTheHeads) {
+  const ModelShape shape{2, 4, 4, 8, 32, 16, 11, 10000};
+  std::vector<float> gain, shift;
+  for (int c = 0; c < 32; ++c)
+    gain.push_back(c % 3 == 0 ? 0.5F : 2.0F), shift.push_back(c % 5 == 0 ? 0.25F : 0.0F);
+  const Checkpoint plain = written(architecture("gpt2"), shape, [](FileTensors&) {});
+  const ModelShape s = plain.shape(heads_only(shape), {});
+  const CheckpointLayer before = plain.layer(s, 1);
+  const Checkpoint file = written(architecture("gpt2"), shape, [&](FileTensors& tensors) {
+    for (const int l : {0, 1}) {
+      tensors[fmt::format("transformer.h.{}.ln_1.weight", l)] = {{32}, gain};
+      tensors[fmt::format("transformer.h.{}.ln_1.bias", l)] = {{32}, l == 1 ? shift : std::vector<float>(32)};
+    }
+  });
+  EXPECT_TRUE(file.folds_norms());
+  EXPECT_FALSE(plain.folds_norms());
+  const CheckpointLayer after = file.layer(s, 1);
+  const auto expect_folded = [&](const std::vector<float>& was, const std::vector<float>& now,
+                                 const std::vector<float>& bias) {
+    ASSERT_EQ(now.size(), was.size());
+    ASSERT_EQ(bias.size(), was.size() / 32);
+    for (std::size_t r = 0; r < bias.size(); ++r) {
+      double sum = 0;
+      for (std::size_t c = 0; c < 32; ++c) {
+        EXPECT_EQ(now[r * 32 + c], was[r * 32 + c] * gain[c]);
+        sum += double(was[r * 32 + c]) * double(shift[c]);
+      }
+      EXPECT_NEAR(bias[r], sum, 1e-6 * (1 + std::abs(sum)));
+    }
+  };
+  expect_folded(before.heads.query, after.heads.query, after.query_bias);
+  expect_folded(before.heads.key, after.heads.key, after.key_bias);
+  expect_folded(before.heads.value, after.heads.value, after.value_bias);
+  EXPECT_EQ(before.heads.output, after.heads.output);
+  ASSERT_EQ(file.notes().size(), 1u);
+  EXPECT_NE(file.notes()[0].find("behind the gains of 'transformer.h.0.ln_1.weight'"), std::string::npos);
+}
+
 TEST_F(ReadCheckpoint, NormsThatAreNotReadAreMentioned) {
   const ModelShape shape{1, 4, 4, 8, 32, 16, 11, 10000};
-  const Checkpoint file = written(architecture("llama"), shape, [](FileTensors& tensors) {
+  Architecture arch = architecture("llama");
+  arch.attention_norm.clear();
+  const Checkpoint file = written(arch, shape, [](FileTensors& tensors) {
     tensors["model.layers.0.input_layernorm.weight"] = {{32}, counting(32)};
     tensors["model.norm.weight"] = {{32}, counting(32)};
   });

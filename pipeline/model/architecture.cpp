@@ -63,6 +63,11 @@ void read_tensors(A& a, JsonFields fields) {
     a.final_norm_bias = name("final_norm_bias", false);
     if (a.final_norm.empty()) fields.fail("final_norm_bias", "needs final_norm beside it");
   }
+  if (fields.has("attention_norm")) a.attention_norm = name("attention_norm", true);
+  if (fields.has("attention_norm_bias")) {
+    a.attention_norm_bias = name("attention_norm_bias", true);
+    if (a.attention_norm.empty()) fields.fail("attention_norm_bias", "needs attention_norm beside it");
+  }
   if (fields.has("mlp_output")) a.mlp_output = name("mlp_output", true);
   a.mlp_ratio = fields.real("mlp_ratio", 0, 1000, /*open=*/true).value_or(0);
   a.mlp_gated = fields.boolean("mlp_gated").value_or(false);

@@ -51,11 +51,13 @@ struct Architecture {
   std::string output;
   std::string embedding, head;              ///< head may be empty when tied
   std::string final_norm, final_norm_bias;  ///< gain and bias [d] of the norm before the head; may be empty
-  std::string mlp_output;                   ///< name with {layer} of an MLP's output projection; may be empty
-  double mlp_ratio = 0;                     ///< usual width of an MLP over the model's; 0: no usual one
-  bool mlp_gated = false;                   ///< silu(gate) · up (SwiGLU); else one projection
-  bool mlp_relu2 = false;                   ///< that one has relu² after it, not GELU
-  bool tied_head = false;  ///< the embedding serves as head and is written once, under its own name
+  std::string attention_norm,
+      attention_norm_bias;  ///< with {layer}: of the norm before attention; may be empty
+  std::string mlp_output;   ///< name with {layer} of an MLP's output projection; may be empty
+  double mlp_ratio = 0;     ///< usual width of an MLP over the model's; 0: no usual one
+  bool mlp_gated = false;   ///< silu(gate) · up (SwiGLU); else one projection
+  bool mlp_relu2 = false;   ///< that one has relu² after it, not GELU
+  bool tied_head = false;   ///< the embedding serves as head and is written once, under its own name
   std::vector<std::string>
       optional_prefixes;  ///< a checkpoint's names may begin with one of them; never written
 

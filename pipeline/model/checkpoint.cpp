@@ -41,6 +41,23 @@ void divide(std::vector<float>& values, double factor) {
   for (float& x : values) x /= static_cast<float>(factor);
 }
 
+/// rows [n, d] of weights: their columns times gain. bias [n] gains what `shift` [d] gives through them;
+/// empty where there was none.
+void fold(std::vector<float>& rows, std::vector<float>& bias, std::span<const float> gain,
+          std::span<const float> shift) {
+  const std::size_t d = gain.size(), n = rows.size() / d;
+  if (!shift.empty()) bias.resize(n, 0.0F);
+  for (std::size_t r = 0; r < n; ++r) {
+    float* const row = rows.data() + r * d;
+    if (!shift.empty()) {
+      double sum = bias[r];
+      for (std::size_t c = 0; c < d; ++c) sum += static_cast<double>(row[c]) * static_cast<double>(shift[c]);
+      bias[r] = static_cast<float>(sum);
+    }
+    for (std::size_t c = 0; c < d; ++c) row[c] *= gain[c];
+  }
+}
+
 /// The gain of a layer's norm, by its name.
 bool is_norm_gain(const TensorInfo& tensor, const std::string& layer_prefix) {
   const std::string& name = tensor.name;
@@ -88,7 +105,27 @@ CheckpointLayer Checkpoint::layer(const ModelShape& shape, std::int64_t l) const
     out.heads.output =
         transposed(out.heads.output, static_cast<std::size_t>(d), static_cast<std::size_t>(width));
   divide(out.heads.output, static_cast<double>(output_factor(arch_)));
+  fold_norm(shape, l, out);
   return out;
+}
+
+void Checkpoint::fold_norm(const ModelShape& shape, std::int64_t l, CheckpointLayer& layer) const {
+  if (!folds_norms()) return;
+  const std::string because = fmt::format("a model {} wide", shape.d_model);
+  const std::vector<float> gain =
+      read(names_.of(layer_name(arch_.attention_norm, l)), {shape.d_model}, because);
+  std::vector<float> shift;
+  if (!arch_.attention_norm_bias.empty()) {
+    const std::string name = names_.of(layer_name(arch_.attention_norm_bias, l));
+    if (files_.contains(name)) shift = read(name, {shape.d_model}, because);
+  }
+  fold(layer.heads.query, layer.query_bias, gain, shift);
+  fold(layer.heads.key, layer.key_bias, gain, shift);
+  fold(layer.heads.value, layer.value_bias, gain, shift);
+}
+
+bool Checkpoint::folds_norms() const {
+  return !arch_.attention_norm.empty() && files_.contains(names_.of(layer_name(arch_.attention_norm, 0)));
 }
 
 std::vector<float> Checkpoint::embedding(const ModelShape& shape) const {
@@ -135,6 +172,11 @@ std::vector<std::string> Checkpoint::notes() const {
                      printable(names_.dropped)));
   if (!arch_.tied_head && head_name().empty())
     note(fmt::format("has no '{}': the embedding is taken as output head", names_.of(arch_.head)));
+  if (folds_norms()) {
+    note(fmt::format("queries, keys and values are read as they act behind the gains of '{}' and its like",
+                     printable(names_.of(layer_name(arch_.attention_norm, 0)))));
+    return out;
+  }
   const std::string pattern = names_.of(arch_.output);
   const std::string layer = layer_name(pattern.substr(0, pattern.find("{layer}") + 7), 0) + ".";
   for (const std::string& name : files_.names())

@@ -10,7 +10,8 @@
 
 namespace aloft {
 
-/// One layer's attention as a file has it, in the canonical form.
+/// One layer's attention in the canonical form, as it acts on what the norm before it leaves without gain and
+/// bias: those are in it, where the file has them under the architecture's name.
 struct CheckpointLayer {
   LayerHeads heads;
   // Added to the projections, in the same order of rows; empty where the file has none.
@@ -19,8 +20,8 @@ struct CheckpointLayer {
 };
 
 /// A trained (or written) checkpoint of an architecture, read back into the canonical form: emit.hpp's
-/// inverse. Only names and shapes are read until something is asked for. Norms, output biases and MLPs are
-/// not read.
+/// inverse. Only names and shapes are read until something is asked for. Other norms, output biases and MLPs
+/// are not read.
 class Checkpoint {
  public:
   /// `path` as TensorFiles takes it. Throws InputError where its names are not the architecture's.
@@ -45,10 +46,14 @@ class Checkpoint {
   /// [context, d], of models with a learned table of positions.
   [[nodiscard]] std::optional<std::vector<float>> positions(const ModelShape& shape) const;
 
+  /// There are gains of norms before attention, and they are in what layer() returns.
+  [[nodiscard]] bool folds_norms() const;
+
   /// For people: what was read in another way than one might expect.
   [[nodiscard]] std::vector<std::string> notes() const;
 
  private:
+  void fold_norm(const ModelShape& shape, std::int64_t l, CheckpointLayer& layer) const;
   [[nodiscard]] std::string head_name() const;
   [[nodiscard]] std::vector<float> read(const std::string& name, const std::vector<std::int64_t>& shape,
                                         const std::string& because) const;

@@ -1,18 +1,36 @@
 """Measures of matrices and spectra, each from its definition in docs/analysis.md: the oracle's, not the program's."""
 
 import functools
+import hashlib
 import math
 
 import numpy as np
 from scipy import integrate, optimize
+
+FEW = 8  # directions that overlaps compare, at most
 
 
 def rows_of(heads):
     return heads.reshape(-1, heads.shape[-1])
 
 
+_DECOMPOSED = {}  # by a matrix' contents: every kernel meets every lag, and wide ones take seconds
+
+
+def decomposed(m, vectors=False):
+    """(left directions, singular values, right directions) of which the directions are the first few only, or None."""
+    key = (hashlib.sha256(np.ascontiguousarray(m).tobytes()).digest(), m.shape, vectors)
+    if key not in _DECOMPOSED:
+        if vectors:
+            u, s, vt = np.linalg.svd(m)
+            _DECOMPOSED[key] = u[:, :FEW].copy(), s, vt[:FEW].copy()
+        else:
+            _DECOMPOSED[key] = None, np.linalg.svd(m, compute_uv=False), None
+    return _DECOMPOSED[key]
+
+
 def singular_values(m):
-    return np.linalg.svd(m, compute_uv=False)
+    return decomposed(m)[1]
 
 
 def antisymmetric(m):
@@ -56,7 +74,7 @@ def pearson(x, y):
 
 def subspace_overlap(x, y, k=8):
     """Mean squared cosine of the principal angles: left with left and right with right."""
-    (u, _, vt), (p, _, qt) = np.linalg.svd(x), np.linalg.svd(y)
+    (u, _, vt), (p, _, qt) = decomposed(x, vectors=True), decomposed(y, vectors=True)
     left = np.linalg.svd(u[:, :k].T @ p[:, :k], compute_uv=False)
     right = np.linalg.svd(vt[:k] @ qt[:k].T, compute_uv=False)
     return ((left**2).mean() + (right**2).mean()) / 2

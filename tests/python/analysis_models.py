@@ -1,5 +1,6 @@
 """Random models in the canonical form, written as the checkpoints that real libraries would save, and a corpus to go with them."""
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ class Shape:
     vocab: int = 80
     context: int = 40
     biases: bool = False
+    gains: bool = False  # of the norm before attention
     config: dict | None = None
     prefix: str = ""
     rotary_dim: int | None = None  # None: the whole head, where there is RoPE
@@ -101,6 +103,11 @@ def projections(shape, model, layer):
     return out | {"output": layer.output.reshape(-1, shape.d_model).T / residual}
 
 
+def without_norm(layer, gain):
+    """The weights that act as `layer`'s do, behind a norm with this gain."""
+    return dataclasses.replace(layer, query=layer.query / gain, key=layer.key / gain, value=layer.value / gain)
+
+
 def checkpoint_tensors(shape, model):
     names, multipliers = shape.description["tensors"], shape.description.get("multipliers", {})
     rng = np.random.default_rng(1)
@@ -110,6 +117,10 @@ def checkpoint_tensors(shape, model):
     if model.positions is not None:
         out[shape.description["position"]["embedding"]] = model.positions
     for n, layer in enumerate(model.layers):
+        if shape.gains:  # powers of two, so that float32 holds what is left of the weights
+            gain = 2.0 ** rng.integers(-2, 3, shape.d_model)
+            out[names["attention_norm"].format(layer=n)] = gain
+            layer = without_norm(layer, gain)
         for part, values in projections(shape, model, layer).items():
             name = names[part.removesuffix("_bias")].format(layer=n)
             if part.endswith("_bias"):
