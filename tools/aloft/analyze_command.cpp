@@ -101,6 +101,8 @@ class AnalyzeCommand final : public Command {
       if (!line.empty()) progress.note(line);
     Context ctx(backend, progress);
     const std::optional<Counts> counts = load_corpus(ctx, first.model.shape);
+    if (const std::string note = fewer_ids(counts, first.model.shape); !note.empty())
+      progress.note("note: " + note);
     if (!counts) progress.note("note: without --counts only what the weights say by themselves is measured");
     check_memory(backend, memory, device_memory, first.model, second.has_value(), counts, progress);
 
@@ -111,7 +113,7 @@ class AnalyzeCommand final : public Command {
                                   second ? facts_of(*second) : nullptr,
                                   counts ? corpus_facts(*counts) : nullptr,
                                   params_,
-                                  notes_of(first, second)};
+                                  notes_of(first, second, counts)};
     fs::create_directories(output_path_);
     const std::vector<std::string> files = analysis::write(output_path_, report);
     interrupts_are_over();
@@ -232,13 +234,23 @@ class AnalyzeCommand final : public Command {
             {"vocab", counts.vocab},
             {"lags", counts.max_lag}};
   }
+  /// Counts of other ids look like that, too: words in place of the model's own.
+  [[nodiscard]] static std::string fewer_ids(const std::optional<Counts>& counts, const ModelShape& shape) {
+    if (!counts || counts->vocab == shape.vocab) return "";
+    return fmt::format("the counts have {} ids, the model {}: they are taken for those of its first ids",
+                       counts->vocab, shape.vocab);
+  }
   [[nodiscard]] static std::vector<std::string> notes_of(const OpenModel& first,
-                                                         const std::optional<OpenModel>& second) {
+                                                         const std::optional<OpenModel>& second,
+                                                         const std::optional<Counts>& counts) {
     std::vector<std::string> out = first.checkpoint->notes();
     if (second)
       for (const std::string& note : second->checkpoint->notes()) out.push_back("second: " + note);
-    out.emplace_back("norm gains are not applied to what heads read");
+    if (!first.checkpoint->folds_norms())
+      out.emplace_back(
+          "no gains of norms before attention are applied: the file has none that the architecture names");
     const ModelShape& s = first.model.shape;
+    if (const std::string note = fewer_ids(counts, s); !note.empty()) out.push_back(note);
     if (s.heads * s.head_dim != s.d_model)
       out.push_back(
           fmt::format("Q, K and V have {} rows and {} columns: element by element they compare with nothing",

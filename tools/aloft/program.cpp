@@ -48,7 +48,6 @@ struct Program {
   Program() {
     app.set_version_flag("--version", [] { return version_text(); });
     app.require_subcommand(1);
-    app.footer(kFooter);
     for (const auto make : {make_init_command, make_count_command, make_analyze_command, make_report_command,
                             make_plan_command, make_inspect_command, make_doctor_command}) {
       commands.push_back(make(app));
@@ -58,6 +57,7 @@ struct Program {
         if (option->get_items_expected_max() == 1)
           option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     }
+    app.footer(kFooter);  // only now: commands begin with the footer that the program has
   }
   /// CLI11 only says that a subcommand is missing when it does not know the word.
   void expect_known(const std::string& word) const {
