@@ -221,6 +221,17 @@ def test_two_checkpoints(corpus, tmp_path):
     assert not any(found["tables"].get(name, {"rows": []})["rows"] for name in ("corpus", "correlations", "bands", "match", "frontier"))
 
 
+def test_counts_of_fewer_ids_are_mentioned(tmp_path):
+    """Words that were counted in place of the model's own ids look like that."""
+    fewer = write_corpus(tmp_path / "text.u16", vocab=60)
+    assert run("count", *fewer.flags, "--output", tmp_path / "counts.safetensors", "--quiet").returncode == 0
+    write_checkpoint(tmp_path / "model", SHORT, random_model(SHORT, 1))
+    done = run("analyze", *flags(SHORT, tmp_path / "model"), *FEW[:-1], "--counts", tmp_path / "counts.safetensors", "--output", tmp_path / "out")
+    said = "the counts have 60 ids, the model 80: they are taken for those of its first ids"
+    assert done.returncode == 0 and f"note: {said}\n" in done.stderr, done.stderr
+    assert said in json.loads((tmp_path / "out/analysis.json").read_text())["notes"]
+
+
 def test_what_is_planted_is_found_and_nothing_else(corpus, tmp_path):
     """Layer 1's head 2 follows the corpus at lag 2 with its kernel; with 199 permutations that is an effect, and the only one."""
     shape = SHAPES[0]
