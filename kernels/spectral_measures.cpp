@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <functional>
 #include <numbers>
 #include <numeric>
@@ -128,6 +129,7 @@ double profile_kl(const std::vector<double>& p, const std::vector<double>& q) {
   const auto n = static_cast<std::ptrdiff_t>(std::min(p.size(), q.size()));
   const double p_sum = std::accumulate(p.begin(), p.begin() + n, 0.0);
   const double q_sum = std::accumulate(q.begin(), q.begin() + n, 0.0);
+  if (p_sum <= 0 || q_sum <= 0) return std::numeric_limits<double>::quiet_NaN();
   double kl = 0;
   for (std::ptrdiff_t i = 0; i < n; ++i)
     if (p[i] > 0) kl += p[i] / p_sum * std::log((p[i] / p_sum) / (q[i] / q_sum));

@@ -45,7 +45,8 @@ struct SpectrumMeasures {
 [[nodiscard]] double subspace_overlap(std::span<const double> a, std::span<const double> b, std::int64_t k,
                                       std::int64_t n);
 
-/// KL(p‖q) of the first min(size) singular values, each profile divided by its sum there. Nats.
+/// KL(p‖q) of the first min(size) singular values, each profile divided by its sum there. Nats; NaN
+/// where one of them is all zeros.
 [[nodiscard]] double profile_kl(const std::vector<double>& p, const std::vector<double>& q);
 /// The singular values, largest first, that a large [rows, cols] matrix of independent entries has on
 /// average: the quantiles (i + ½)/n of the Marchenko–Pastur law, n = min(rows, cols), for entries of variance

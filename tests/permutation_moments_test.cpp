@@ -79,6 +79,20 @@ TEST_P(PermutationMoments, OfProjectionsAreThoseOfTheirMatrices) {
   EXPECT_NEAR(a.transpose_inner, b.transpose_inner, 1e-12);
 }
 
+/// A head of few directions has rows of zeros in its place.
+TEST_P(PermutationMoments, OfFewerDirectionsAreThoseOfTheirMatricesToo) {
+  Dense basis = Dense::Zero(3, 6);
+  basis(0, 1) = 0.6, basis(0, 4) = 0.8, basis(2, 2) = 1;
+  const Dense projection = basis.transpose() * basis;
+  const Matrix on = stages::matrix_of(bench_.ctx.device(), basis),
+               whole = stages::matrix_of(bench_.ctx.device(), projection);
+  const ConjugationStats a = projection_stats(bench_.ctx, on.cview())[0], b = stats_of(whole, projection);
+  EXPECT_NEAR(a.trace, 2, 1e-12);
+  EXPECT_NEAR(a.diagonal2, b.diagonal2, 1e-12);
+  EXPECT_NEAR(a.norm2, b.norm2, 1e-12);
+  EXPECT_NEAR(a.transpose_inner, b.transpose_inner, 1e-12);
+}
+
 TEST_P(PermutationMoments, AreWhatManyPermutationsShow) {
   const Dense m = random(24, 24, 4), x = random(24, 24, 5);
   const Matrix on_m = stages::matrix_of(bench_.ctx.device(), m),

@@ -44,7 +44,9 @@ Transitions transitions(Context& ctx, const Counts& counts, ConstMatrixView e, C
     gram(ctx, e, targets.cview(), out.plain.view().item(n));
 
     std::vector<double> has_pairs, share;
-    const auto pairs = static_cast<double>(counts.pairs[static_cast<std::size_t>(n)]);
+    // A lag that no document is long enough for has no pairs: all of it is zero.
+    const double pairs =
+        std::max(static_cast<double>(counts.pairs[static_cast<std::size_t>(n)]), 1.0);
     for (std::size_t i = 0; i < marginals.source.size(); ++i) {
       has_pairs.push_back(marginals.source[i] > 0 ? 1 : 0);
       share.push_back(static_cast<double>(marginals.target[i]) / pairs);

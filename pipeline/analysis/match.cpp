@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -204,12 +205,14 @@ class CircuitMatch {
         const auto row = [&](const char* part, const Pairing& a, const Pairing& b) {
           std::vector<double> values = a.values->of(item, x);
           const std::vector<double> more = b.values->of(item, x);
-          for (std::size_t i = 0; i < values.size(); ++i) values[i] = (values[i] + more[i]) / 2;
+          const bool nothing = norm_of(circuit_.sigma(item)) == 0;  // no directions, but arbitrary ones
+          for (std::size_t i = 0; i < values.size(); ++i)
+            values[i] = nothing ? 0 : (values[i] + more[i]) / 2;
           const std::string name = kPrefix[x % 2] + std::string(part);
           if (by_formula)
             return out_.add_normal(family(item, "subspace_overlap"), Side::upper,
                                    leading(item, x / 2, name, "subspace_overlap"), values[0],
-                                   mean_null(a, b, item, x), {Cell()});
+                                   nothing ? NullMoments{} : mean_null(a, b, item, x), {Cell()});
           out_.add(family(item, "subspace_overlap"), Side::upper,
                    leading(item, x / 2, name, "subspace_overlap"), values, {Cell()});
         };
@@ -263,7 +266,9 @@ class CircuitMatch {
       const auto own = planes ? circuit_.planes(item) : circuit_.sigma(item);
       const std::int64_t tests = layers_ * side_.lags * (head ? shape_.heads : 1);
       out_.add(family(item, "spectral_cosine") + "/" + name, leading(item, x / 2, name, "spectral_cosine"),
-               against_draws(spectral_cosine(own, of_corpus), head ? of_heads : of_layers, false, tests),
+               against_draws(norm_of(own) > 0 ? spectral_cosine(own, of_corpus)
+                                              : std::numeric_limits<double>::quiet_NaN(),
+                             head ? of_heads : of_layers, false, tests),
                {number(spectral_cosine(own, item_of(shuffled, x % (2 * shuffled_.lags), each)))});
     }
   }

@@ -38,6 +38,13 @@ std::string text_of(const Table& table) {
 
 }  // namespace
 
+std::vector<std::string> file_names() {
+  std::vector<std::string> out;
+  for (const char* table : kTables) out.push_back(table + std::string(".csv"));
+  out.emplace_back(kFile);
+  return out;
+}
+
 std::vector<std::string> write(const std::string& folder, const Report& r) {
   std::string tables;
   std::vector<std::string> names;
@@ -62,7 +69,8 @@ std::vector<std::string> write(const std::string& folder, const Report& r) {
                                      {"shuffled_tokens", r.result.shuffled_tokens},
                                      {"seed", r.params.seed}}},
                                    {"notes", r.notes}};
-  std::string text = all.dump(1);
+  // A path need not be UTF-8, and JSON has to be.
+  std::string text = all.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   text.replace(text.size() - 2, 2,
                ",\n \"tables\": {\n" + tables + "\n }\n}\n");  // in place of its last brace
   add(kFile, text);

@@ -17,6 +17,8 @@ struct Report {
   const AnalysisParams& params;
   std::vector<std::string> notes;
 };
+/// Every file that write() may leave.
+[[nodiscard]] std::vector<std::string> file_names();
 /// Writes NAME.csv of every table and, last, analysis.json; removes tables of a former analysis that this one
 /// does not have. Returns the files' names. Each appears whole or not at all.
 std::vector<std::string> write(const std::string& folder, const Report& report);

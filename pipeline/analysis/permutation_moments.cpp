@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "pipeline/base/device_math.hpp"
 
@@ -35,16 +36,20 @@ std::vector<ConjugationStats> projection_stats(Context& ctx, ConstMatrixView row
   const auto host = to_host(ctx.device(), rows);
   std::vector<ConjugationStats> out;
   for (std::int64_t b = 0; b < rows.batch; ++b) {
+    const auto row = [&](std::int64_t r) { return host.data() + (b * k + r) * d; };
     ConjugationStats s;
-    s.trace = s.norm2 = s.transpose_inner = static_cast<double>(k);
     for (std::int64_t i = 0; i < d; ++i) {
       double diagonal = 0;
-      for (std::int64_t r = 0; r < k; ++r) {
-        const double x = host[static_cast<std::size_t>((b * k + r) * d + i)];
-        diagonal += x * x;
-      }
+      for (std::int64_t r = 0; r < k; ++r) diagonal += row(r)[i] * row(r)[i];
+      s.trace += diagonal;
       s.diagonal2 += diagonal * diagonal;
     }
+    for (std::int64_t r = 0; r < k; ++r)  // ‖RᵀR‖² = ‖R Rᵀ‖²
+      for (std::int64_t q = 0; q < k; ++q) {
+        const double inner = std::inner_product(row(r), row(r) + d, row(q), 0.0);
+        s.norm2 += inner * inner;
+      }
+    s.transpose_inner = s.norm2;
     out.push_back(s);
   }
   return out;

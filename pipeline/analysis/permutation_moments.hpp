@@ -30,7 +30,7 @@ struct ConjugationStats {
 [[nodiscard]] std::vector<ConjugationStats> conjugation_stats(Context& ctx, ConstMatrixView m,
                                                               const std::vector<double>& norm2,
                                                               const std::vector<double>& transpose_inner);
-/// Of the projections on the spans of orthonormal rows [batch][k, d].
+/// Of the projections on the spans of orthonormal rows [batch][k, d], of which some may be zero.
 [[nodiscard]] std::vector<ConjugationStats> projection_stats(Context& ctx, ConstMatrixView rows);
 /// Of ⟨m, P x Pᵀ⟩.
 [[nodiscard]] NullMoments conjugation_moments(const ConjugationStats& m, const ConjugationStats& x,

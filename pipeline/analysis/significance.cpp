@@ -56,6 +56,7 @@ Measured against_draws(double value, std::span<const double> draws, bool on_log,
   out.null = plain.mean;
   if (draws.size() < 3) return out;
   out.null_sd = plain.sd;
+  if (std::isnan(value)) return out;
   std::vector<double> x(draws.begin(), draws.end());
   double at = value;
   if (on_log) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <tuple>
 #include <utility>
@@ -50,8 +51,12 @@ double norm_of(std::span<const double> sigma) {
   return std::sqrt(std::inner_product(sigma.begin(), sigma.end(), sigma.begin(), 0.0));
 }
 
+/// Of a matrix that is zero (a pruned head): it has no shape, and a figure of it would be compared with others.
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+
 void add_spectrum(std::vector<Figure>& out, const std::string& subject, std::span<const double> sigma) {
-  const SpectrumMeasures m = measure_spectrum(sigma);
+  SpectrumMeasures m{kNothing, kNothing, kNothing, kNothing, kNothing};
+  if (norm_of(sigma) > 0) m = measure_spectrum(sigma);
   for (const auto& [measure, value] : {std::pair{"pr_energy", m.pr_energy},
                                        {"pr_linear", m.pr_linear},
                                        {"effective_rank", m.effective_rank},
@@ -68,7 +73,8 @@ void add_norm(std::vector<Figure>& out, const std::string& subject, std::span<co
 void add_kernel(std::vector<Figure>& out, const std::string& subject, std::span<const double> sigma,
                 std::span<const double> planes, double real_share, bool difference) {
   add_norm(out, subject, sigma);
-  const double norm = norm_of(sigma), ratio = norm > 0 ? std::sqrt(2.0) * norm_of(planes) / norm : 0;
+  const double norm = norm_of(sigma), ratio = norm > 0 ? std::sqrt(2.0) * norm_of(planes) / norm : kNothing;
+  if (norm == 0) real_share = kNothing;
   out.push_back({subject, "asymmetry_ratio", ratio});
   out.push_back({subject, "asymmetry_energy", ratio * ratio});
   if (difference) out.push_back({subject, "difference_ratio", 2 * ratio});

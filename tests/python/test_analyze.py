@@ -232,6 +232,49 @@ def test_counts_of_fewer_ids_are_mentioned(tmp_path):
     assert said in json.loads((tmp_path / "out/analysis.json").read_text())["notes"]
 
 
+def test_what_is_zero_has_no_shape_and_makes_no_claim(corpus, tmp_path):
+    """A layer whose queries were pruned away."""
+    model = random_model(SHORT, 1)
+    model.layers[1].query[:] = 0
+    write_checkpoint(tmp_path / "model", SHORT, model)
+    found = analyse(tmp_path / "out", *flags(SHORT, tmp_path / "model"), "--counts", corpus.path.with_name("counts.safetensors"))
+    tables = {name: [dict(zip([c["name"] for c in table["columns"]], row)) for row in table["rows"]] for name, table in found["tables"].items()}
+    of_layer = {r["measure"]: r for r in tables["weights"] if r["layer"] == 1 and r["head"] is None and r["subject"] == "QK"}
+    assert of_layer.pop("norm")["value"] == 0
+    assert all(r["value"] is None and r["p"] is None and r["p_family"] is None for r in of_layer.values()), of_layer
+    match = [r for r in tables["match"] if r["circuit"] == "QK" and r["layer"] == 1]
+    assert match and all((r["value"] is None) if r["measure"] == "spectral_cosine" else r["value"] == 0 for r in match)
+    assert all(r["value"] is None for r in tables["profiles"] if r["layer"] == 1 and r["first"] == "Q")
+    assert not any(r["found"] for r in tables["claims"] if r["layer"] == 1), tables["claims"]
+
+
+def test_lags_without_pairs_are_zero(tmp_path):
+    """Documents of two tokens: none is long enough for lag 2."""
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join("a b\nc a\nb c\nb a" for _ in range(50)))
+    done = run("count", "--corpus", text, "--tokenizer", "words", "--vocab-size", 80, "--lags", 2, "--doc-sep", "\n", "--output",
+               tmp_path / "counts.safetensors", "--quiet")
+    assert done.returncode == 0, done.stderr
+    write_checkpoint(tmp_path / "model", SHORT, random_model(SHORT, 1))
+    found = analyse(tmp_path / "out", *flags(SHORT, tmp_path / "model"), "--counts", tmp_path / "counts.safetensors")
+    at = [c["name"] for c in found["tables"]["match"]["columns"]].index("value")
+    lag = [c["name"] for c in found["tables"]["match"]["columns"]].index("lag")
+    rows = [row for row in found["tables"]["match"]["rows"] if row[lag] == 2 and row[5] == "matrix_cosine"]
+    assert rows and all(row[at] == 0 for row in rows)
+
+
+def test_files_of_others_stay(tmp_path):
+    """Without --force nothing that is there is touched."""
+    folder = write_checkpoint(tmp_path / "model", SHORT, random_model(SHORT, 1))
+    (tmp_path / "out").mkdir()
+    for name in ("match.csv", "drift.csv"):
+        (tmp_path / "out" / name).write_text("mine")
+    done = run("analyze", *flags(SHORT, folder), *FEW, "--output", tmp_path / "out")
+    assert done.returncode == 2 and "already exists; use --force" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["drift.csv", "match.csv"]
+    assert all(path.read_text() == "mine" for path in (tmp_path / "out").iterdir())
+
+
 def test_what_is_planted_is_found_and_nothing_else(corpus, tmp_path):
     """Layer 1's head 2 follows the corpus at lag 2 with its kernel; with 199 permutations that is an effect, and the only one."""
     shape = SHAPES[0]

@@ -138,8 +138,9 @@ class AnalyzeCommand final : public Command {
     std::error_code ignored;
     if (fs::exists(folder, ignored) && !fs::is_directory(folder, ignored))
       throw UsageError(output_path_ + ": is a file; --output names a folder");
-    if (fs::exists(file, ignored) && !force_)
-      throw UsageError(file.string() + ": already exists; use --force to replace it");
+    for (const std::string& name : analysis::file_names())
+      if (fs::exists(folder / name, ignored) && !force_)
+        throw UsageError((folder / name).string() + ": already exists; use --force to replace it");
     fs::path there = fs::absolute(folder).lexically_normal();  // what of it exists already
     while (!fs::exists(there, ignored) && there.has_relative_path()) there = there.parent_path();
     expect_can_be_written((there / analysis::kFile).string());

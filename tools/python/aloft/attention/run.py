@@ -41,8 +41,8 @@ class Options:
             raise UsageError(f"attention: --length is to be an even number, {SHORTEST} or more")
         if not 0 <= self.seed < 1 << 63:
             raise UsageError("attention: --seed is to be 0 or more, and below 2^63")
-        if self.threads < 1:
-            raise UsageError("attention: --threads is to be 1 or more")
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise UsageError(f"attention: --threads is to be from 1 to {MOST_THREADS}")
 
 
 def measure_attention(checkpoint: Path, output: Path, options: Options, ids: Path | None = None,

@@ -38,6 +38,8 @@ class Settings:
         for name in ("steps", "batch", "injection_steps", "injection_seeds", "threads", "save_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"papers: --{name.replace('_', '-')} is to be 1 or more")
+        if self.threads > MOST_THREADS:
+            raise UsageError(f"papers: --threads is to be from 1 to {MOST_THREADS}")
         if not 0 < self.peak < float("inf") or not 0 < self.embedding_norm < float("inf"):
             raise UsageError("papers: a rate and a norm are to be above 0")
         if not 0 <= self.seed < 1 << 31:

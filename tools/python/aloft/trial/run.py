@@ -133,6 +133,8 @@ def usable(device: str) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     spec = load_spec(arguments.spec)
+    if arguments.threads > MOST_THREADS:
+        raise UsageError(f"trial: --threads is to be from 1 to {MOST_THREADS}")
     if arguments.threads < 1 or (arguments.workers is not None and arguments.workers < 1):
         raise UsageError("trial: --threads and --workers are to be 1 or more")
     if arguments.minutes is not None and not arguments.minutes > 0:
