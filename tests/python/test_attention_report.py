@@ -56,16 +56,16 @@ def attention_json(labels, masses=None):
 @pytest.mark.parametrize("labels, masses, said", [
     ({}, {(1, 2, "previous_token"): (0.2, 0.15, 0.1)},
      ["no effect When the model reads tokens, of 12 heads 0 look one token back and 0 look at what followed last time (16 windows of 32",
-      "No head is a previous-token head: the most is 1.2, with 0.200 of its attention there, 0.150 at the nearest other distance.",
-      "No head is an induction head, which looks at what followed its token the last time: the most is 0.0, with 0.010",
+      "No head is a previous-token head: the most is layer 1's head 2, with 0.200 of its attention there, 0.150 at the nearest other distance.",
+      "No head is an induction head, which looks at what followed its token the last time: the most is layer 0's head 0, with 0.010",
       "no head rests on it, with half of what it has or more. No head attends evenly."]),
     ({(1, 2): "previous-token", (2, 0): "induction first-token", (2, 1): "induction", (0, 0): "uniform"},
      {(1, 2, "previous_token"): (0.8, 0.1, 0.75), (2, 1, "induction"): (0.6, 0.02, 0)},
      ["effect When the model reads tokens, of 12 heads 1 looks one token back, 2 look at what followed last time, 1 rests on the first token "
       "and 1 prefers nothing",
-      "1 of 12 heads looks one token back (1.2, as layer.head): the first has 0.800 of its attention there, 0.100 at the nearest other "
+      "1 of 12 heads looks one token back (layer 1's head 2): the first has 0.800 of its attention there, 0.100 at the nearest other "
       "distance. On the same tokens in random order they do so with 0.750 instead of 0.800 (mean), so it is position that they follow.",
-      "2 of 12 heads look at what followed their token the last time (2.1 and 2.0): the first has 0.600 of its attention where random tokens "
+      "2 of 12 heads look at what followed their token the last time (layer 2's head 1 and layer 2's head 0): the first has 0.600 of its attention where random tokens "
       "repeat, 0.020 where they do not (p ≤ 0.00024).", "Heads labelled on tokens: 4 of 12: 1 previous-token, 2 induction, 0 duplicate"]),
     ({(1, 2): "previous-token"}, {(1, 2, "previous_token"): (0.8, 0.1, 0.05)}, ["so it is what the tokens are that they follow"]),
     ({(1, 2): "previous-token"}, {(1, 2, "previous_token"): (0.8, 0.1, 0.4)}, ["so it is position in part"]),

@@ -116,7 +116,7 @@ def read(folder, data):
 def summary_of(folder, data):
     """The page's first sentences, without the rest of it."""
     found = findings(read(folder, data))
-    assert 5 <= len(found) <= 8
+    assert 8 <= len(found) <= 24
     return " ".join(f.text for f in found).replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -161,7 +161,10 @@ def test_names_from_files_are_text_and_no_markup(report):
 def test_columns_of_the_paper_are_there_where_it_has_something_to_say(analysis, tmp_path):
     (profiles, twins, sizes) = qkv.profiles(read(tmp_path, analysis)).tables
     assert "paper" not in profiles.columns and "paper" not in sizes.columns and "Paper" not in profiles.note
-    assert "paper" in direction.section(read(tmp_path, analysis)).tables[0].columns  # a range over layers
+    ratios = direction.section(read(tmp_path, analysis)).tables[0]  # the paper's range over layers stands below those of the model
+    assert "paper" not in ratios.columns and "paper" not in ratios.note
+    assert [row[0].text for row in ratios.rows[-2:]] == ["mean", "paper (8 layers, d = 256)"]
+    assert ratios.rows[-1][1].text.startswith("0.6") and ratios.rows[-1][2].text == "" and len(ratios.rows[-1]) == len(ratios.columns)
 
 
 def test_the_same_analysis_gives_the_same_page(report):
@@ -195,18 +198,19 @@ NOTHING = {"p": 0.6, "p_family": 1.0}
     ([("match", FOLLOWS, NOTHING)], "No layer's QK (where tokens look) follows the corpus at any lag, nor a single one of 12 heads'"),
     ([("match", FOLLOWS, NOTHING), ("match", FOLLOWS | {"layer": 2, "head": None, "lag": 3, "part": "centred_forward"},
       {"value": 0.4567, "null": 0.001, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120, "shuffled": 0.02})],
-     "Layer 2's QK (where tokens look) follows the corpus at lag 3 (matrix cosine 0.457, null 0.001 ± 0.010, p ≤ 0.0083; shuffled text 0.020); no "
+     "Layer 2's QK (where tokens look) follows the corpus at lag 3, with frequencies taken out, in the text's direction (matrix cosine 0.457, null "
+     "0.001 ± 0.010, p ≤ 0.0083; shuffled text 0.020); no "
      "other layer's does."),
     ([("match", FOLLOWS, NOTHING), ("match", FOLLOWS | {"layer": 1, "head": 3, "lag": 2, "part": "centred_forward"},
       {"value": -0.5, "null": 0.0, "null_sd": 0.01, "p": 1 / 120, "p_family": 1 / 120, "shuffled": -0.4})],
-     "One of 12 heads opposes the corpus with its QK (where tokens look): layer 1's head 3 at lag 2 (matrix cosine −0.500, null 0.000 ± "
+     "One of 12 heads opposes the corpus with its QK (where tokens look), with frequencies taken out, in the text's direction: layer 1's head 3 at lag 2 (matrix cosine −0.500, null 0.000 ± "
      "0.010, p ≤ 0.0083; shuffled text −0.400, so much of it is how frequent tokens are, not their order)"),
     ([("twinning", {"first": "Q", "second": "K"}, {"value": 0.001, "null": 0.02, "p": 1 / 120})], "Q and K of a layer are twins"),
     ([("twinning", {"first": "Q", "second": "K"}, {"value": 0.001, "null": 0.001, "p": 0.4})], "says only that all layers are"),
-    ([("labels", {}, {"label": ""})], "Of 12 heads 0 look one token back, 0 copy the token that they read, and 0 prefer no distance"),
+    ([("labels", {}, {"label": ""})], "Of 12 heads 0 look one token back, and 0 prefer no distance (from the weights alone)."),
     ([("labels", {}, {"label": ""}), ("labels", {"layer": 2, "head": 1}, {"label": "previous-token copying"})],
-     "Of 12 heads 1 looks one token back (2.1), 1 copies the token that it reads (2.1)"),
-    ([("correlations", {}, NOTHING), ("bands", {}, NOTHING)], "Nor does their energy prefer any band"),
+     "1 of 12 heads copies the token that it reads (layer 2's head 1)."),
+    ([("correlations", {}, NOTHING), ("bands", {}, NOTHING)], "The energy of Q, K and V prefers no band"),
     ([("weights", {"subject": "V/Q", "layer": 0}, {"value": 0.1}), ("weights", {"subject": "V/Q", "layer": 1}, {"value": 0.2}),
       ("weights", {"subject": "V/Q", "layer": 2}, {"value": 0.5})],
      "‖V‖/‖Q‖ grows in every layer over depth, from 0.10 in the first layer to 0.50"),

@@ -84,9 +84,9 @@ def test_layers_that_oppose_the_corpus_are_counted_apart(tmp_path):
 
 
 def test_to_look_back_is_a_label_and_no_effect(tmp_path):
-    for label, verdict in (("previous-token", "described"), ("previous-token copying", "effect"), ("", "no effect")):
+    for label, verdict in (("previous-token", "no effect"), ("uniform copying", "effect"), ("", "no effect")):
         found = findings(made(tmp_path, labels=[{"layer": 0, "head": 0, "label": label}]))
-        assert [f.verdict for f in found if "heads" in f.text] == [verdict]
+        assert [f.verdict for f in found if "head" in f.text] == ["described", verdict]
 
 
 # ---- nulls by formula

@@ -63,7 +63,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence of the summary. verdict: "effect", "no effect" or "described" (a figure that has no null); of the papers' page its own
+    """A sentence of the summary. verdict: "effect", "effect, not of word order", "no effect" or "described" (no null); of the papers' page its own
     (papers/measured.py)."""
 
     verdict: str
@@ -79,6 +79,7 @@ class Page:
     findings: Sequence[Finding] = ()
     sections: Sequence[Section] = ()
     terms: Sequence[Term] = ()  # explained at its foot, where it has them
+    caveat: str = ""  # how far the figures reach
 
     @property
     def glossary(self) -> list[Term]:

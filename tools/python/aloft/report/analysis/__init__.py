@@ -5,7 +5,7 @@ from pathlib import Path
 from ..glossary import TERMS
 from ..page import Page
 from ..text import grouped
-from . import direction, drift, heads, match, nulls, qkv, summary, tokens, widths
+from . import about, direction, drift, heads, match, nulls, qkv, summary, tokens, widths
 from .read import Analysis
 
 
@@ -15,12 +15,14 @@ def page_of(path: Path) -> Page:
     on_tokens = tokens.found_beside(a)
     c = a.checkpoint
     groups = "" if c["kv_heads"] == c["heads"] else f" ({c['kv_heads']} key/value)"
+    stored = about.quantised(c.get("path"))
     facts = [
         (
             "model",
             (
                 f"{c['architecture']}: {c['layers']} layers, {c['heads']} heads{groups} of {c['head_dim']}, width {c['d_model']}, context"
                 f" {c['context']}, {grouped(c['vocab'])} ids, {'tied' if c.get('tied') else 'untied'} head"
+                f"{f'; {stored}' if stored else ''}"
             ),
         )
     ]
@@ -60,6 +62,10 @@ def page_of(path: Path) -> Page:
         nulls.notes(a),
     ]
     title = f"Attention of {Path(str(c.get('path', 'a checkpoint'))).name or 'a checkpoint'}"
-    subtitle = "measured against its corpus" if a.corpus is not None else "measured by itself (no corpus was given)"
+    subtitle = (
+        f"measured against a corpus of {grouped(int(a.corpus['tokens']))} tokens of {grouped(int(a.corpus['vocab']))} ids"
+        if a.corpus is not None
+        else "measured by itself (no corpus was given)"
+    )
     findings = summary.findings(a) + ([tokens.finding(on_tokens)] if on_tokens else [])
-    return Page(title, subtitle, facts, summary.READING, findings, sections, TERMS)
+    return Page(title, subtitle, facts, summary.READING, findings, sections, TERMS, about.caveat(a))

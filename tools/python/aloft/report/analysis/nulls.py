@@ -2,7 +2,9 @@
 
 from ..page import Cell, Section, Table, words
 from ..text import grouped, number, p_value
-from .read import LEVEL, Analysis
+from .about import once
+from .match import MEASURES, PARTS
+from .read import LEVEL, NOT_OF_ORDER, Analysis, Row, orderless
 
 CLAIMS = {
     "asymmetry_differs": "QK is not as asymmetric as random matrices",
@@ -10,7 +12,7 @@ CLAIMS = {
     "eigenvalues_differ": "QK has not the share of real eigenvalues of random matrices",
     "values_differ_from_random": "V's spectrum is not random",
     "query_key_twinning": "Q and K of a layer are twins",
-    "spectra_match_corpus": "QK's antisymmetric spectrum is the corpus'",
+    "spectra_match_corpus": "QK's antisymmetric spectrum is as concentrated as the corpus'",
     "qk_follows_corpus": "QK follows or opposes the corpus",
     "qk_subspace_follows_corpus": "QK's strongest directions are the corpus'",
     "qk_heads_follow_corpus": "a head's QK follows or opposes the corpus",
@@ -30,26 +32,39 @@ def claims(a: Analysis) -> Section:
     rows = a.tables.get("claims", [])
     if not rows:
         return Section("All claims")
+    matches = [_match_of(a, r) for r in rows]
+    with_shuffled = any(m is not None and m["shuffled"] is not None for m in matches)
     cells = [
         [
-            words("effect" if r["found"] else "no effect"),
+            words("no effect" if not r["found"] else NOT_OF_ORDER if m is not None and orderless(m) else "effect"),
             words(CLAIMS.get(r["claim"], r["claim"].replace("_", " "))),
             words("" if r["layer"] is None else r["layer"]),
             words("" if r["head"] is None else r["head"]),
             words("" if r["lag"] is None else r["lag"]),
             Cell(number(r["value"]), "effect" if r["found"] else ""),
             Cell(number(r["null"]), "null"),
+            *([Cell("" if m is None or m["shuffled"] is None else number(m["shuffled"]), "null")] if with_shuffled else []),
             Cell(p_value(r["p"], a.smallest_p)),
             words(r["detail"]),
         ]
-        for r in rows
+        for r, m in zip(rows, matches)
     ]
+    columns = ["", "claim", "layer", "head", "lag", "measured", "null", *(["shuffled"] if with_shuffled else []), "p", "detail"]
     return Section(
         "All claims",
         "Each question that was asked of this checkpoint: the row furthest from its null, on the side that would answer yes, and whether that"
         " is an effect when the question is asked of all rows at once.",
-        tables=[Table("Claims", ["", "claim", "layer", "head", "lag", "measured", "null", "p", "detail"], cells)],
+        tables=[Table("Claims", columns, cells)],
     )
+
+
+def _match_of(a: Analysis, claim: Row) -> Row | None:
+    """The row of table `match` that a claim quotes: its detail is circuit, part and measure."""
+    detail = claim["detail"].split()
+    if len(detail) != 3 or detail[1] not in PARTS or detail[2] not in MEASURES:
+        return None
+    where = {column: claim[column] for column in ("layer", "head", "lag")}
+    return a.row("match", circuit=detail[0], part=detail[1], measure=detail[2], **where)
 
 
 def made(a: Analysis) -> Section:
@@ -97,4 +112,4 @@ def _of_permutations(a: Analysis) -> str:
 
 
 def notes(a: Analysis) -> Section:
-    return Section("Notes of the run", paragraphs=list(a.notes))
+    return Section("Notes of the run", paragraphs=once(a.notes))

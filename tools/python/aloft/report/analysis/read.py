@@ -13,6 +13,7 @@ from ..text import number, p_value
 
 Row = dict[str, Any]
 LEVEL = 0.01  # a figure whose family-wise p is below this is called an effect
+NOT_OF_ORDER = "effect, not of word order"  # a verdict
 WIDEST_PERMUTED = 768  # docs/analysis.md, Nulls
 COLUMNS = {
     "corpus": ("lag", "subject", "measure", "value", "null"),
@@ -150,6 +151,12 @@ def _bad(table: str, row: int, column: str, x: Any) -> str:
 
 def is_effect(row: Row | None) -> bool:
     return row is not None and row["value"] is not None and row.get("p_family") is not None and row["p_family"] < LEVEL
+
+
+def orderless(row: Row) -> bool:
+    """Whether one text in random order gives as much: at least 95% of a figure's distance from its null."""
+    value, null, shuffled = row["value"], row["null"] or 0.0, row["shuffled"]
+    return value is not None and shuffled is not None and value != null and (shuffled - null) / (value - null) > 0.95
 
 
 def figures_of(rows: Sequence[Row | None], column: str = "value") -> list[float | None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..page import Cell, Table, words
-from ..papers import HEADING, LAYERS, of_layer
+from ..papers import HEADING, of_layer
 from ..text import number
 from .read import Analysis, Row, mean, measured, null_of
 
@@ -28,9 +28,10 @@ class Quantity:
 
 def by_layer(a: Analysis, caption: str, quantities: Sequence[Quantity], note: str = SAME) -> Table:
     """Quantities without a row in any layer are left out, columns of nulls where there is none, and the paper's where it has nothing to say
-    of a model with so many layers."""
+    of a model with so many layers: what it says of all of its layers is then a row below their mean."""
     shown = [q for q in quantities if any(q.row(n) is not None for n in range(a.layers))]
-    with_paper = {q.title for q in shown if q.summary is not None or (q.paper is not None and a.layers == LAYERS)}
+    with_paper = {q.title for q in shown if any(_paper(q, n, a.layers).text for n in range(a.layers))}
+    below = {q.title for q in shown if q.summary is not None} - with_paper  # the paper's layers are no layers of this model
     with_null = {q.title for q in shown if any(row["null"] is not None for row in map(q.row, range(a.layers)) if row)}
     columns, groups = ["layer"], [("", 1)]
     for q in shown:
@@ -55,6 +56,8 @@ def by_layer(a: Analysis, caption: str, quantities: Sequence[Quantity], note: st
         rows.append(row)
     if a.layers > 1 and shown:
         rows.append(_means(a, shown, with_paper, with_null))
+    if below:
+        rows.append(_papers(shown, with_paper, with_null, below))
     if len(shown) >= 3 and with_paper:
         note += f" {HEADING[0].upper()}{HEADING[1:]}."
     return Table(caption, columns, rows, groups if shown else [], note)
@@ -77,4 +80,12 @@ def _means(a: Analysis, shown: Sequence[Quantity], with_paper: set[str], with_nu
         out += [Cell("")] * q.with_p
         if q.title in with_paper:
             out.append(q.summary or Cell("", "paper"))
+    return out
+
+
+def _papers(shown: Sequence[Quantity], with_paper: set[str], with_null: set[str], below: set[str]) -> list[Cell]:
+    out = [words(HEADING)]
+    for q in shown:
+        out.append((q.summary if q.title in below else None) or Cell("", "paper"))
+        out += [Cell("")] * ((q.title in with_null) + q.with_p + (q.title in with_paper))
     return out

@@ -8,6 +8,7 @@ from ..charts import masses
 from ..grids import Map, heat_map
 from ..page import Cell, Figure, Finding, Section, Table, words
 from ..text import counted, grouped, listed, number, p_value
+from .about import once
 from .heads import MOST_FAINT, MOST_ROWS
 from .read import Analysis, Row, mean, object_of, rows_of
 
@@ -96,7 +97,7 @@ def section(t: Attention) -> Section:
         f"Where heads looked when the model read {t.windows} windows of {t.length} tokens. Nulls: the nearest other distance, for attention"
         " one token back; the same tokens without a repetition, for an induction head, which looks at what followed the last time that its"
         " token was there; even attention, for the first token.",
-        paragraphs=[*_sentences(t), *t.notes],
+        paragraphs=[*_sentences(t), *once(t.notes)],
     )
     out.figures = [
         _map(t, "previous_token", "previous-token", "One token back, on tokens", "The share of attention one token back."),
@@ -132,16 +133,25 @@ def _sentences(t: Attention) -> list[str]:
 
 
 def _named(heads: list[Head]) -> str:
-    if len(heads) > MOST_NAMED:
-        return f"the strongest {listed([f'{n}.{h}' for n, h in heads[:MOST_NAMED]])}"
-    return listed([f"{n}.{h}" for n, h in heads])
+    named = listed([f"layer {n}'s head {h}" for n, h in heads[:MOST_NAMED]])
+    return f"the strongest {named}" if len(heads) > MOST_NAMED else named
+
+
+def _pair(row: Row) -> tuple[str, str, str]:
+    """A value and its null with digits enough to tell them apart, and what to say where six are not."""
+    for digits in range(3, 7):
+        value, null = (f"{row[column]:.{digits}f}".replace("-", "−") for column in ("value", "null"))
+        if value != null:
+            return value, null, ""
+    return number(row["value"]), number(row["null"]), ", a difference too small to count"
 
 
 def _previous(t: Attention) -> str:
     heads, best = t.labelled("previous-token"), t.strongest("previous_token")
-    figures = f"{number(best['value'])} of its attention there, {number(best['null'])} at the nearest other distance"
+    value, null, same = _pair(best)
+    figures = f"{value} of its attention there, {null} at the nearest other distance{same}"
     if not heads:
-        return f"No head is a previous-token head: the most is {best['layer']}.{best['head']}, with {figures}."
+        return f"No head is a previous-token head: the most is {_named([(best['layer'], best['head'])])}, with {figures}."
     mass, shuffled = (mean([t.measures["previous_token"][key][column] for key in heads]) or 0.0 for column in ("value", "shuffled"))
     why = (
         "so it is position that they follow" if shuffled > 0.75 * mass
@@ -150,7 +160,7 @@ def _previous(t: Attention) -> str:
     )
     does = "looks" if len(heads) == 1 else "look"
     return (
-        f"{counted(len(heads), len(t.labels), 'head').capitalize()} {does} one token back ({_named(heads)}, as layer.head): the first has"
+        f"{counted(len(heads), len(t.labels), 'head').capitalize()} {does} one token back ({_named(heads)}): the first has"
         f" {figures}. On the same tokens in random order they do so with {number(shuffled)} instead of {number(mass)} (mean), {why}."
     )
 
@@ -158,13 +168,14 @@ def _previous(t: Attention) -> str:
 def _of_content(t: Attention, label: str) -> str:
     heads, best = t.labelled(label), t.strongest(label)
     place = "what followed their token the last time" if label == "induction" else "where their token was the last time"
+    value, null, same = _pair(best)
     figures = (
-        f"{number(best['value'])} of its attention where random tokens repeat, {number(best['null'])} where they do not"
+        f"{value} of its attention where random tokens repeat, {null} where they do not{same}"
         f" (p\N{NO-BREAK SPACE}{t.p(best)})"
     )
     if not heads:
         kind = "an induction head" if label == "induction" else "a duplicate-token head"
-        whose = f"{place.replace('their', 'its')}: the most is {best['layer']}.{best['head']}"
+        whose = f"{place.replace('their', 'its')}: the most is {_named([(best['layer'], best['head'])])}"
         return f"No head is {kind}, which looks at {whose}, with {figures}."
     does, whose = ("looks", place.replace("their", "its")) if len(heads) == 1 else ("look", place)
     return f"{counted(len(heads), len(t.labels), 'head').capitalize()} {does} at {whose} ({_named(heads)}): the first has {figures}."
@@ -209,8 +220,9 @@ def _labels(t: Attention) -> Table:
         row = [words(key[0]), words(key[1]), words(", ".join(t.labels[key]))]
         for measure in SHOWN:
             x = t.measures[measure][key]
-            row.append(Cell(number(x["value"]), "effect" if measure.replace("_", "-") in t.labels[key] else ""))
-            row.append(Cell(number(x["null"]), "null"))
+            value, null, _ = _pair(x)
+            row.append(Cell(value, "effect" if measure.replace("_", "-") in t.labels[key] else ""))
+            row.append(Cell(null, "null"))
         rows.append(row)
     more = f" The first {MOST_ROWS} of {grouped(len(found))}." if len(found) > MOST_ROWS else ""
     counts = ", ".join(f"{len(t.labelled(label))} {label}" for label in DOES)
