@@ -45,8 +45,7 @@ Transitions transitions(Context& ctx, const Counts& counts, ConstMatrixView e, C
 
     std::vector<double> has_pairs, share;
     // A lag that no document is long enough for has no pairs: all of it is zero.
-    const double pairs =
-        std::max(static_cast<double>(counts.pairs[static_cast<std::size_t>(n)]), 1.0);
+    const double pairs = std::max(static_cast<double>(counts.pairs[static_cast<std::size_t>(n)]), 1.0);
     for (std::size_t i = 0; i < marginals.source.size(); ++i) {
       has_pairs.push_back(marginals.source[i] > 0 ? 1 : 0);
       share.push_back(static_cast<double>(marginals.target[i]) / pairs);

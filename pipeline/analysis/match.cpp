@@ -206,8 +206,7 @@ class CircuitMatch {
           std::vector<double> values = a.values->of(item, x);
           const std::vector<double> more = b.values->of(item, x);
           const bool nothing = norm_of(circuit_.sigma(item)) == 0;  // no directions, but arbitrary ones
-          for (std::size_t i = 0; i < values.size(); ++i)
-            values[i] = nothing ? 0 : (values[i] + more[i]) / 2;
+          for (std::size_t i = 0; i < values.size(); ++i) values[i] = nothing ? 0 : (values[i] + more[i]) / 2;
           const std::string name = kPrefix[x % 2] + std::string(part);
           if (by_formula)
             return out_.add_normal(family(item, "subspace_overlap"), Side::upper,

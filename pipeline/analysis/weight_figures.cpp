@@ -51,7 +51,8 @@ double norm_of(std::span<const double> sigma) {
   return std::sqrt(std::inner_product(sigma.begin(), sigma.end(), sigma.begin(), 0.0));
 }
 
-/// Of a matrix that is zero (a pruned head): it has no shape, and a figure of it would be compared with others.
+/// Of a matrix that is zero (a pruned head): it has no shape, and a figure of it would be compared with
+/// others.
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 void add_spectrum(std::vector<Figure>& out, const std::string& subject, std::span<const double> sigma) {

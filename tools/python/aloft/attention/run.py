@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import AloftError, InputError, UsageError
+from ..processors import MOST_THREADS
 from .measures import LEVEL, looks_of, measured
 from .output import check_output, counted_labels, document, write
 from .runner import Runner

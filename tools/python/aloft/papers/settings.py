@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from ..errors import UsageError
+from ..processors import MOST_THREADS
 from ..trial.models import Shape
 from ..trial.spec import Spec
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, ProgramError, UsageError
+from ..processors import MOST_THREADS
 from .jobs import Job, Trial, found_program
 from .lifetime import end_with_parent
 from .progress import ProgressLines
