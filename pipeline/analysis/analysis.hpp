@@ -39,9 +39,11 @@ struct Model {
   std::function<ModelLayer(std::int64_t)> layer;
 };
 
+inline constexpr std::int64_t kDraws = 20, kDrawsOfWide = 10;  ///< by default; wide: above kWidestPermuted
+
 struct AnalysisParams {
   std::int64_t permutations = 200;
-  std::int64_t draws = 20;                 ///< of Gaussian layers
+  std::int64_t draws = kDraws;             ///< of Gaussian layers
   std::uint64_t null_tokens = 10'000'000;  ///< of shuffled text, at most
   std::uint64_t seed = 0;
   std::int64_t widest_permuted = kWidestPermuted;  ///< nulls of wider models are by formula

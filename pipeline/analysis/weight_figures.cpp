@@ -37,11 +37,12 @@ Spectra spectra_of(Context& ctx, const Product& qk, const Product& ov, std::int6
   return out;
 }
 
-/// ΣRe λ/Σ|λ| of U OV_h Eᵀ: those of V_g (Eᵀ U) O_hᵀ.
+/// ΣRe λ/Σ|λ| of U OV_h Eᵀ: those of V_g (Eᵀ U) O_hᵀ. value: as it is, not expanded.
 std::vector<double> copying_of(Context& ctx, const ModelShape& s, const Matrix& value, const Matrix& output,
                                ConstMatrixView token_gram) {
-  Matrix read(ctx.device(), value.rows, value.cols, value.batch);
-  ctx.linear().gemm(1, Op::none, value.cview(), Op::none, token_gram, 0, read.view());
+  Matrix of_groups(ctx.device(), value.rows, value.cols, value.batch);
+  ctx.linear().gemm(1, Op::none, value.cview(), Op::none, token_gram, 0, of_groups.view());
+  const Matrix read = expanded(ctx, s, of_groups);
   Matrix small(ctx.device(), s.head_dim, s.head_dim, value.batch * s.heads);
   ctx.linear().gemm(1, Op::none, heads_of(read, s), Op::transpose, heads_of(output, s), 0, small.view());
   return eigen_shares(ctx, small.cview()).positive;
@@ -117,7 +118,7 @@ GroupMeasures measure_group(Context& ctx, const MeasureSetup& setup, const Layer
   const Matrix key = expanded(ctx, s, group.key), value = expanded(ctx, s, group.value);
   out.of_heads = spectra_of(ctx, {heads_of(group.query, s), heads_of(key, s)},
                             {heads_of(group.output, s), heads_of(value, s)}, k);
-  out.copying = copying_of(ctx, s, value, group.output, setup.token_gram);
+  out.copying = copying_of(ctx, s, group.value, group.output, setup.token_gram);
   if (setup.positions) out.positions = head_inputs(ctx, *setup.positions, s, group, rotating, bias);
   return out;
 }

@@ -66,7 +66,7 @@ class AnalyzeCommand final : public Command {
           ->group(group);
     };
     count("--permutations", params_.permutations, 100'000, "Signed permutations of each null");
-    count("--draws", params_.draws, 10'000, "Gaussian layers of each null");
+    count("--draws", params_.draws, 10'000, "Gaussian layers of each null (above 768 dimensions: 10)");
     app_.add_option("--null-tokens", params_.null_tokens, "Tokens of shuffled text, at most")
         ->capture_default_str()
         ->check(CLI::Range(std::uint64_t{2}, std::uint64_t{1} << 48))
@@ -106,6 +106,8 @@ class AnalyzeCommand final : public Command {
     if (!counts) progress.note("note: without --counts only what the weights say by themselves is measured");
     check_memory(backend, memory, device_memory, first.model, second.has_value(), counts, progress);
 
+    if (app_.count("--draws") == 0 && first.model.shape.d_model > analysis::kWidestPermuted)
+      params_.draws = analysis::kDrawsOfWide;
     const analysis::Analysis result =
         measured(ctx, first.model, second ? &second->model : nullptr, counts ? &*counts : nullptr, params_);
     const analysis::Report report{result,
