@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import subprocess
 
 import numpy as np
@@ -261,6 +262,12 @@ def test_lags_without_pairs_are_zero(tmp_path):
     lag = [c["name"] for c in found["tables"]["match"]["columns"]].index("lag")
     rows = [row for row in found["tables"]["match"]["rows"] if row[lag] == 2 and row[5] == "matrix_cosine"]
     assert rows and all(row[at] == 0 for row in rows)
+
+
+def test_a_path_need_not_be_utf8(tmp_path):
+    folder = write_checkpoint(tmp_path / os.fsdecode(b"m\xff"), SHORT, random_model(SHORT, 1))
+    found = analyse(tmp_path / "out", *flags(SHORT, folder))
+    assert found["checkpoint"]["path"].endswith("m\N{REPLACEMENT CHARACTER}")
 
 
 def test_files_of_others_stay(tmp_path):
