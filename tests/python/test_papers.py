@@ -16,7 +16,6 @@ import torch  # noqa: E402
 
 from aloft import InputError, UsageError  # noqa: E402
 from aloft.errors import ProgramError  # noqa: E402
-from aloft.__main__ import main  # noqa: E402
 from aloft.papers import analyses, attended, first_paper, second_paper, views  # noqa: E402
 from aloft.papers import steps as papers_steps  # noqa: E402
 from aloft.papers.measured import Both  # noqa: E402
@@ -25,10 +24,9 @@ from aloft.papers.settings import INJECTED, Settings  # noqa: E402
 from aloft.papers.steps import STEPS, compared  # noqa: E402
 from aloft.tensors import read_tensors, widened  # noqa: E402
 from aloft.trial import corpus  # noqa: E402
-from aloft.trial.loss import next_token_loss  # noqa: E402
-from aloft.trial.models import Model, Shape, initialise  # noqa: E402
+from aloft.trial.models import Model, Shape  # noqa: E402
 from aloft.trial.training import validation_loss, windows  # noqa: E402
-from conftest import PROGRAM, ROOT  # noqa: E402
+from conftest import PROGRAM  # noqa: E402
 from sample_text import dependent_words  # noqa: E402
 
 PROGRAM_IS = {"version": subprocess.run([PROGRAM, "--version"], capture_output=True, text=True).stdout.split("\n")[0],
@@ -214,37 +212,6 @@ def test_a_damaged_result_is_named(whole, text, tmp_path):
         run_papers(TINY, text, tmp_path, PROGRAM, only=("corpus",))
 
 
-@pytest.mark.parametrize("words, code, said", [
-    (["--steps", "0"], 2, "papers: --steps is to be 1 or more"),
-    (["--peak", "nan"], 2, "papers: a rate and a norm are to be above 0"),
-    (["--embedding-norm", "-1"], 2, "papers: a rate and a norm are to be above 0"),
-    (["--embedding-vocab", "100"], 2, "papers: --embedding-vocab is to be from 256 to 15007"),
-    (["--seed", "-1"], 2, "papers: --seed is to be from 0"),
-    (["--only", "sgd,pages"], 2, "papers: --only: pages is none of corpus, sgd, crystallised, injection, analysis, attention, page"),
-    (["--text", "absent.txt"], 3, "papers: the text absent.txt is not there: give --text FILE"),
-    (["--program", "absent"], 2, "there is no program absent: give --program FILE"),
-    (["--batch", "x"], 2, "invalid int value"),
-])
-def test_what_cannot_be_is_refused_in_a_line(tmp_path, capsys, words, code, said):
-    assert main(["papers", "--text", str(ROOT / "README.md"), "--output", str(tmp_path / "out"), *words]) == code
-    error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1, error
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_frozen_head_leaves_the_other_gradients_as_they_are():
-    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 151, (2, 33)))
-    free, frozen = (initialise(Model(SHAPE), 0) for _ in range(2))
-    # the embedding's own part of the gradient ends at the embedding: what flows into the blocks is the same
-    frozen.embedding.requires_grad_(False)
-    for model in (free, frozen):
-        next_token_loss(model, ids).backward()
-    assert frozen.embedding.grad is None
-    for (name, a), (_, b) in zip(free.named_parameters(), frozen.named_parameters()):
-        if a is not free.embedding:
-            assert torch.equal(a.grad, b.grad), name
-
-
 # -- the steps analysis and page
 
 
@@ -327,11 +294,6 @@ def test_what_analyze_says_is_the_error(copied, text, tmp_path, capfd):
         assert capfd.readouterr().err.endswith("note: this\n" if code == 4 else "note: this\nhalf way\n")
 
 
-def test_an_analysis_of_what_is_not_trained_is_refused(text, tmp_path):
-    with pytest.raises(InputError, match="the step analysis needs .*model.safetensors: the step sgd leaves it"):
-        run_papers(TINY, text, tmp_path, PROGRAM, only=("analysis",))
-
-
 def table_of(folder, name, table, **where):
     """Rows of an analysis, by their columns."""
     data = json.loads((folder / "analysis" / name / "analysis.json").read_text())["tables"][table]
@@ -381,15 +343,6 @@ def test_the_page_has_every_table_beside_the_runs_numbers(whole, text):
     assert html.count("<svg") == 6 and not re.search(r"(src|href)=\"(?!#)", html)
     for table in re.findall(r"(?:^\|.*\n)+", page, re.M):  # of each, all rows are as wide
         assert len({row.replace("\\|", "").count("|") for row in table.splitlines()}) == 1, table
-
-
-def test_what_is_not_measured_yet_is_said(text, tmp_path):
-    run_papers(TINY, text, tmp_path, PROGRAM, only=("corpus", "page"))
-    page = (tmp_path / "papers.md").read_text()
-    assert page.count("Not measured yet: the step analysis has not run.") == 13
-    assert "Not measured yet: the step injection has not run." in page and "Not measured yet: the step attention has not run." in page
-    assert "Not measured yet: the steps sgd and crystallised have not run." in page
-    assert "| ‖M_A‖/‖M‖ |" not in page and "- **not yet**: finished: sgd, crystallised, injection, analysis and attention" in page
 
 
 def test_the_sentences_follow_the_numbers(copied):

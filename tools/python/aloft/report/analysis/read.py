@@ -39,19 +39,25 @@ WORDS = {"subject", "measure", "first", "second", "against", "basis", "circuit",
 SIZES = ("layers", "heads", "kv_heads", "head_dim", "d_model", "context", "vocab")
 
 
+def document_of(path: Path, form: str, otherwise: str) -> dict[str, Any]:
+    """A whole JSON file of that format, version 1; `otherwise` begins what is said of another."""
+    try:
+        data = json.loads(path.read_text(encoding="utf8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != form:
+        raise InputError(f'{path}: {otherwise} "format": "{form}"')
+    if data.get("version") != 1:
+        raise InputError(f"{path}: version {data.get('version')!r} is not known here, only 1: use the aloft that wrote it")
+    return data
+
+
 class Analysis:
     """A whole analysis. Tables that were not measured have no rows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            data = json.loads(path.read_text(encoding="utf8"))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not JSON: {error}") from None
-        if not isinstance(data, dict) or data.get("format") != "aloft-analysis":
-            raise InputError(f'{path}: not an analysis: `aloft analyze` writes "format": "aloft-analysis"')
-        if data.get("version") != 1:
-            raise InputError(f"{path}: version {data.get('version')!r} is not known here, only 1: use the aloft that wrote it")
+        data = document_of(path, "aloft-analysis", "not an analysis: `aloft analyze` writes")
         try:
             self.checkpoint, self.second, self.corpus = object_of(data, "checkpoint"), data.get("second"), data.get("corpus")
             self.nulls, self.notes = object_of(data, "nulls"), [str(note) for note in data.get("notes", [])]

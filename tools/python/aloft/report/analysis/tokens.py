@@ -10,7 +10,7 @@ from ..page import Cell, Figure, Finding, Section, Table, words
 from ..text import counted, grouped, listed, number, p_value
 from .about import once
 from .heads import MOST_FAINT, MOST_ROWS
-from .read import Analysis, Row, mean, object_of, rows_of
+from .read import Analysis, Row, document_of, mean, object_of, rows_of
 
 FILE = "attention.json"
 TABLES = ("attention_labels", "attention_heads", "attention_distances")
@@ -32,14 +32,7 @@ class Attention:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            data = json.loads(path.read_text(encoding="utf8"))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not JSON: {error}") from None
-        if not isinstance(data, dict) or data.get("format") != "aloft-attention":
-            raise InputError(f'{path}: no attention on tokens: `python -m aloft attention` writes "format": "aloft-attention"')
-        if data.get("version") != 1:
-            raise InputError(f"{path}: version {data.get('version')!r} is not known here, only 1: use the aloft that wrote it")
+        data = document_of(path, "aloft-attention", "no attention on tokens: `python -m aloft attention` writes")
         try:
             labels, heads, distances = (rows_of(name, object_of(data, "tables")[name]) for name in TABLES)
             self.labels: dict[Head, list[str]] = {(r["layer"], r["head"]): r["label"].split() for r in labels}
