@@ -65,30 +65,41 @@ struct MatrixViewOf {
 };
 using MatrixView = MatrixViewOf<double>;
 using ConstMatrixView = MatrixViewOf<const double>;
+using FloatView =
+    MatrixViewOf<float>;  ///< where half the memory and twice the speed are worth more than digits
+using ConstFloatView = MatrixViewOf<const float>;
 
-/// Owns what a MatrixView shows. Uninitialised on construction.
-struct Matrix {
-  Buffer<double> data;
+/// Owns what a MatrixViewOf<T> shows. Uninitialised on construction.
+template <class T>
+struct MatrixOf {
+  Buffer<T> data;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::int64_t batch = 1;
 
-  Matrix() = default;
-  Matrix(Device& device, std::int64_t rows_, std::int64_t cols_, std::int64_t batch_ = 1)
+  MatrixOf() = default;
+  MatrixOf(Device& device, std::int64_t rows_, std::int64_t cols_, std::int64_t batch_ = 1)
       : data(device, static_cast<std::size_t>(batch_ * rows_ * cols_)),
         rows(rows_),
         cols(cols_),
         batch(batch_) {}
 
-  [[nodiscard]] MatrixView view() { return {data.data(), rows, cols, batch}; }
-  [[nodiscard]] ConstMatrixView view() const { return {data.data(), rows, cols, batch}; }
-  [[nodiscard]] ConstMatrixView cview() const { return {data.data(), rows, cols, batch}; }
+  [[nodiscard]] MatrixViewOf<T> view() { return {data.data(), rows, cols, batch}; }
+  [[nodiscard]] MatrixViewOf<const T> view() const { return {data.data(), rows, cols, batch}; }
+  [[nodiscard]] MatrixViewOf<const T> cview() const { return {data.data(), rows, cols, batch}; }
 };
+using Matrix = MatrixOf<double>;
+using FloatMatrix = MatrixOf<float>;
 
 /// Bytes of a Matrix of that shape.
 [[nodiscard]] constexpr std::uint64_t matrix_bytes(std::int64_t rows, std::int64_t cols,
                                                    std::int64_t batch = 1) {
   return static_cast<std::uint64_t>(batch * rows * cols) * sizeof(double);
+}
+/// Bytes of a FloatMatrix of that shape.
+[[nodiscard]] constexpr std::uint64_t float_matrix_bytes(std::int64_t rows, std::int64_t cols,
+                                                         std::int64_t batch = 1) {
+  return static_cast<std::uint64_t>(batch * rows * cols) * sizeof(float);
 }
 
 /// Uploads host values [batch*rows*cols] (row-major); synchronises.
@@ -101,9 +112,10 @@ struct Matrix {
 }
 
 /// to = from, the same shape; they do not overlap. Asynchronous.
-inline void copy(Device& device, ConstMatrixView from, MatrixView to) {
+template <class T>
+void copy(Device& device, std::type_identity_t<MatrixViewOf<const T>> from, MatrixViewOf<T> to) {
   expects(from.rows == to.rows && from.cols == to.cols && from.batch == to.batch, "copy: one shape");
-  const auto bytes = [](std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(double); };
+  const auto bytes = [](std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(T); };
   if (from.contiguous() && to.contiguous()) return device.copy(to.data, from.data, bytes(to.size()));
   for (std::int64_t b = 0; b < to.batch; ++b)
     device.copy_rows(to.item(b).data, bytes(to.ld), from.item(b).data, bytes(from.ld), bytes(to.cols),

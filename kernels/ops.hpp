@@ -11,6 +11,7 @@
 #include "host/gpu_info.hpp"
 #include "host/token.hpp"
 #include "kernels/matrix.hpp"
+#include "kernels/softmax.hpp"
 #include "kernels/sparse.hpp"
 
 // The whole arithmetic contract. Backends implement it; nothing else may differ between them.
@@ -118,6 +119,10 @@ class LinearOps {
   [[nodiscard]] virtual RealCsr log1p_scaled(CountCsrView a, const double* column_scale) = 0;
   /// y = a·x. x: [cols, k], y: [rows, k]; either may be a block. Tolerance 1e-13.
   virtual void spmm(RealCsrView a, ConstMatrixView x, MatrixView y) = 0;
+  /// The same matrix, every value rounded to the nearest float.
+  [[nodiscard]] virtual FloatCsr round(RealCsrView a) = 0;
+  /// y = a·x in single precision. Tolerance 1e-6 ‖a‖‖x‖.
+  virtual void spmm(FloatCsrView a, ConstFloatView x, FloatView y) = 0;
   /// Synchronises. Tolerance 1e-12.
   [[nodiscard]] virtual TransposeInner transpose_inner(RealCsrView a) = 0;
   /// a with every entry weighted by attention: a_ij · mean over heads of softmax over the stored columns j of
@@ -136,8 +141,24 @@ class LinearOps {
   /// c = alpha·op(a)·op(b) + beta·c for every batch item (a or b of batch 1 is shared). Tolerance 1e-13.
   virtual void gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
                     MatrixView c) = 0;
+  /// The same in single precision: for what only chooses. Tolerance 1e-6 ‖op(a)‖‖op(b)‖ (and β‖c‖).
+  virtual void gemm(float alpha, Op op_a, ConstFloatView a, Op op_b, ConstFloatView b, float beta,
+                    FloatView c) = 0;
+  /// out = x, every number rounded to the nearest float; the same shape.
+  virtual void round(ConstMatrixView x, FloatView out) = 0;
+  /// out[i] = Σ_j x_ij² column_weights[j], summed in double. x of batch 1; out: [rows]. Tolerance 1e-13.
+  virtual void row_norms(ConstMatrixView x, const double* column_weights, double* out) = 0;
+  virtual void row_norms(ConstFloatView x, const double* column_weights, double* out) = 0;
+  /// Of every model at every position k, with P as kernels/softmax.hpp has it:
+  ///   −log P(next_k | k), then ∂ log P / ∂weights_t by t, then −∂² log P / ∂weights_t ∂weights_u by t, u ≤
+  ///   t.
+  /// out: [models.count][positions][softmax_moment_count(terms)]. No matrix [positions, classes] is ever
+  /// held, only tiles of it. Products and exponentials in single precision, long sums in double: tolerance
+  /// 2e-6 (1 + the largest logit's part in it, as Σ_t |weights_t| scale_j ‖contexts_t,k‖ ‖classes_j‖).
+  virtual void softmax_moments(const SoftmaxEvidence& evidence, const SoftmaxModels& models, double* out) = 0;
   /// x[i][j] *= row_scale[i] · column_scale[j] (either null = 1); same scales for every batch item.
   virtual void scale(MatrixView x, const double* row_scale, const double* column_scale) = 0;
+  virtual void scale(FloatView x, const double* row_scale, const double* column_scale) = 0;
   /// out = xᵀ for every batch item; out is not x. Exact.
   virtual void transpose(ConstMatrixView x, MatrixView out) = 0;
   /// out = (x − xᵀ)/2 for every batch item [n, n]; out is not x. Exactly antisymmetric, and exact but for one
@@ -150,6 +171,7 @@ class LinearOps {
                        MatrixView out) = 0;
   /// y += alpha·x; the same shape.
   virtual void add_scaled(double alpha, ConstMatrixView x, MatrixView y) = 0;
+  virtual void add_scaled(float alpha, ConstFloatView x, FloatView y) = 0;
   /// out[b] = ⟨x_b, y_b⟩ = Σ_ij x_ij y_ij of every batch item; out: [batch]. Tolerance 1e-13 ‖x‖‖y‖.
   virtual void inner(ConstMatrixView x, ConstMatrixView y, double* out) = 0;
   /// Replaces y [m, k], m >= k, by an orthonormal basis of its columns' span (Householder QR, diag(R) >= 0
@@ -192,6 +214,8 @@ class LinearOps {
   [[nodiscard]] virtual Footprint sparse_scratch(std::int64_t cols, std::int64_t nnz) const = 0;
   [[nodiscard]] virtual Footprint spmm_scratch(std::int64_t rows, std::int64_t cols, std::int64_t nnz,
                                                std::int64_t k) const = 0;
+  [[nodiscard]] virtual Footprint softmax_scratch(std::int64_t positions, std::int64_t classes,
+                                                  std::int64_t terms, std::int64_t models) const = 0;
   [[nodiscard]] virtual Footprint orthonormalize_scratch(std::int64_t m, std::int64_t k,
                                                          std::int64_t batch) const = 0;
   [[nodiscard]] virtual Footprint eigh_scratch(std::int64_t n, std::int64_t batch) const = 0;

@@ -36,6 +36,11 @@ struct Csr {
          static_cast<std::uint64_t>(nnz) * (sizeof(std::uint32_t) + sizeof(std::uint64_t));
 }
 
+/// Bytes of a FloatCsr.
+[[nodiscard]] constexpr std::uint64_t float_csr_bytes(std::int64_t rows, std::int64_t nnz) {
+  return csr_bytes(rows, nnz) - static_cast<std::uint64_t>(nnz) * (sizeof(std::uint64_t) - sizeof(float));
+}
+
 /// A copy on another device. Synchronises.
 template <class T>
 [[nodiscard]] Csr<T> moved(const Csr<T>& from, Device& to) {
@@ -46,5 +51,7 @@ using CountCsr = Csr<std::uint64_t>;  ///< pairs; exact
 using CountCsrView = CsrViewOf<std::uint64_t>;
 using RealCsr = Csr<double>;
 using RealCsrView = CsrViewOf<double>;
+using FloatCsr = Csr<float>;
+using FloatCsrView = CsrViewOf<float>;
 
 }  // namespace aloft

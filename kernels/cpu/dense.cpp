@@ -15,10 +15,18 @@ constexpr std::int64_t kTileRowsSmall =
     64;  // of a C with fewer than 1024 rows, to have enough tiles for the workers
 constexpr std::int64_t kTileCols = 512;
 
-}  // namespace
+inline void blas_gemm(CBLAS_TRANSPOSE op_a, CBLAS_TRANSPOSE op_b, int m, int n, int k, double alpha,
+                      const double* a, int lda, const double* b, int ldb, double beta, double* c, int ldc) {
+  cblas_dgemm(CblasRowMajor, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+inline void blas_gemm(CBLAS_TRANSPOSE op_a, CBLAS_TRANSPOSE op_b, int m, int n, int k, float alpha,
+                      const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc) {
+  cblas_sgemm(CblasRowMajor, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
 
-void CpuLinearOps::gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
-                        MatrixView c) {
+template <class T>
+void multiply(T alpha, Op op_a, MatrixViewOf<const T> a, Op op_b, MatrixViewOf<const T> b, T beta,
+              MatrixViewOf<T> c) {
   const bool a_flipped = op_a == Op::transpose, b_flipped = op_b == Op::transpose;
   const std::int64_t inner = a_flipped ? a.rows : a.cols;
   expects((a_flipped ? a.cols : a.rows) == c.rows && (b_flipped ? b.cols : b.rows) == inner &&
@@ -35,27 +43,46 @@ void CpuLinearOps::gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, Const
   parallel_for(c.batch * tiles_down * tiles_across, [&](std::int64_t task) {
     const std::int64_t item = task / (tiles_down * tiles_across);
     const std::int64_t i = task / tiles_across % tiles_down * tile_rows, j = task % tiles_across * kTileCols;
-    const double* a_at = a.item(a.batch == 1 ? 0 : item).data + (a_flipped ? i : i * a.ld);
-    const double* b_at = b.item(b.batch == 1 ? 0 : item).data + (b_flipped ? j * b.ld : j);
-    cblas_dgemm(CblasRowMajor, a_flipped ? CblasTrans : CblasNoTrans, b_flipped ? CblasTrans : CblasNoTrans,
-                static_cast<int>(std::min(tile_rows, c.rows - i)),
-                static_cast<int>(std::min(kTileCols, c.cols - j)), depth, alpha, a_at, lda, b_at, ldb, beta,
-                c.item(item).data + i * c.ld + j, ldc);
+    const T* a_at = a.item(a.batch == 1 ? 0 : item).data + (a_flipped ? i : i * a.ld);
+    const T* b_at = b.item(b.batch == 1 ? 0 : item).data + (b_flipped ? j * b.ld : j);
+    blas_gemm(a_flipped ? CblasTrans : CblasNoTrans, b_flipped ? CblasTrans : CblasNoTrans,
+              static_cast<int>(std::min(tile_rows, c.rows - i)),
+              static_cast<int>(std::min(kTileCols, c.cols - j)), depth, alpha, a_at, lda, b_at, ldb, beta,
+              c.item(item).data + i * c.ld + j, ldc);
   });
 }
 
-void CpuLinearOps::scale(MatrixView x, const double* row_scale, const double* column_scale) {
+template <class T>
+void scale_by(MatrixViewOf<T> x, const double* row_scale, const double* column_scale) {
   parallel_for(
       x.batch * x.rows,
       [&](std::int64_t r) {
-        double* row = x.row(r);
+        T* row = x.row(r);
         const double s = row_scale == nullptr ? 1.0 : row_scale[r % x.rows];
         if (column_scale == nullptr)
-          for (std::int64_t j = 0; j < x.cols; ++j) row[j] *= s;
+          for (std::int64_t j = 0; j < x.cols; ++j) row[j] = static_cast<T>(row[j] * s);
         else
-          for (std::int64_t j = 0; j < x.cols; ++j) row[j] *= s * column_scale[j];
+          for (std::int64_t j = 0; j < x.cols; ++j) row[j] = static_cast<T>(row[j] * (s * column_scale[j]));
       },
       64);
+}
+
+}  // namespace
+
+void CpuLinearOps::gemm(double alpha, Op op_a, ConstMatrixView a, Op op_b, ConstMatrixView b, double beta,
+                        MatrixView c) {
+  multiply<double>(alpha, op_a, a, op_b, b, beta, c);
+}
+void CpuLinearOps::gemm(float alpha, Op op_a, ConstFloatView a, Op op_b, ConstFloatView b, float beta,
+                        FloatView c) {
+  multiply<float>(alpha, op_a, a, op_b, b, beta, c);
+}
+
+void CpuLinearOps::scale(MatrixView x, const double* row_scale, const double* column_scale) {
+  scale_by(x, row_scale, column_scale);
+}
+void CpuLinearOps::scale(FloatView x, const double* row_scale, const double* column_scale) {
+  scale_by(x, row_scale, column_scale);
 }
 
 void CpuLinearOps::fill_normal(MatrixView x, std::uint64_t seed, std::uint64_t stream, double stddev) {

@@ -41,6 +41,45 @@ const double* elements(ConstMatrixView x, std::int64_t first, std::int64_t last,
   return gathered.data();
 }
 
+/// kernels/ops.hpp, row_norms.
+template <class T>
+void norms_of_rows(MatrixViewOf<const T> x, const double* column_weights, double* out) {
+  expects(x.batch == 1, "row_norms: one matrix");
+  parallel_for(
+      x.rows,
+      [&](std::int64_t i) {
+        const T* const row = x.row(i);
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t j = 0; j < x.cols; ++j)
+          sum += static_cast<double>(row[j]) * static_cast<double>(row[j]) * column_weights[j];
+        out[i] = sum;
+      },
+      64);
+}
+
+template <class T>
+void add_multiple(T alpha, MatrixViewOf<const T> x, MatrixViewOf<T> y) {
+  expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
+  if (!x.contiguous() || !y.contiguous())
+    return parallel_for(
+        y.batch * y.rows,
+        [&](std::int64_t r) {
+          const T* const from = x.row(r);
+          T* const to = y.row(r);
+          for (std::int64_t j = 0; j < y.cols; ++j) to[j] += alpha * from[j];
+        },
+        64);
+  const std::int64_t n = x.size();
+  parallel_for(
+      blocks_of(n, kShare),
+      [&](std::int64_t share) {
+        for (std::int64_t i = share * kShare; i < std::min(n, (share + 1) * kShare); ++i)
+          y.data[i] += alpha * x.data[i];
+      },
+      16);
+}
+
 }  // namespace
 
 void CpuLinearOps::transpose(ConstMatrixView x, MatrixView out) {
@@ -70,24 +109,10 @@ void CpuLinearOps::skew_part(ConstMatrixView x, MatrixView out) {
 }
 
 void CpuLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
-  expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
-  if (!x.contiguous() || !y.contiguous())
-    return parallel_for(
-        y.batch * y.rows,
-        [&](std::int64_t r) {
-          const double* const from = x.row(r);
-          double* const to = y.row(r);
-          for (std::int64_t j = 0; j < y.cols; ++j) to[j] += alpha * from[j];
-        },
-        64);
-  const std::int64_t n = x.size();
-  parallel_for(
-      blocks_of(n, kShare),
-      [&](std::int64_t share) {
-        for (std::int64_t i = share * kShare; i < std::min(n, (share + 1) * kShare); ++i)
-          y.data[i] += alpha * x.data[i];
-      },
-      16);
+  add_multiple<double>(alpha, x, y);
+}
+void CpuLinearOps::add_scaled(float alpha, ConstFloatView x, FloatView y) {
+  add_multiple<float>(alpha, x, y);
 }
 
 void CpuLinearOps::inner(ConstMatrixView x, ConstMatrixView y, double* out) {
@@ -138,6 +163,25 @@ void CpuLinearOps::permute(ConstMatrixView x, const std::int32_t* rows, const st
         }
       },
       16);
+}
+
+void CpuLinearOps::round(ConstMatrixView x, FloatView out) {
+  expects(x.rows == out.rows && x.cols == out.cols && x.batch == out.batch, "round: one shape");
+  parallel_for(
+      x.batch * x.rows,
+      [&](std::int64_t r) {
+        const double* const from = x.row(r);
+        float* const to = out.row(r);
+        for (std::int64_t j = 0; j < x.cols; ++j) to[j] = static_cast<float>(from[j]);
+      },
+      64);
+}
+
+void CpuLinearOps::row_norms(ConstMatrixView x, const double* column_weights, double* out) {
+  norms_of_rows(x, column_weights, out);
+}
+void CpuLinearOps::row_norms(ConstFloatView x, const double* column_weights, double* out) {
+  norms_of_rows(x, column_weights, out);
 }
 
 }  // namespace aloft::cpu

@@ -6,6 +6,7 @@
 #include "kernels/cpu/linear_ops.hpp"
 #include "kernels/cpu/orthonormalize.hpp"
 #include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/softmax.hpp"
 
 // What the calls allocate, in one place; each number says which. Work arrays are LAPACK's documented sizes.
 
@@ -28,6 +29,16 @@ Footprint CpuLinearOps::sparse_scratch(std::int64_t cols, std::int64_t) const {
 // A tile of x without gaps.
 Footprint CpuLinearOps::spmm_scratch(std::int64_t, std::int64_t cols, std::int64_t, std::int64_t) const {
   return on_device(matrix_bytes(cols, kSparseTile));
+}
+
+// Every worker's products of a tile, its features, and running sums of its positions.
+Footprint CpuLinearOps::softmax_scratch(std::int64_t positions, std::int64_t, std::int64_t terms,
+                                        std::int64_t models) const {
+  const std::int64_t block = std::min(positions, softmax_positions(terms)),
+                     busy = std::min(workers(), blocks_of(positions, block));
+  return on_host(static_cast<std::uint64_t>(busy) *
+                 (float_matrix_bytes(terms * (block + 1) + 2, kSoftmaxClasses) +
+                  matrix_bytes(models * block, softmax_moment_count(terms) + terms + 16)));
 }
 
 // The triangles of all blocks; a block and its factor, column-major and row-major, for every worker.
