@@ -128,7 +128,12 @@ void copy(Device& device, std::type_identity_t<MatrixViewOf<const T>> from, Matr
   copy(device, m, out.view());
   return out;
 }
-[[nodiscard]] inline Matrix copy_of(const Matrix& m) { return copy_of(m.data.device(), m.view()); }
+template <class T>
+[[nodiscard]] MatrixOf<T> copy_of(const MatrixOf<T>& m) {
+  MatrixOf<T> out(m.data.device(), m.rows, m.cols, m.batch);
+  copy(m.data.device(), m.view(), out.view());
+  return out;
+}
 
 /// x = 0; asynchronous. Row by row where x is a block.
 inline void zero(Device& device, MatrixView x) {

@@ -21,11 +21,10 @@ namespace {
 constexpr std::int64_t kClasses = kSoftmaxClasses;
 constexpr float kLowest = -87;  // e to this is the smallest float that is not denormal
 
-/// e^x for x <= 0, to 2 units in the last place; what is below the smallest float is that. Without branches,
+/// e^x for kLowest <= x <= 0, to 2 units in the last place. Without branches,
 /// so that compilers make vectors of it: x = n ln 2 + r, |r| <= ln(2)/2, e^r by its Taylor series.
 inline float exponential(float x) {
   constexpr float magic = 12582912;  // 1.5·2^23: adding it leaves an integer in the last digits
-  x = std::max(x, kLowest);
   const float n = (x * 1.44269504F + magic) - magic;
   const float r =
       (x - n * 0.693359375F) + n * 2.12194440e-4F;  // ln 2 in two parts: the first product is exact
@@ -71,11 +70,11 @@ class Tile {
       const float* const x = products + t * stride;
       const auto weight = static_cast<float>(models.weights[model * terms_ + t]);
       float* const logits = logits_.data();
-      if (scale == nullptr && shift == nullptr)
-        std::copy_n(x, n, f);
-      else
-        for (std::int64_t j = 0; j < n; ++j)
-          f[j] = (scale == nullptr ? 1 : scale[j]) * x[j] - (shift == nullptr ? 0 : shift[j]);
+      std::copy_n(x, n, f);
+      if (scale != nullptr)
+        for (std::int64_t j = 0; j < n; ++j) f[j] *= scale[j];
+      if (shift != nullptr)
+        for (std::int64_t j = 0; j < n; ++j) f[j] -= shift[j];
       for (std::int64_t j = 0; j < n; ++j) logits[j] += weight * f[j];
     }
   }
@@ -83,17 +82,23 @@ class Tile {
   void fold(Running& r) {
     float top = r.top;
     const float* const logits = logits_.data();
-    for (std::int64_t j = 0; j < n_; ++j) top = std::max(top, logits[j]);
+#pragma omp simd reduction(max : top)
+    for (std::int64_t j = 0; j < n_; ++j) top = logits[j] > top ? logits[j] : top;
     if (top > r.top) {
       const double shrink = std::exp(static_cast<double>(r.top) - static_cast<double>(top));
       for (double& x : r.sums) x *= shrink;
       r.top = top;
     }
     float* const e = part_.data();
+#pragma omp simd
+    for (std::int64_t j = 0; j < n_; ++j) {
+      const float x = logits[j] - top;
+      e[j] = x > kLowest ? x : kLowest;
+    }
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (std::int64_t j = 0; j < n_; ++j) {
-      e[j] = exponential(logits[j] - top);
+      e[j] = exponential(e[j]);
       sum += e[j];
     }
     r.sums[0] += static_cast<double>(sum);

@@ -12,15 +12,6 @@ std::vector<double> to_host(Device& device, ConstMatrixView x) {
   return out;
 }
 
-void multiply_in_place(Context& ctx, MatrixView x, ConstMatrixView a) {
-  Matrix product(ctx.device(), longest_stripe(x.rows), x.cols);
-  for_each_stripe(x.rows, [&](std::int64_t first, std::int64_t count) {
-    const MatrixView stripe = x.row_block(first, count), result = product.view().row_block(0, count);
-    ctx.linear().gemm(1, Op::none, stripe, Op::none, a, 0, result);
-    copy(ctx.device(), result, stripe);
-  });
-}
-
 Matrix identity(Device& device, std::int64_t n) {
   std::vector<double> host = host_matrix(n, n);
   const HostView m(host, n);

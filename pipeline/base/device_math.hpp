@@ -30,7 +30,15 @@ void for_each_stripe(std::int64_t rows, const Visit& visit) {
   }
 }
 /// x ← x·a, stripe by stripe; x [rows, n], a [n, n].
-void multiply_in_place(Context& ctx, MatrixView x, ConstMatrixView a);
+template <class T>
+void multiply_in_place(Context& ctx, MatrixViewOf<T> x, MatrixViewOf<const T> a) {
+  MatrixOf<T> product(ctx.device(), longest_stripe(x.rows), x.cols);
+  for_each_stripe(x.rows, [&](std::int64_t first, std::int64_t count) {
+    const MatrixViewOf<T> stripe = x.row_block(first, count), result = product.view().row_block(0, count);
+    ctx.linear().gemm(T{1}, Op::none, stripe, Op::none, a, T{0}, result);
+    copy(ctx.device(), result, stripe);
+  });
+}
 
 [[nodiscard]] Matrix identity(Device& device, std::int64_t n);
 /// xᵀ for every batch item, exactly.

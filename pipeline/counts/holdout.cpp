@@ -13,15 +13,18 @@ constexpr std::uint64_t kSliceBlock = 64;  // own tokens of a block
 constexpr std::size_t kMostBlocks = 512;   // 32768 tokens in all
 
 /// The places of `h` from which `reach` tokens on there is no document break, [first, last) relative to each
-/// block's own tokens: called with the iterator of the first of the reach + 1 tokens.
+/// block's own tokens: called with the iterator of the first of the reach + 1 tokens and the number of the
+/// block.
 template <class Visit>
 void for_each_run(const Holdout& h, std::int64_t reach, std::int64_t from, bool inside, const Visit& visit) {
-  for (const Holdout::Block& b : h.blocks) {
+  for (std::size_t i = 0; i < h.blocks.size(); ++i) {
+    const Holdout::Block& b = h.blocks[i];
     const std::int64_t have = b.before + b.own + b.after;
     const std::int64_t end = inside ? b.before + b.own - reach : std::min(b.before + b.own, have - reach);
     for (std::int64_t k = std::max<std::int64_t>(0, b.before + from); k < end; ++k) {
       const auto first = h.ids.begin() + b.first + k;
-      if (std::find(first, first + reach + 1, kDocumentBreak) == first + reach + 1) visit(first);
+      if (std::find(first, first + reach + 1, kDocumentBreak) == first + reach + 1)
+        visit(first, static_cast<std::int64_t>(i));
     }
   }
 }
@@ -29,7 +32,7 @@ void for_each_run(const Holdout& h, std::int64_t reach, std::int64_t from, bool 
 /// Pairs at `lag` inside one document with at least one end in the slice, sorted.
 std::vector<std::pair<TokenId, TokenId>> pairs_touching(const Holdout& h, std::int64_t lag) {
   std::vector<std::pair<TokenId, TokenId>> out;
-  for_each_run(h, lag, -lag, false, [&](auto first) { out.emplace_back(*first, first[lag]); });
+  for_each_run(h, lag, -lag, false, [&](auto first, std::int64_t) { out.emplace_back(*first, first[lag]); });
   std::sort(out.begin(), out.end());
   return out;
 }
@@ -130,7 +133,7 @@ Counts without_pairs(const Counts& counts) {
 Counts without_holdout(Context& ctx, const Counts& counts) {
   const Holdout& h = counts.holdout;
   Counts out = without_pairs(counts);
-  for_each_run(h, 0, 0, true, [&](auto id) {
+  for_each_run(h, 0, 0, true, [&](auto id, std::int64_t) {
     if (out.unigram[*id]-- == 0) not_of_these_counts();
     --out.tokens;
   });
@@ -143,15 +146,27 @@ Counts without_holdout(Context& ctx, const Counts& counts) {
 }
 
 HoldoutPositions holdout_positions(const Holdout& h, std::int32_t lags, std::int64_t most) {
-  std::vector<std::vector<TokenId>::const_iterator> usable;  // of the oldest token of the context
-  for_each_run(h, lags, -lags, true, [&](auto first) { usable.push_back(first); });
+  HoldoutPositions all;
+  all.lags = lags;
+  for_each_run(h, lags, -lags, true,
+               [&](auto first, std::int64_t block) {  // from the oldest token of the context
+                 for (std::int32_t l = 1; l <= lags; ++l) all.context.push_back(first[lags - l]);
+                 all.next.push_back(first[lags]);
+                 all.block.push_back(block);
+               });
+  return some_of(all, most);
+}
+
+HoldoutPositions some_of(const HoldoutPositions& positions, std::int64_t most) {
+  const std::int64_t have = positions.size(), n = std::min(have, most), lags = positions.lags;
   HoldoutPositions out;
-  out.lags = lags;
-  const auto have = static_cast<std::int64_t>(usable.size()), n = std::min(have, most);
+  out.lags = positions.lags;
   for (std::int64_t i = 0; i < n; ++i) {
-    const auto first = at(usable, i * have / n);
-    for (std::int32_t l = 1; l <= lags; ++l) out.context.push_back(first[lags - l]);
-    out.next.push_back(first[lags]);
+    const std::int64_t k = i * have / n;
+    const auto context = positions.context.begin() + k * lags;
+    out.context.insert(out.context.end(), context, context + lags);
+    out.next.push_back(at(positions.next, k));
+    out.block.push_back(at(positions.block, k));
   }
   return out;
 }

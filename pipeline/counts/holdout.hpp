@@ -52,11 +52,14 @@ class HoldoutSource final : public TokenSource {
 /// spread.
 struct HoldoutPositions {
   std::int32_t lags = 0;
-  std::vector<TokenId> context;  ///< [n][lags], the latest token first
-  std::vector<TokenId> next;     ///< [n]
+  std::vector<TokenId> context;     ///< [n][lags], the latest token first
+  std::vector<TokenId> next;        ///< [n]
+  std::vector<std::int64_t> block;  ///< [n] which block of the slice each is of
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(next.size()); }
 };
 [[nodiscard]] HoldoutPositions holdout_positions(const Holdout& holdout, std::int32_t lags,
                                                  std::int64_t most);
+/// At most `most` of these, evenly spread.
+[[nodiscard]] HoldoutPositions some_of(const HoldoutPositions& positions, std::int64_t most);
 
 }  // namespace aloft

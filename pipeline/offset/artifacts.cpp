@@ -16,8 +16,9 @@ void save(const std::string& path, const LagFactors& f, const std::string& key) 
   file.add("log_p", DType::f64, {f.vocab}, f.log_p);
   file.add("lag_weights", DType::f64, {f.lags}, f.lag_weights);
   file.add("participation", DType::f64, {f.lags}, f.participation);
-  file.add("scalars", DType::f64, {6},
-           std::vector{f.alpha, f.kappa, f.ridge, f.written_norm, f.holdout_loss, f.holdout_unigram_loss});
+  file.add("scalars", DType::f64, {7},
+           std::vector{f.alpha, f.kappa, f.ridge, f.written_norm, f.holdout_loss, f.holdout_unigram_loss,
+                       f.holdout_error});
   file.write(path);
 }
 
@@ -39,13 +40,14 @@ std::optional<LagFactors> load<LagFactors>(Device&, const std::string& path, con
   f.log_p = file->read<double>("log_p", {f.vocab});
   f.lag_weights = file->read<double>("lag_weights", {f.lags});
   f.participation = file->read<double>("participation", {f.lags});
-  const auto scalars = file->read<double>("scalars", {6});
+  const auto scalars = file->read<double>("scalars", {7});
   f.alpha = scalars[0];
   f.kappa = scalars[1];
   f.ridge = scalars[2];
   f.written_norm = scalars[3];
   f.holdout_loss = scalars[4];
   f.holdout_unigram_loss = scalars[5];
+  f.holdout_error = scalars[6];
   f.holdout_positions = metadata_integer(*file, path, "holdout_positions", 0);
   const auto estimator = file->metadata().find("estimator");
   if (estimator == file->metadata().end()) throw InputError(path + ": does not say what estimated it");

@@ -12,9 +12,6 @@ namespace aloft::offset {
 /// √p on the device.
 [[nodiscard]] Buffer<double> device_vector(Context& ctx, const std::vector<double>& x);
 
-/// All of m, into a vector that keeps its memory. Synchronises.
-void download(const Matrix& m, std::vector<double>& to);
-
 /// Q f(Λ) Qᵀ of a symmetric a [n, n]; f sees the eigenvalues, none below `floor`.
 template <class F>
 [[nodiscard]] Matrix symmetric_function(Context& ctx, ConstMatrixView a, double floor, const F& f) {
@@ -30,6 +27,9 @@ template <class F>
   ctx.linear().gemm(1, Op::none, scaled.view(), Op::transpose, vectors.cview(), 0, out.view());
   return out;
 }
+
+/// Rows of x scaled to unit length, those shorter than `floor` by 1/floor.
+void make_unit(Context& ctx, Matrix& x, double floor);
 
 /// trace(a)/n of a [n, n].
 [[nodiscard]] double mean_diagonal(const Matrix& a);
@@ -47,22 +47,25 @@ void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, L
 struct Scalars {
   double alpha = 0, kappa = 0, ridge = 0;
   std::vector<double> lag_weights;
-  double loss = 0;
+  double loss = 0, loss_error = 0;  ///< nats, and the standard error of that
 };
 
 [[nodiscard]] Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPositions& at,
                                           const FactorParams& p);
 [[nodiscard]] LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorParams& p,
                                           const Scalars& scalars);
-/// What either of these takes (as in counts/counts.hpp); chosen_on: positions of the slice, 0 for the fit.
-[[nodiscard]] Peak discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
-                                       std::int64_t chosen_on);
 [[nodiscard]] Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& at,
                                     const FactorParams& p);
 [[nodiscard]] LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
                                     const Scalars& scalars);
-[[nodiscard]] Peak tucker_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
-                                 std::int64_t chosen_on);
+/// What these take (as in counts/counts.hpp).
+[[nodiscard]] Peak choose_discriminant_memory(const LinearOps& ops, const CountsShape& counts,
+                                              const FactorParams& p, std::int64_t positions);
+[[nodiscard]] Peak fit_discriminant_memory(const LinearOps& ops, const CountsShape& counts,
+                                           const FactorParams& p);
+[[nodiscard]] Peak choose_tucker_memory(const LinearOps& ops, const CountsShape& counts,
+                                        const FactorParams& p, std::int64_t positions);
+[[nodiscard]] Peak fit_tucker_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p);
 /// What measure() takes beside the factors.
 [[nodiscard]] Peak measure_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p);
 

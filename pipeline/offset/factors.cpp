@@ -8,7 +8,7 @@
 #include "host/error.hpp"
 #include "pipeline/base/host_matrix.hpp"
 #include "pipeline/offset/estimators.hpp"
-#include "pipeline/offset/weight_fit.hpp"
+#include "pipeline/offset/held_out.hpp"
 
 namespace aloft {
 namespace {
@@ -83,8 +83,7 @@ std::string key_json(const FactorParams& params) {
 LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p) {
   check(counts, p);
   const bool discriminant = p.estimator == Estimator::discriminant;
-  const HoldoutPositions at =
-      holdout_positions(counts.holdout, p.lags, offset::affordable_positions(counts.vocab));
+  const HoldoutPositions at = holdout_positions(counts.holdout, p.lags, offset::kHoldoutPositions);
   offset::Scalars scalars;
   double unigram_loss = 0;
   if (at.size() > 0) {
@@ -108,6 +107,7 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   out.lag_weights = scalars.lag_weights;
   out.holdout_positions = at.size();
   out.holdout_loss = scalars.loss;
+  out.holdout_error = scalars.loss_error;
   out.holdout_unigram_loss = unigram_loss;
   settle_signs(out);
   out.log_p = offset::centred_log_p(counts);
@@ -120,15 +120,15 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
 }
 
 Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
-  const auto estimator =
-      p.estimator == Estimator::discriminant ? offset::discriminant_memory : offset::tucker_memory;
+  const bool discriminant = p.estimator == Estimator::discriminant;
   const Footprint without = on_device(counts.bytes()),
                   lag = on_host(2 * csr_bytes(counts.vocab, counts.most_entries())),
                   factors = on_host(matrix_bytes(counts.vocab, p.d_s + p.d_o + 2));
   Peak out;
   out.reach(without + lag);
-  out.reach(without, estimator(ops, counts, p, offset::affordable_positions(counts.vocab)));
-  out.reach({}, estimator(ops, counts, p, 0));
+  out.reach(without, (discriminant ? offset::choose_discriminant_memory : offset::choose_tucker_memory)(
+                         ops, counts, p, offset::kHoldoutPositions));
+  out.reach({}, (discriminant ? offset::fit_discriminant_memory : offset::fit_tucker_memory)(ops, counts, p));
   out.reach(factors, offset::measure_memory(ops, counts, p));
   return out;
 }

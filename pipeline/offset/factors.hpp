@@ -13,7 +13,7 @@
 
 namespace aloft {
 
-inline constexpr Stage kFactors{.name = "factors", .artifact = "factors"};
+inline constexpr Stage kFactors{.name = "factors", .version = 2, .artifact = "factors"};
 
 enum class Estimator { discriminant, tucker };
 
@@ -46,6 +46,7 @@ struct LagFactors {
   std::vector<double> participation;  ///< [lags] of the realised map diag(√p) S G_n Uᵀ diag(√p): any basis
   std::int64_t holdout_positions = 0;  ///< 0: nothing was held out, the scalars are defaults
   double holdout_unigram_loss = 0;     ///< nats; of log p alone, statistics without the slice
+  double holdout_error = 0;            ///< standard error of holdout_loss, over blocks of text
   double holdout_loss = 0;  ///< nats; of the additive model at the chosen scalars, before truncation
                             ///< to d_o (discriminant) or with it (tucker)
 };

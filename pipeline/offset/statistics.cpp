@@ -21,10 +21,14 @@ Buffer<double> device_vector(Context& ctx, const std::vector<double>& x) {
   return to_device(ctx.device(), std::span(x));
 }
 
-void download(const Matrix& m, std::vector<double>& to) {
-  to.resize(m.data.size());
-  m.data.device().download(to.data(), m.data.data(), to.size() * sizeof(double));
-  m.data.device().synchronize();
+void make_unit(Context& ctx, Matrix& x, double floor) {
+  const Buffer<double> ones = device_vector(ctx, host_vector(x.cols, 1));
+  Buffer<double> squares = numbers_on(ctx.device(), x.rows);
+  ctx.linear().row_norms(x.cview(), ones.data(), squares.data());
+  std::vector<double> scale = to_host(squares);
+  for (double& n : scale) n = 1 / std::max(std::sqrt(n), floor);
+  const Buffer<double> on_device = device_vector(ctx, scale);
+  ctx.linear().scale(x.view(), on_device.data(), nullptr);
 }
 
 double mean_diagonal(const Matrix& a) {
@@ -95,6 +99,22 @@ void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, L
     linear.svd(realised.cview(), {}, sigma.data(), {});
     f.participation.push_back(participation_ratio(to_host(sigma)));
   }
+}
+
+Peak measure_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
+  const std::int64_t v = counts.vocab, n = p.lags * p.d_s, most = counts.most_entries(),
+                     widest = std::max(p.d_s, p.d_o);
+  const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
+  const Footprint held = real(v, p.d_s + p.d_o + 1) + real(n, p.d_o);
+  Peak out;
+  out.reach(held + real(v, p.d_s) + on_device(csr_bytes(v, most)) + on_host(matrix_bytes(n, n)) +
+            ops.spmm_scratch(v, v, most, p.d_s));
+  out.reach(held + real(n, n) + on_host(matrix_bytes(n, n)));
+  const Footprint moments = real(n, n + p.d_o), square = real(widest, widest);
+  out.reach(held + moments + real(v, widest) + square + square);
+  out.reach(held + moments + real(widest, 5 * widest) + ops.eigh_scratch(widest, 1));
+  out.reach(held + moments + real(widest, 4 * widest) + ops.svd_scratch(p.d_s, p.d_o, 1, false));
+  return out;
 }
 
 }  // namespace aloft::offset

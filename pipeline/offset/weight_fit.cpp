@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <span>
 
 #include "host/error.hpp"
 #include "pipeline/base/host_matrix.hpp"
@@ -9,61 +11,90 @@
 namespace aloft::offset {
 namespace {
 
-constexpr std::int64_t kBatch = 256;  // rows of features that are held at a time
 constexpr int kIterations = 12;
-constexpr double kDamping = 1e-6;    // of the Hessian's trace: terms may be collinear
-constexpr double kConverged = 1e-7;  // nats: far below what a slice can tell apart
+constexpr double kDamping = 1e-6;  // of the Hessian's trace: terms may be collinear
+// Products made between two looks at Ctrl-C; a block of positions is what the CPU gives to a worker.
+constexpr std::int64_t kMostProducts = std::int64_t{1} << 36, kFewestPositions = 256;
 
 struct Moments {
   double loss = 0;
   std::vector<double> gradient, hessian;  ///< of the mean log-likelihood: [terms], −[terms, terms]
+  std::vector<double> losses;             ///< [positions]
 };
 
-Moments moments_at(const std::vector<double>& base, const std::vector<std::uint32_t>& next,
-                   const Evidence& evidence, const std::vector<double>& weights) {
-  const auto vocab = static_cast<std::int64_t>(base.size()), n = static_cast<std::int64_t>(next.size());
-  const std::size_t terms = weights.size();
-  Moments out{0, std::vector<double>(terms), std::vector<double>(terms * terms)};
-  std::vector<double> features, logits(base.size()), mean(terms);
-  const std::int64_t batch = positions_at_once(terms);
-  for (std::int64_t first = 0; first < n; first += batch) {
-    const std::int64_t count = std::min(batch, n - first);
-    evidence(first, count, features);
-    for (std::int64_t k = 0; k < count; ++k) {
-      const double* f = features.data() + k * static_cast<std::int64_t>(terms) * vocab;
-      logits = base;
-      for (std::size_t t = 0; t < terms; ++t)
-        for (std::int64_t j = 0; j < vocab; ++j) logits[j] += weights[t] * f[t * base.size() + j];
-      const double top = *std::max_element(logits.begin(), logits.end());
-      const std::uint32_t hit = at(next, first + k);
-      const double hit_logit = logits[hit];
-      double sum = 0;
-      for (double& x : logits) sum += x = std::exp(x - top);
-      out.loss += top + std::log(sum) - hit_logit;
-      for (std::size_t t = 0; t < terms; ++t) {
-        double m = 0;
-        for (std::int64_t j = 0; j < vocab; ++j) m += logits[j] * f[t * base.size() + j];
-        mean[t] = m / sum;
-        out.gradient[t] += f[t * base.size() + hit] - mean[t];
-      }
-      for (std::size_t t = 0; t < terms; ++t)
-        for (std::size_t u = 0; u <= t; ++u) {
-          double m = 0;
-          for (std::int64_t j = 0; j < vocab; ++j)
-            m += logits[j] * f[t * base.size() + j] * f[u * base.size() + j];
-          out.hessian[t * terms + u] += m / sum - mean[t] * mean[u];
-        }
-    }
-  }
-  const double scale = 1 / static_cast<double>(n);
-  out.loss *= scale;
-  for (double& x : out.gradient) x *= scale;
-  for (std::size_t t = 0; t < terms; ++t)
-    for (std::size_t u = 0; u <= t; ++u) out.hessian[u * terms + t] = out.hessian[t * terms + u] *= scale;
-  return out;
+/// Positions of one call.
+std::int64_t at_once(std::int64_t width, std::int64_t classes, std::int64_t terms) {
+  const std::int64_t n = kMostProducts / std::max<std::int64_t>(1, width * classes * terms);
+  return std::max(kFewestPositions, n / kFewestPositions * kFewestPositions);
 }
 
-/// Solves the small positive definite system by Cholesky's method, in place.
+/// Sums what softmax_moments() says of positions, one after the other.
+void add_positions(const std::vector<double>& from, std::int64_t terms, std::int64_t positions,
+                   std::vector<Moments>& out) {
+  const HostView rows(from, softmax_moment_count(terms));
+  for (std::size_t m = 0; m < out.size(); ++m)
+    for (std::int64_t k = 0; k < positions; ++k) {
+      const double* x = rows.row(static_cast<std::int64_t>(m) * positions + k);
+      out[m].losses.push_back(*x);
+      out[m].loss += *x++;
+      for (double& g : out[m].gradient) g += *x++;
+      const HostView h(out[m].hessian, terms);
+      for (std::int64_t t = 0; t < terms; ++t)
+        for (std::int64_t u = 0; u <= t; ++u) h(t, u) += *x++;
+    }
+}
+
+/// What all passes over one evidence share.
+class Passes {
+ public:
+  Passes(Context& ctx, const SoftmaxEvidence& evidence, const ModelTerms& terms, std::int64_t models)
+      : ctx_(ctx),
+        evidence_(evidence),
+        count_(models),
+        base_(to_device(ctx.device(), std::span(terms.base))),
+        scale_(to_device(ctx.device(), std::span(terms.scale))),
+        shift_(to_device(ctx.device(), std::span(terms.shift))) {
+    expects(evidence.contexts.rows > 0, "weights are fitted on at least one position");
+  }
+
+  [[nodiscard]] std::vector<Moments> at(const std::vector<std::vector<double>>& weights) {
+    const std::int64_t n = evidence_.contexts.rows, terms = evidence_.terms();
+    std::vector<double> flat;
+    for (const auto& w : weights) flat.insert(flat.end(), w.begin(), w.end());
+    const Buffer<double> on_device = to_device(ctx_.device(), std::span(flat));
+    const SoftmaxModels models{count_, base_.data(), scale_.size() > 0 ? scale_.data() : nullptr,
+                               shift_.size() > 0 ? shift_.data() : nullptr, on_device.data()};
+    std::vector<Moments> out(weights.size(),
+                             {0, host_vector(terms), host_matrix(terms, terms), std::vector<double>{}});
+    const std::int64_t batch = at_once(evidence_.contexts.cols, evidence_.classes.rows, terms);
+    for (std::int64_t first = 0; first < n; first += batch) {
+      ctx_.check_interrupt();
+      const std::int64_t positions = std::min(batch, n - first);
+      Buffer<double> moments = numbers_on(ctx_.device(), count_ * positions * softmax_moment_count(terms));
+      ctx_.linear().softmax_moments(
+          {evidence_.contexts.row_block(first, positions), evidence_.classes, evidence_.next + first}, models,
+          moments.data());
+      add_positions(to_host(moments), terms, positions, out);
+    }
+    const double scale = 1 / static_cast<double>(n);
+    for (Moments& m : out) {
+      m.loss *= scale;
+      for (double& x : m.gradient) x *= scale;
+      const HostView h(m.hessian, terms);
+      for (std::int64_t t = 0; t < terms; ++t)
+        for (std::int64_t u = 0; u <= t; ++u) h(u, t) = h(t, u) *= scale;
+    }
+    return out;
+  }
+
+ private:
+  Context& ctx_;
+  const SoftmaxEvidence& evidence_;
+  std::int64_t count_;
+  Buffer<float> base_, scale_, shift_;
+};
+
+/// Solves the small positive definite system by Cholesky's method.
 std::vector<double> solve(std::vector<double> h, std::vector<double> g) {
   const std::size_t n = g.size();
   double trace = 0;
@@ -86,44 +117,98 @@ std::vector<double> solve(std::vector<double> h, std::vector<double> g) {
   return g;
 }
 
+/// One model on its way to the best weights.
+struct Climber {
+  std::vector<double> best, step;
+  Moments at;
+  double length = 1;
+  bool done = false;
+
+  /// Plans the next step; a short one is taken at once, and ends it.
+  void plan(double tolerance) {
+    step = solve(at.hessian, at.gradient);
+    length = 1;
+    double gain = 0;  // of the quadratic that value, slope and curvature make here
+    for (std::size_t t = 0; t < step.size(); ++t) gain += at.gradient[t] * step[t] / 2;
+    if (!(gain < tolerance)) return;
+    best = trial();
+    at.loss -= std::max(gain, 0.0);
+    done = true;
+  }
+  [[nodiscard]] std::vector<double> trial() const {
+    std::vector<double> out = best;
+    if (!done)
+      for (std::size_t t = 0; t < out.size(); ++t) out[t] += length * step[t];
+    return out;
+  }
+  /// A full step may overshoot where the softmax saturates.
+  void take(Moments moments, double tolerance) {
+    if (done) return;
+    if (!(moments.loss < at.loss)) {
+      length /= 2;
+      done = length <= 1e-3;
+      return;
+    }
+    best = trial();
+    at = std::move(moments);
+    plan(tolerance);
+  }
+};
+
 }  // namespace
 
-std::int64_t positions_at_once(std::size_t terms) {
-  return std::max<std::int64_t>(1, kBatch / static_cast<std::int64_t>(terms));
+std::vector<WeightFit> losses_at(Context& ctx, const SoftmaxEvidence& evidence, const ModelTerms& terms,
+                                 std::vector<std::vector<double>> weights) {
+  std::vector<Moments> at =
+      Passes(ctx, evidence, terms, static_cast<std::int64_t>(weights.size())).at(weights);
+  std::vector<WeightFit> out;
+  for (std::size_t m = 0; m < at.size(); ++m)
+    out.push_back({std::move(weights[m]), at[m].loss, std::move(at[m].losses)});
+  return out;
 }
 
-WeightFit fit_weights(const std::vector<double>& base, const std::vector<std::uint32_t>& next,
-                      const Evidence& evidence, std::vector<double> start) {
-  expects(!next.empty(), "weights are fitted on at least one position");
-  WeightFit best{std::move(start), 0};
-  Moments at = moments_at(base, next, evidence, best.weights);
-  best.loss = at.loss;
-  for (int i = 0; i < kIterations; ++i) {
-    const std::vector<double> step = solve(at.hessian, at.gradient);
-    double length = 1;
-    for (; length > 1e-3; length /= 2) {  // a full step may overshoot where the softmax saturates
-      std::vector<double> weights = best.weights;
-      for (std::size_t t = 0; t < weights.size(); ++t) weights[t] += length * step[t];
-      Moments trial = moments_at(base, next, evidence, weights);
-      if (!(trial.loss < best.loss)) continue;
-      const double gained = best.loss - trial.loss;
-      best = {std::move(weights), trial.loss};
-      at = std::move(trial);
-      if (gained < kConverged) return best;
-      break;
-    }
-    if (length <= 1e-3) break;
+std::vector<WeightFit> fit_weights(Context& ctx, const SoftmaxEvidence& evidence, const ModelTerms& terms,
+                                   std::vector<std::vector<double>> start, double tolerance) {
+  Passes passes(ctx, evidence, terms, static_cast<std::int64_t>(start.size()));
+  std::vector<Moments> at = passes.at(start);
+  std::vector<Climber> climbers;
+  for (std::size_t m = 0; m < start.size(); ++m) {
+    climbers.push_back({std::move(start[m]), {}, std::move(at[m])});
+    climbers.back().plan(tolerance);
   }
-  return best;
+  const auto all_done = [&] {
+    return std::all_of(climbers.begin(), climbers.end(), [](const Climber& c) { return c.done; });
+  };
+  for (int i = 0; i < kIterations && !all_done(); ++i) {
+    std::vector<std::vector<double>> trials;
+    for (const Climber& c : climbers) trials.push_back(c.trial());
+    at = passes.at(trials);
+    for (std::size_t m = 0; m < climbers.size(); ++m) climbers[m].take(std::move(at[m]), tolerance);
+  }
+  std::vector<WeightFit> out;
+  for (Climber& c : climbers) out.push_back({std::move(c.best), c.at.loss, std::move(c.at.losses)});
+  return out;
 }
 
-double loss_at(const std::vector<double>& base, const std::vector<std::uint32_t>& next,
-               const Evidence& evidence, const std::vector<double>& weights) {
-  return moments_at(base, next, evidence, weights).loss;
+Footprint weight_fit_memory(const LinearOps& ops, std::int64_t positions, std::int64_t width,
+                            std::int64_t classes, std::int64_t terms, std::int64_t models) {
+  const std::int64_t batch = std::min(positions, at_once(width, classes, terms));
+  const std::uint64_t moments = matrix_bytes(models * batch, softmax_moment_count(terms));
+  return on_device(float_matrix_bytes(classes, 2 * models + 1) + matrix_bytes(models, terms) + moments) +
+         on_host(moments + 2 * matrix_bytes(models, positions) +
+                 float_matrix_bytes(classes, 2 * models + 1)) +
+         ops.softmax_scratch(batch, classes, terms, models);
 }
 
-std::int64_t affordable_positions(std::int64_t vocab) {
-  return std::clamp<std::int64_t>((std::int64_t{1} << 24) / std::max<std::int64_t>(vocab, 1), 256, 4096);
+double standard_error(const std::vector<double>& x, const std::vector<std::int64_t>& block) {
+  expects(x.size() == block.size() && !x.empty(), "a block for every number");
+  double mean = 0;
+  for (const double v : x) mean += v / static_cast<double>(x.size());
+  std::map<std::int64_t, double> sums;
+  for (std::size_t k = 0; k < x.size(); ++k) sums[block[k]] += x[k] - mean;
+  double square = 0;
+  for (const auto& [id, sum] : sums) square += sum * sum;
+  return std::sqrt(square) / static_cast<double>(x.size());
 }
 
 }  // namespace aloft::offset

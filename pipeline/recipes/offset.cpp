@@ -313,6 +313,7 @@ std::string offset_report_json(const DesignRequest& request, const OffsetLayout&
          {"chosen_on",
           {{"positions", f.holdout_positions},
            {"loss", f.holdout_loss},
+           {"loss_standard_error", f.holdout_error},
            {"unigram_loss", f.holdout_unigram_loss},
            {"what", "tokens of the training stream that the statistics of this choice exclude; nats"}}},
          {"participation_ratio_of_realised_maps", f.participation}});

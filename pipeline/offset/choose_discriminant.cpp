@@ -1,0 +1,214 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <span>
+
+#include "host/error.hpp"
+#include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
+#include "pipeline/offset/discriminant_basis.hpp"
+#include "pipeline/offset/held_out.hpp"
+#include "pipeline/offset/ladder.hpp"
+#include "pipeline/offset/weight_fit.hpp"
+
+// α, κ and λ of the discriminant, on held-out positions. All products are made between class sums and
+// contexts in the axes of C, where λ scales contexts and κ classes: one matrix product serves every κ and α,
+// and nothing is recounted. In single precision: it only chooses.
+
+namespace aloft::offset {
+namespace {
+
+constexpr double kAlpha = 0.5, kKappa = 30, kRidge = 1;  // trained best on the sample corpus
+constexpr Ladder kKappas{-2, 10, half_decades}, kRidges{-4, 8, half_decades};
+constexpr int kFirstKappa = 3, kFirstRidge = 0;  // where the walk begins: the values above
+constexpr int kAround = 2;                       // steps of κ on either side that are tried together
+
+/// Contexts in the axes of C, and what came next.
+struct Contexts {
+  FloatMatrix x;  ///< [positions, D]
+  Buffer<std::uint32_t> next;
+};
+
+class DiscriminantChoice {
+ public:
+  DiscriminantChoice(Context& ctx, const Counts& counts, const FactorParams& p)
+      : ctx_(ctx),
+        lags_(p.lags),
+        basis_(ctx, counts, p),
+        axes_(ctx.device(), basis_.width(), basis_.width()),
+        sums_(ctx.device(), counts.vocab, basis_.width()),
+        log_p_(floats_of_logarithms(basis_.p())) {
+    ctx.linear().round(basis_.axes().cview(), axes_.view());
+    Matrix one(ctx.device(), counts.vocab, p.d_s);
+    for (std::int32_t a = 0; a < lags_; ++a) {
+      basis_.class_sums(a, one.view());
+      ctx.linear().round(one.cview(), sums_.view().block(0, a * p.d_s, counts.vocab, p.d_s));
+    }
+    multiply_in_place<float>(ctx, sums_.view(), axes_.cview());
+  }
+
+  [[nodiscard]] Contexts contexts_of(const HoldoutPositions& at) const {
+    const std::int64_t n = at.size(), d_s = basis_.source().cols;
+    Contexts out{FloatMatrix(ctx_.device(), n, basis_.width()), to_device(ctx_.device(), std::span(at.next))};
+    for (std::int32_t a = 0; a < lags_; ++a)
+      ctx_.linear().round(rows_of_tokens(ctx_, basis_.source().cview(), at, a).cview(),
+                          out.x.view().block(0, a * d_s, n, d_s));
+    multiply_in_place<float>(ctx_, out.x.view(), axes_.cview());
+    return out;
+  }
+
+  /// The best α for every κ of one λ, or what a given one is worth.
+  [[nodiscard]] std::vector<WeightFit> fit(const Contexts& contexts, double ridge,
+                                           const std::vector<double>& kappas,
+                                           const std::vector<double>& alphas, bool fixed,
+                                           double tolerance) const {
+    const Buffer<double> inverse = device_vector(ctx_, basis_.inverse(ridge));
+    FloatMatrix scaled = copy_of(contexts.x);
+    ctx_.linear().scale(scaled.view(), nullptr, inverse.data());
+    Buffer<double> norms = numbers_on(ctx_.device(), sums_.rows);
+    ctx_.linear().row_norms(sums_.cview(), inverse.data(), norms.data());
+    const std::vector<double> own = to_host(norms);  // of sums: the mean's, times the squared factor of κ
+    ModelTerms terms{log_p_, {}, {}};
+    std::vector<std::vector<double>> start;
+    for (std::size_t m = 0; m < kappas.size(); ++m) {
+      const std::vector<double> shrunk = basis_.shrinkage(kappas[m]);
+      for (std::size_t j = 0; j < own.size(); ++j) {
+        terms.scale.push_back(static_cast<float>(shrunk[j]));
+        terms.shift.push_back(static_cast<float>(shrunk[j] * shrunk[j] * own[j] / 2));
+      }
+      start.push_back({alphas[m]});
+    }
+    const SoftmaxEvidence evidence{scaled.cview(), sums_.cview(), contexts.next.data()};
+    return fixed ? losses_at(ctx_, evidence, terms, start)
+                 : fit_weights(ctx_, evidence, terms, start, tolerance);
+  }
+
+ private:
+  Context& ctx_;
+  std::int32_t lags_;
+  DiscriminantBasis basis_;
+  FloatMatrix axes_, sums_;  ///< Q; class sums in its axes, [V, D]
+  std::vector<float> log_p_;
+};
+
+/// The search over what is not given: a walk over λ, at each of which κ walks too.
+class Walk {
+ public:
+  Walk(const DiscriminantChoice& choice, const FactorParams& p) : choice_(choice), p_(p) {}
+
+  /// The best κ and α of one λ.
+  struct Point {
+    double kappa = 0, ridge = 0;
+    WeightFit fit;
+  };
+  [[nodiscard]] Point at_ridge(const Contexts& contexts, double ridge, int around, double tolerance) {
+    while (true) {
+      const std::vector<int> steps = p_.kappa ? std::vector{kappa_} : window(around);
+      std::vector<double> kappas, alphas;
+      for (const int step : steps) {
+        kappas.push_back(p_.kappa.value_or(kKappas.value(step)));
+        alphas.push_back(p_.alpha.value_or(alpha_near(step)));
+      }
+      std::vector<WeightFit> fits =
+          choice_.fit(contexts, ridge, kappas, alphas, p_.alpha.has_value(), tolerance);
+      std::size_t best = 0;
+      for (std::size_t m = 0; m < fits.size(); ++m) {
+        alphas_[steps[m]] = fits[m].weights[0];
+        if (fits[m].loss < fits[best].loss) best = m;
+      }
+      kappa_ = steps[best];
+      const bool inside = steps.size() == 1 || (kappa_ != steps.front() && kappa_ != steps.back()) ||
+                          kappa_ == kKappas.lowest || kappa_ == kKappas.highest;
+      if (inside) return {kappas[best], ridge, std::move(fits[best])};
+    }
+  }
+
+  [[nodiscard]] Point over_ridges(const Contexts& contexts, double tolerance) {
+    if (p_.ridge) return at_ridge(contexts, *p_.ridge, kAround, tolerance);
+    std::map<int, std::pair<Point, int>> seen;  // with the step of κ
+    const int step = walk_down(kRidges, kFirstRidge, [&](int r) {
+      Point point = at_ridge(contexts, kRidges.value(r), kAround, tolerance);
+      const double loss = point.fit.loss;
+      seen.emplace(r, std::pair{std::move(point), kappa_});
+      return loss;
+    });
+    kappa_ = seen.at(step).second;
+    return std::move(seen.at(step).first);
+  }
+
+ private:
+  [[nodiscard]] std::vector<int> window(int around) const {
+    std::vector<int> out;
+    for (int step = std::max(kKappas.lowest, kappa_ - around);
+         step <= std::min(kKappas.highest, kappa_ + around); ++step)
+      out.push_back(step);
+    return out;
+  }
+  /// Of the nearest step that is known.
+  [[nodiscard]] double alpha_near(int step) const {
+    double out = kAlpha;
+    int nearest = 1 << 20;
+    for (const auto& [s, alpha] : alphas_)
+      if (std::abs(s - step) < nearest) {
+        nearest = std::abs(s - step);
+        out = alpha;
+      }
+    return out;
+  }
+
+  const DiscriminantChoice& choice_;
+  const FactorParams& p_;
+  int kappa_ = kFirstKappa;
+  std::map<int, double> alphas_;
+};
+
+}  // namespace
+
+Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPositions& slice,
+                            const FactorParams& p) {
+  Scalars best{p.alpha.value_or(kAlpha),
+               p.kappa.value_or(kKappa),
+               p.ridge.value_or(kRidge),
+               host_vector(p.lags, 1),
+               0,
+               0};
+  if (slice.size() == 0) return best;
+  const DiscriminantChoice choice(ctx, without, p);
+  const HoldoutPositions few = some_of(slice, screening_positions(without.vocab, p.lags * p.d_s));
+  Walk walk(choice, p);
+  Walk::Point point = walk.over_ridges(choice.contexts_of(few), screening_tolerance(few, slice));
+  if (few.size() < slice.size())
+    point = walk.at_ridge(choice.contexts_of(slice), point.ridge, 1, final_tolerance(1, few, slice));
+  best.alpha = point.fit.weights[0];
+  best.kappa = point.kappa;
+  best.ridge = point.ridge;
+  best.loss = point.fit.loss;
+  best.loss_error = standard_error(point.fit.losses, slice.block);
+  return best;
+}
+
+Peak choose_discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
+                                std::int64_t positions) {
+  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, most = counts.most_entries(),
+                     few = std::min(positions, screening_positions(v, n)), models = 2 * kAround + 1;
+  const auto floats = [](std::int64_t rows, std::int64_t cols) {
+    return on_device(float_matrix_bytes(rows, cols));
+  };
+  const Footprint held = discriminant_basis_held(counts, p) + floats(n, n) + floats(v, n) +
+                         on_host(float_matrix_bytes(v, 1)),
+                  lag = on_device(csr_bytes(v, most)), one = on_device(matrix_bytes(v, d));
+  Peak out = discriminant_basis_memory(ops, counts, p);
+  out.reach(held + one + lag + lag + ops.sparse_scratch(v, most));
+  out.reach(held + one + lag + ops.spmm_scratch(v, v, most, d));
+  out.reach(held + floats(longest_stripe(v), n));
+  for (const auto& [count, kappas] : {std::pair{few, models}, {positions, std::int64_t{3}}}) {
+    const Footprint contexts = floats(count, n);
+    out.reach(held + contexts + on_device(matrix_bytes(count, d)));
+    out.reach(held + contexts + floats(longest_stripe(count), n));
+    out.reach(held + contexts + contexts + on_device(matrix_bytes(v, 1)) + on_host(matrix_bytes(v, 2)) +
+              weight_fit_memory(ops, count, n, v, 1, kappas));
+  }
+  return out;
+}
+
+}  // namespace aloft::offset

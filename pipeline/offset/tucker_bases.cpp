@@ -1,0 +1,83 @@
+#include "pipeline/offset/tucker_bases.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
+
+namespace aloft::offset {
+namespace {
+
+constexpr double kGramRidge = 1e-5;  // of the mean eigenvalue
+
+/// Eigenvectors [k][n] as rows [n, k], row i divided by √p_i.
+Matrix rows_of(Context& ctx, const EigenPairs& pairs, const std::vector<double>& p) {
+  Matrix out = transposed(ctx, pairs.vectors.view());
+  std::vector<double> inverse;
+  for (const double x : p) inverse.push_back(1 / std::sqrt(x));
+  const Buffer<double> scale = device_vector(ctx, inverse);
+  ctx.linear().scale(out.view(), scale.data(), nullptr);
+  return out;
+}
+
+}  // namespace
+
+TuckerBases bases_of(Context& ctx, const LogRatios& ratios, const FactorParams& p) {
+  TuckerBases out;
+  {
+    const EigenPairs pairs = ratios.basis(Op::none, p.d_s, p.seed);
+    out.source = rows_of(ctx, pairs, ratios.p());
+    std::vector<double> roots;
+    for (const double x : pairs.values) roots.push_back(std::sqrt(std::max(0.0, x)));
+    const Buffer<double> root = device_vector(ctx, roots);
+    ctx.linear().scale(out.source.view(), nullptr, root.data());
+    make_unit(ctx, out.source, 1e-9);
+  }
+  out.target = rows_of(ctx, ratios.basis(Op::transpose, p.d_o, p.seed + 1), ratios.p());
+  return out;
+}
+
+Matrix cores_of(Context& ctx, const LogRatios& ratios, const TuckerBases& bases) {
+  LinearOps& linear = ctx.linear();
+  const std::int64_t vocab = ratios.vocab(), d_s = bases.source.cols, d_o = bases.target.cols;
+  Matrix weighted = copy_of(bases.source), gram(ctx.device(), d_s, d_s);
+  linear.scale(weighted.view(), ratios.share().data(), nullptr);
+  linear.gemm(1, Op::transpose, bases.source.cview(), Op::none, weighted.cview(), 0, gram.view());
+  const double ridge = kGramRidge * mean_diagonal(gram);
+  const Matrix inverse = symmetric_function(ctx, gram.cview(), 0, [&](double x) { return 1 / (x + ridge); });
+  Matrix target = copy_of(bases.target);
+  linear.scale(target.view(), ratios.share().data(), nullptr);
+  Matrix product(ctx.device(), vocab, d_o), small(ctx.device(), d_s, d_o),
+      out(ctx.device(), ratios.lags() * d_s, d_o);
+  for (std::int32_t l = 0; l < ratios.lags(); ++l) {
+    ratios.apply(l, target.cview(), product.view());
+    linear.gemm(1, Op::transpose, weighted.cview(), Op::none, product.cview(), 0, small.view());
+    linear.gemm(1, Op::none, inverse.cview(), Op::none, small.cview(), 0, out.view().row_block(l * d_s, d_s));
+  }
+  return out;
+}
+
+Peak bases_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
+  const std::int64_t v = counts.vocab;
+  const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
+  Peak out;
+  out.reach({}, log_ratios_basis_memory(ops, counts, p, p.d_s));
+  out.reach(real(v, 2 * p.d_s + 1) + on_host(matrix_bytes(v, 1)));
+  out.reach(real(v, p.d_s), log_ratios_basis_memory(ops, counts, p, p.d_o));
+  out.reach(real(v, p.d_s + 2 * p.d_o + 1) + on_host(matrix_bytes(v, 1)));
+  return out;
+}
+
+Peak cores_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
+  const std::int64_t v = counts.vocab, d_s = p.d_s, d_o = p.d_o, most = counts.most_entries();
+  const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
+  const Footprint cores = real(p.lags * d_s, d_o), weighted = real(v, d_s);
+  Peak out;
+  out.reach(weighted + real(d_s, 4 * d_s + 1) + ops.eigh_scratch(d_s, 1));
+  out.reach(weighted + cores + real(d_s, 2 * d_s + d_o) + real(v, 2 * d_o) +
+            ops.spmm_scratch(v, v, most, d_o));
+  return out;
+}
+
+}  // namespace aloft::offset
