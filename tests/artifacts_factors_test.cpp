@@ -45,6 +45,7 @@ TEST_F(FactorFiles, FactorsComeBackBitForBit) {
     EXPECT_EQ(got->participation, f.participation);
     EXPECT_EQ(got->estimator, e);
     EXPECT_EQ(got->holdout_positions, f.holdout_positions);
+    EXPECT_EQ(got->holdout_error, f.holdout_error);
     EXPECT_EQ(
         (std::vector{got->alpha, got->kappa, got->ridge, got->written_norm, got->holdout_loss,
                      got->holdout_unigram_loss}),

@@ -179,6 +179,28 @@ TEST_P(DenseOps, OrthonormalizeSurvivesRankDeficiency) {
   }
 }
 
+/// Tall and thin, where Gram matrices would do: from columns at right angles to columns that are one.
+TEST_P(DenseOps, OrthonormalizeOfTallMatricesOfAnyCondition) {
+  const std::int64_t m = 6000, k = 12;
+  const Dense basis = random_dense(m, k, 31);
+  for (const double apart : {1.0, 1e-3, 1e-6, 1e-9, 1e-14, 0.0}) {
+    Dense y = basis;
+    for (std::int64_t j = 1; j < k; ++j) y.col(j) = basis.col(0) + apart * basis.col(j);
+    Matrix on = upload(y);
+    ops.orthonormalize(on.view());
+    const Dense q = download(on);
+    EXPECT_LE(distance_from_identity(q.transpose() * q), 1e-13 * k) << apart;
+    EXPECT_LE((y - q * (q.transpose() * y)).norm(), 1e-12 * y.norm()) << apart;  // its span is there
+    for (std::int64_t j = 0; j < k; ++j)
+      if (apart >= 1e-6) EXPECT_GT(q.col(j).dot(y.col(j)), 0) << apart;  // diag(R)
+  }
+  Dense zero = Dense::Zero(m, k);
+  Matrix on = upload(zero);
+  ops.orthonormalize(on.view());
+  const Dense q = download(on);
+  EXPECT_LE(distance_from_identity(q.transpose() * q), 1e-13 * k);
+}
+
 TEST_P(DenseOps, OrthonormalizeKeepsDigitsAtAnyMagnitude) {
   const Dense y = random_dense(70, 33, 28);
   Matrix q_on = upload(std::vector<Dense>{y, 1e-200 * y, 1e200 * y});

@@ -131,6 +131,32 @@ TEST_P(KrylovEigen, ExhaustedSpaces) {
   }
 }
 
+/// What is said of the rough pairs: the first are exact, all are orthonormal, and they catch nearly what the
+/// best k would, at any spectrum; what catches least is a flat one, of which no direction is worth more than
+/// another.
+TEST_P(KrylovEigen, LeadingPairsCatchWhatTheBestWould) {
+  Bench b(GetParam());
+  const Eigen::Index n = 1400, k = 40;
+  const Dense q = Eigen::HouseholderQR<Dense>(random_dense(n, n, 3)).householderQ();
+  for (const double decay : {0.0, 0.5, 1.0}) {
+    Eigen::VectorXd lambda(n);
+    for (Eigen::Index i = 0; i < n; ++i) lambda(i) = std::pow(i + 1.0, -decay);
+    const Dense x = q * lambda.asDiagonal() * q.transpose();
+    const Matrix on = matrix_from(b.ctx.device(), {x.data(), x.data() + x.size()}, n, n);
+    const auto product = [&](ConstMatrixView in, MatrixView out) {
+      b.ctx.linear().gemm(1, Op::none, on.cview(), Op::none, in, 0, out);
+    };
+    const EigenPairs got = leading_eigenpairs(b.ctx, n, product, k, 2, 5, "test");
+    const Dense v = dense_of(got.vectors);
+    EXPECT_LE((v * v.transpose() - Dense::Identity(k, k)).norm(), 1e-10) << decay;
+    const double caught = (v * x * v.transpose()).trace(), best = lambda.head(k).sum();
+    EXPECT_LE(caught, best + 1e-9) << decay;
+    EXPECT_GE(caught, 0.97 * best) << decay;
+    if (decay == 1)
+      for (Eigen::Index i = 0; i < 5; ++i) EXPECT_NEAR(got.values[std::size_t(i)], lambda(i), 1e-9) << i;
+  }
+}
+
 TEST_P(EmbedPpmiSvd, FewerDirectionsThanColumns) {
   Bench b(GetParam());
   const Embedding e = embed_ppmi_svd(b.ctx, counts_of(b.ctx.device(), {0, 1, 0, 1, 0, 1}, 5, 1), 8, 1);

@@ -210,6 +210,14 @@ TEST(HoldoutPositions, AreTheSliceTokensWithAWholeContext) {
       EXPECT_EQ(all.lags, lags);
       EXPECT_EQ(all.next, next);
       EXPECT_EQ(all.context, context);
+      ASSERT_EQ(all.block.size(), next.size());
+      std::map<std::int64_t, std::int64_t> of_block;
+      for (std::size_t k = 0; k < next.size(); ++k) {
+        ++of_block[all.block[k]];
+        if (k > 0) EXPECT_GE(all.block[k], all.block[k - 1]);
+      }
+      EXPECT_EQ(of_block.size(), h.blocks.size());
+      for (const auto& [block, positions] : of_block) EXPECT_LE(positions, h.blocks[std::size_t(block)].own);
 
       const HoldoutPositions some = holdout_positions(h, lags, 37);
       ASSERT_EQ(some.size(), 37);
@@ -218,6 +226,7 @@ TEST(HoldoutPositions, AreTheSliceTokensWithAWholeContext) {
         const std::size_t i = k * next.size() / 37;
         EXPECT_GE(i, at);
         EXPECT_EQ(some.next[k], next[i]);
+        EXPECT_EQ(some.block[k], all.block[i]);
         EXPECT_EQ(some.context[k * static_cast<std::size_t>(lags)],
                   context[i * static_cast<std::size_t>(lags)]);
         at = i;

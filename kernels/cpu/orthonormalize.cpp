@@ -7,12 +7,16 @@
 #include "kernels/cpu/linear_ops.hpp"
 #include "kernels/cpu/parallel.hpp"
 
-// Householder QR of tall matrices in two levels (TSQR: Demmel, Grigori, Hoemmen, Langou,
-// "Communication-optimal parallel and sequential QR and LU factorizations", 2012): each block of rows is
-// factored alone, then the stacked triangles, and the two orthonormal factors are multiplied.
+// Tall matrices by Cholesky's factor of their Gram matrix, twice (CholeskyQR2: Fukaya, Nakatsukasa,
+// Yanagisawa and Yamamoto, 2014): all its work is matrix products. Where columns are too nearly dependent for
+// that, Householder QR in two levels (TSQR: Demmel, Grigori, Hoemmen, Langou, "Communication-optimal parallel
+// and sequential QR and LU factorizations", 2012): each block of rows is factored alone, then the stacked
+// triangles, and the two orthonormal factors are multiplied.
 
 namespace aloft::cpu {
 namespace {
+
+constexpr double kDependent = 1e-12;  // of the largest column's square: what a column must have of its own
 
 /// Row-major a [m, k] into column-major out [m, k], or the reverse with m and k exchanged.
 void transpose_into(const double* a, std::int64_t m, std::int64_t k, double* out) {
@@ -46,6 +50,35 @@ void factor(double* y, std::int64_t m, std::int64_t k, double* r, std::int64_t i
   transpose_into(a.data(), k, m, y);
 }
 
+/// y [m, k] ← y R^-1, R the triangle of Cholesky's factorisation of yᵀy; false, and y as it was, where y's
+/// condition is above what leaves Q within reach of a second pass. Sums by blocks of rows, in their order.
+bool cholesky_pass(double* y, std::int64_t m, std::int64_t k, std::int64_t blocks) {
+  const auto first_row = [&](std::int64_t block) { return m * block / blocks; };
+  std::vector<double> grams(static_cast<std::size_t>(blocks * k * k));
+  const auto gram_of = [&](std::int64_t block) { return grams.data() + block * k * k; };
+  const lapack_int width = lapack_size(k);
+  parallel_for(blocks, [&](std::int64_t block) {
+    cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, width,
+                lapack_size(first_row(block + 1) - first_row(block)), 1, y + first_row(block) * k, width, 0,
+                gram_of(block), width);
+  });
+  double* const r = grams.data();
+  for (std::int64_t block = 1; block < blocks; ++block)
+    for (std::int64_t e = 0; e < k * k; ++e) r[e] += gram_of(block)[e];
+  double largest = 0;
+  for (std::int64_t j = 0; j < k; ++j) largest = std::max(largest, r[j * k + j]);
+  // Row-major upper is column-major lower: LAPACK's L is Rᵀ.
+  if (LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', width, r, width) != 0) return false;
+  for (std::int64_t j = 0; j < k; ++j)
+    if (!(r[j * k + j] * r[j * k + j] > kDependent * largest)) return false;
+  parallel_for(blocks, [&](std::int64_t block) {
+    cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit,
+                lapack_size(first_row(block + 1) - first_row(block)), width, 1, r, width,
+                y + first_row(block) * k, width);
+  });
+  return true;
+}
+
 }  // namespace
 
 void CpuLinearOps::orthonormalize(MatrixView y) {
@@ -62,6 +95,10 @@ void CpuLinearOps::orthonormalize(MatrixView y) {
   const auto first_row = [&](std::int64_t block) {
     return block == blocks ? m : block * orthonormalize_rows(k);
   };
+  if (y.batch == 1 && m >= kTallEnough * k) {  // (several are worked on side by side below)
+    const std::int64_t parts = std::min(blocks, kGrams);
+    if (cholesky_pass(y.data, m, k, parts) && cholesky_pass(y.data, m, k, parts)) return;
+  }
   Matrix triangles(device_, blocks * k, k, y.batch);  // the stacked R of every block
   parallel_for(y.batch * blocks, [&](std::int64_t task) {
     const std::int64_t item = task / blocks, block = task % blocks;

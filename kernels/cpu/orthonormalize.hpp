@@ -12,4 +12,7 @@ constexpr std::int64_t orthonormalize_blocks(std::int64_t m, std::int64_t k) {
   return std::max<std::int64_t>(1, m / orthonormalize_rows(k));
 }
 
+/// From so many rows a column on, Gram matrices are tried first, summed over so many blocks of rows at most.
+inline constexpr std::int64_t kTallEnough = 64, kGrams = 64;
+
 }  // namespace aloft::cpu

@@ -46,7 +46,9 @@ Footprint CpuLinearOps::orthonormalize_scratch(std::int64_t m, std::int64_t k, s
   const std::int64_t blocks = orthonormalize_blocks(m, k);
   if (blocks == 1) return doubles_of_workers(2 * m * k, batch);
   const std::int64_t rows = std::max(m - (blocks - 1) * orthonormalize_rows(k), blocks * k);
-  return on_device(matrix_bytes(blocks * k, k, batch)) + doubles_of_workers(2 * rows * k, batch * blocks);
+  const std::uint64_t grams = matrix_bytes(k, k, std::min(blocks, kGrams));
+  return on_device(matrix_bytes(blocks * k, k, batch)) + on_host(grams) +
+         doubles_of_workers(2 * rows * k, batch * blocks);
 }
 
 // dsyevd.

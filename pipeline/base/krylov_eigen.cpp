@@ -48,6 +48,13 @@ struct Sizes {
   std::int64_t capacity = 0;  ///< directions held at once
   std::int64_t most = 0;      ///< directions tried in all
 
+  /// Of a space that is not asked how good it is.
+  static Sizes rough(std::int64_t n, std::int64_t k) {
+    Sizes out(n, k);
+    out.first = out.capacity = out.most = std::min(whole(n), whole(3 * k / 2 + kBlock - 1));
+    return out;
+  }
+
   Sizes(std::int64_t n, std::int64_t k)
       : dense(n <= std::max<std::int64_t>(1024, 4 * k)),
         first(std::min(whole(n), whole(5 * k / 2 + kBlock - 1))),
@@ -206,6 +213,39 @@ class KrylovBasis {
   std::uint64_t seed_;
 };
 
+/// The dense solver.
+Peak dense_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, const ProductMemory& product) {
+  const Footprint square = on_device(matrix_bytes(n, n + 1));
+  Peak out;
+  out.reach(square + square + on_host(square.device));  // the identity, as it is sent
+  out.reach(square + square + product(n));
+  out.reach(square + ops.eigh_scratch(n, 1));
+  out.reach(square + square + on_device(matrix_bytes(k, n + 1)));
+  return out;
+}
+
+/// A KrylovBasis.
+Footprint basis_held(std::int64_t n, std::int64_t capacity) {
+  const Footprint block = on_device(matrix_bytes(n, kBlock));
+  return on_device(matrix_bytes(capacity, n)) + block + block + on_host(matrix_bytes(capacity, capacity));
+}
+
+/// Growing one, and its pairs.
+Peak basis_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, std::int64_t capacity,
+                  const ProductMemory& product) {
+  const Footprint projected = on_host(matrix_bytes(capacity, capacity)),
+                  small = on_device(matrix_bytes(capacity, capacity + 1)),
+                  chosen = on_device(matrix_bytes(k, capacity)), found = on_device(matrix_bytes(k, n + 1)),
+                  basis = basis_held(n, capacity);
+  Peak out;
+  out.reach(basis + product(kBlock));
+  out.reach(basis + chosen + ops.orthonormalize_scratch(n, kBlock, 1));
+  out.reach(basis + projected + small);
+  out.reach(basis + small + ops.eigh_scratch(capacity, 1));
+  out.reach(basis + projected + chosen + on_host(chosen.device) + found);
+  return out;
+}
+
 /// max_i ‖x v_i − λ_i v_i‖.
 double largest_residual(Context& ctx, std::int64_t n, const SymmetricProduct& x, const EigenPairs& pairs) {
   const auto k = static_cast<std::int64_t>(pairs.values.size());
@@ -229,29 +269,34 @@ double largest_residual(Context& ctx, std::int64_t n, const SymmetricProduct& x,
 
 Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, const ProductMemory& product) {
   const Sizes sizes(n, k);
-  const Footprint found = on_device(matrix_bytes(k, n + 1));
-  Peak out;
-  if (sizes.dense) {
-    const Footprint square = on_device(matrix_bytes(n, n + 1));
-    out.reach(square + square + on_host(square.device));  // the identity, as it is sent
-    out.reach(square + square + product(n));
-    out.reach(square + ops.eigh_scratch(n, 1));
-    out.reach(square + square + found);
-    return out;
-  }
-  const Footprint block = on_device(matrix_bytes(n, kBlock));
-  const Footprint projected = on_host(matrix_bytes(sizes.capacity, sizes.capacity));
-  const Footprint small = on_device(matrix_bytes(sizes.capacity, sizes.capacity + 1)),
-                  chosen = on_device(matrix_bytes(k, sizes.capacity));
-  const Footprint basis = on_device(matrix_bytes(sizes.capacity, n)) + block + block + projected;
-  out.reach(basis + product(kBlock));
-  out.reach(basis + chosen + ops.orthonormalize_scratch(n, kBlock, 1));
-  out.reach(basis + projected + small);
-  out.reach(basis + small + ops.eigh_scratch(sizes.capacity, 1));
-  out.reach(basis + projected + chosen + on_host(chosen.device) + found);
+  if (sizes.dense) return dense_memory(ops, n, k, product);
+  Peak out = basis_memory(ops, n, k, sizes.capacity, product);
+  const Footprint block = on_device(matrix_bytes(n, kBlock)), found = on_device(matrix_bytes(k, n + 1)),
+                  chosen = on_device(matrix_bytes(k, sizes.capacity)), basis = basis_held(n, sizes.capacity);
   out.reach(basis + found + block + block + product(kBlock));                    // the residual
   out.reach(basis + found + chosen + ops.orthonormalize_scratch(n, kBlock, 1));  // starting again
   return out;
+}
+
+Peak leading_eigenpairs_memory(const LinearOps& ops, std::int64_t n, std::int64_t k,
+                               const ProductMemory& product) {
+  const Sizes sizes = Sizes::rough(n, k);
+  return sizes.dense ? dense_memory(ops, n, k, product) : basis_memory(ops, n, k, sizes.capacity, product);
+}
+
+EigenPairs leading_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& x, std::int64_t k,
+                              int power, std::uint64_t seed, std::string_view stage) {
+  expects(k >= 1 && k <= n, "k eigenpairs of a square matrix, 1 <= k <= n");
+  const Sizes sizes = Sizes::rough(n, k);
+  if (sizes.dense) return solve_dense(ctx, n, x, k);
+  KrylovBasis basis(ctx, n, x, power, sizes.capacity, seed);
+  while (!basis.full()) {
+    ctx.check_interrupt();
+    ctx.progress().update(stage, static_cast<double>(basis.size()), static_cast<double>(sizes.capacity),
+                          static_cast<std::uint64_t>(basis.size()), "directions");
+    basis.grow();
+  }
+  return basis.ritz_pairs(k);
 }
 
 EigenPairs largest_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& x, std::int64_t k,

@@ -31,11 +31,20 @@ using SymmetricProduct = std::function<void(ConstMatrixView x, MatrixView y)>;
 [[nodiscard]] EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
                                             std::string_view stage);
 
+/// Nearly these pairs: what such a space of 3/2 k directions knows of them, however good that is. The
+/// leading ones are exact to many digits, the last are mixed with their successors. For subspaces that
+/// statistics are projected onto, which lose nothing by that (profiles/README.md).
+[[nodiscard]] EigenPairs leading_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& product,
+                                            std::int64_t k, int power, std::uint64_t seed,
+                                            std::string_view stage);
+
 /// What a product with that many columns takes beside them and its result.
 using ProductMemory = std::function<Footprint(std::int64_t columns)>;
 /// All that the first of these allocates, the pairs included; the second's, x given, of nnz entries.
 [[nodiscard]] Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k,
                                  const ProductMemory& product);
 [[nodiscard]] Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t nnz, std::int64_t k);
+[[nodiscard]] Peak leading_eigenpairs_memory(const LinearOps& ops, std::int64_t n, std::int64_t k,
+                                             const ProductMemory& product);
 
 }  // namespace aloft

@@ -107,13 +107,13 @@ class Walk {
       std::vector<double> kappas, alphas;
       for (const int step : steps) {
         kappas.push_back(p_.kappa.value_or(kKappas.value(step)));
-        alphas.push_back(p_.alpha.value_or(alpha_near(step)));
+        alphas.push_back(p_.alpha.value_or(alpha_near(ridge, step)));
       }
       std::vector<WeightFit> fits =
           choice_.fit(contexts, ridge, kappas, alphas, p_.alpha.has_value(), tolerance);
       std::size_t best = 0;
       for (std::size_t m = 0; m < fits.size(); ++m) {
-        alphas_[steps[m]] = fits[m].weights[0];
+        alphas_[{ridge, steps[m]}] = fits[m].weights[0];
         if (fits[m].loss < fits[best].loss) best = m;
       }
       kappa_ = steps[best];
@@ -144,22 +144,24 @@ class Walk {
       out.push_back(step);
     return out;
   }
-  /// Of the nearest step that is known.
-  [[nodiscard]] double alpha_near(int step) const {
-    double out = kAlpha;
-    int nearest = 1 << 20;
-    for (const auto& [s, alpha] : alphas_)
-      if (std::abs(s - step) < nearest) {
-        nearest = std::abs(s - step);
-        out = alpha;
-      }
+  /// Where α is sought from: what the nearest point said, times what a change of λ does to it on English
+  /// text.
+  [[nodiscard]] double alpha_near(double ridge, int step) const {
+    double out = kAlpha, nearest = 1e300;
+    for (const auto& [point, alpha] : alphas_) {
+      const double ratio = ridge / point.first,
+                   distance = std::abs(std::log(ratio)) + 0.1 * std::abs(point.second - step);
+      if (distance >= nearest) continue;
+      nearest = distance;
+      out = alpha * std::cbrt(ratio);
+    }
     return out;
   }
 
   const DiscriminantChoice& choice_;
   const FactorParams& p_;
   int kappa_ = kFirstKappa;
-  std::map<int, double> alphas_;
+  std::map<std::pair<double, int>, double> alphas_;  ///< of λ and step of κ
 };
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace aloft::offset {
 namespace {
 
 constexpr double kWhitenRidge = 1e-4;  // of the mean eigenvalue
-constexpr int kPower = 3;              // of the product XXᵀ: as x^6 of the matrix itself
+constexpr int kPower = 2;              // of the product XXᵀ: as x^4 of the matrix itself
 
 /// Left singular vectors and squared singular values of the positive PMI of J_1.
 EigenPairs left_pairs(Context& ctx, const Counts& counts, std::int64_t d, std::uint64_t seed) {
@@ -22,7 +22,7 @@ EigenPairs left_pairs(Context& ctx, const Counts& counts, std::int64_t d, std::u
     ctx.linear().spmm(xt.view(), in, middle.view());
     ctx.linear().spmm(x.view(), middle.cview(), out);
   };
-  return largest_eigenpairs(ctx, counts.vocab, product, d, kPower, seed, "factors");
+  return leading_eigenpairs(ctx, counts.vocab, product, d, kPower, seed, "factors");
 }
 
 /// S: left singular vectors × √σ of the positive PMI of J_1, centred under p, rows of unit length.
@@ -108,7 +108,7 @@ Peak discriminant_basis_memory(const LinearOps& ops, const CountsShape& counts, 
                   vectors = real(v, 1) + host(v, 1), source = real(v, d);
   Peak out;
   out.reach(vectors + ppmi + ppmi + ops.sparse_scratch(v, first));
-  out.reach(vectors + ppmi + ppmi, krylov_memory(ops, v, d, [&](std::int64_t columns) {
+  out.reach(vectors + ppmi + ppmi, leading_eigenpairs_memory(ops, v, d, [&](std::int64_t columns) {
               return real(v, columns) + ops.spmm_scratch(v, v, first, columns);
             }));
   out.reach(vectors + source + source);

@@ -9,8 +9,8 @@
 namespace aloft::offset {
 namespace {
 
-constexpr std::int64_t kProducts = std::int64_t{1} << 33, kFewest = 1024;
-constexpr double kRough = 1e-3, kFine = 1e-6;
+constexpr std::int64_t kProducts = std::int64_t{1} << 32, kFewest = 512;
+constexpr double kRough = 5e-3, kFine = 1e-6;
 
 }  // namespace
 
@@ -23,7 +23,7 @@ double screening_tolerance(const HoldoutPositions& few, const HoldoutPositions& 
 }
 
 double final_tolerance(std::int64_t terms, const HoldoutPositions& few, const HoldoutPositions& all) {
-  return few.size() < all.size() ? 2 * static_cast<double>(terms) / static_cast<double>(few.size()) : kFine;
+  return few.size() < all.size() ? 4 * static_cast<double>(terms) / static_cast<double>(few.size()) : kFine;
 }
 
 Matrix rows_of_tokens(Context& ctx, ConstMatrixView rows, const HoldoutPositions& positions, std::int32_t a) {

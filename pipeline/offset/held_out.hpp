@@ -13,7 +13,7 @@ namespace aloft::offset {
 inline constexpr std::int64_t kHoldoutPositions = 8192;
 
 /// Evenly spread ones among them on which the search for scalars is made where all of them would take
-/// minutes: as many as need 2^33 products for classes [V, width], from 1,024 on.
+/// minutes: as many as need 2^32 products for classes [V, width], from 512 on.
 [[nodiscard]] std::int64_t screening_positions(std::int64_t vocab, std::int64_t width);
 
 /// Nats at which a search on `few` of `all` ends, and at which weights fitted on all of them end, starting

@@ -67,7 +67,7 @@ EigenPairs LogRatios::basis(Op op, std::int64_t k, std::uint64_t seed) const {
     }
     linear.scale(out, root.data(), nullptr);
   };
-  return largest_eigenpairs(ctx_, vocab_, product, k, kTuckerPower, seed, "factors");
+  return leading_eigenpairs(ctx_, vocab_, product, k, kTuckerPower, seed, "factors");
 }
 
 Footprint log_ratios_held(const CountsShape& counts, const FactorParams& p) {
@@ -86,7 +86,7 @@ Peak log_ratios_basis_memory(const LinearOps& ops, const CountsShape& counts, co
     transposes = transposes + on_device(csr_bytes(v, at(counts.entries, l)));
   Peak out;
   out.reach(transposes + ops.sparse_scratch(v, most));
-  out.reach(transposes, krylov_memory(ops, v, k, [&](std::int64_t columns) {
+  out.reach(transposes, leading_eigenpairs_memory(ops, v, k, [&](std::int64_t columns) {
               return on_device(matrix_bytes(v, 3 * columns)) + ops.spmm_scratch(v, v, most, columns);
             }));
   return out;
