@@ -54,7 +54,7 @@ TEST_P(ElementwiseOps, SinglePrecisionAddsAndRounds) {
     const std::vector<Dense> x{random_dense(m, n, 6), random_dense(m, n, 7)};
     const Dense y = rounded(random_dense(m, n, 8));
     const Matrix from = upload(x);
-    FloatMatrix out = unwritten_floats(m, n, 2), to = upload_floats({y, y});
+    FloatMatrix out = unwritten_floats(m, n, 2), to = upload_floats(std::vector<Dense>{y, y});
     ops.round(from.cview(), out.view());
     ops.add_scaled(-1.5F, out.cview(), to.view());
     for (int b = 0; b < 2; ++b) {
@@ -83,6 +83,7 @@ TEST_P(ElementwiseOps, RowNormsAreSummedInDouble) {
     const Matrix doubles = upload(x);
     const FloatMatrix floats = upload_floats(x);
     for (const bool single : {false, true}) {
+      if (!single && m > 1000) continue;  // both stride alike
       Buffer<double> out = upload_vector(std::vector<double>(std::size_t(m), kNan));
       if (single)
         ops.row_norms(floats.cview(), column_weights.data(), out.data());

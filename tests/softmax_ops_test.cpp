@@ -174,33 +174,36 @@ TEST_P(SoftmaxOps, MomentsMatchTheirDefinition) {
   for (const std::int64_t terms : {1, 2, 3, 5, 6})
     for (const std::int64_t models : {1, 3})
       for (const bool scaled : {false, true}) {
-        const Shape shape{terms, models, 37, 513, 6, scaled};
+        const Shape shape{terms, models, 5, 513, 6, scaled};
         const Softmax s = random_softmax(shape, 100 + unsigned(terms));
         expect_moments(s, run(s), name(shape) + (scaled ? ", scaled" : ""));
       }
 }
 
-TEST_P(SoftmaxOps, SizesOnEitherSideOfTiles) {
-  for (const std::int64_t classes : {1, 7, 255, 256, 257, 511, 512, 513, 1500})
-    for (const std::int64_t positions : {1, 37, 63, 64, 65, 130, 300}) {
-      if (classes > 513 ? positions == 300 : positions > 37 && classes % 256 > 1 && classes != 513) continue;
-      const Shape shape{2, 1, positions, classes, 3, positions % 2 == 1};
-      const Softmax s = random_softmax(shape, 200);
-      expect_moments(s, run(s), name(shape));
-    }
+TEST_P(SoftmaxOps, SizesOnEitherSideOfTilesAndBlocks) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> sizes{{65, 513}};
+  for (const std::int64_t classes : {1, 2, 7, 255, 256, 257, 511, 512, 513, 1500})
+    sizes.emplace_back(3, classes);
+  for (const std::int64_t positions : {1, 37, 63, 64, 65, 130, 300}) sizes.emplace_back(positions, 7);
+  if (GetParam() == "cpu") sizes.emplace_back(300, 1500);  // which the shim takes long for
+  for (const auto& [positions, classes] : sizes) {
+    const Shape shape{2, 1, positions, classes, 3, positions % 2 == 1};
+    const Softmax s = random_softmax(shape, 200);
+    expect_moments(s, run(s), name(shape));
+  }
 }
 
 // More than a GPU's tile has; the largest logits in the first tile, in the last, and anywhere.
 TEST_P(SoftmaxOps, ManyTiles) {
-  for (const std::int64_t classes : {8191, 8192, 8193, 17'000})
-    for (const double slope : {-30.0, 0.0, 30.0}) {
-      const Shape shape{2, 2, 3, classes, 2, true};
-      Softmax s = random_softmax(shape, 300);
-      s.base = rounded(Dense(s.base + Eigen::RowVectorXd::LinSpaced(classes, 0, slope)));
-      s.next = {0, std::uint32_t(classes - 1), std::uint32_t(classes / 2)};
-      expect_moments(s, run(s), name(shape) + ", slope " + std::to_string(slope));
-    }
-  for (const std::int64_t positions : {1023, 1024, 1025}) {
+  for (const auto& [classes, slope] :
+       {std::pair{8191, 0.0}, {8192, 0.0}, {8193, 9.0}, {17'000, -30.0}, {17'000, 0.0}, {17'000, 30.0}}) {
+    const Shape shape{2, 1, 3, classes, 2, true};
+    Softmax s = random_softmax(shape, 300);
+    s.base = rounded(Dense(s.base + Eigen::RowVectorXd::LinSpaced(classes, 0, slope)));
+    s.next = {0, std::uint32_t(classes - 1), std::uint32_t(classes / 2)};
+    expect_moments(s, run(s), name(shape) + ", slope " + std::to_string(slope));
+  }
+  for (const std::int64_t positions : {1024, 1025}) {
     const Shape shape{1, 1, positions, 3, 2};
     const Softmax s = random_softmax(shape, 301);
     expect_moments(s, run(s), name(shape));
@@ -314,14 +317,14 @@ TEST_P(SoftmaxOps, ContextsAndClassesMayBeBlocks) {
 }
 
 TEST_P(SoftmaxOps, BitsDoNotDependOnTheWorkers) {
-  const Softmax s = random_softmax({3, 2, 300, 1500, 8, true}, 1000);
+  const Softmax s = random_softmax({3, 2, GetParam() == "cpu" ? 300 : 8, 1500, 8, true}, 1000);
   expect_same_bits_for_any_worker_count([&] { return run(s).all; });
 }
 
 TEST_P(SoftmaxOps, TakesWhatItSays) {
   Device& device = *backend.device;
   for (const Shape& shape :
-       {Shape{2, 3, 130, 1500}, Shape{5, 1, 37, 9000}, Shape{1, 1, 1, 1}, Shape{3, 2, 1100, 9}}) {
+       {Shape{2, 3, 13, 1500}, Shape{5, 1, 2, 9000}, Shape{1, 1, 1, 1}, Shape{3, 1, 1100, 9}}) {
     const Softmax s = random_softmax(shape, 1100);
     const FloatMatrix contexts = upload_floats(s.contexts), classes = upload_floats(s.classes),
                       base = upload_floats(s.base);
