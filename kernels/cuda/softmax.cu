@@ -83,7 +83,7 @@ __device__ float largest_of_block(float x, float* scratch) {
 
 /// sums[i] = (keep ? shrink · sums[i] : 0) + what the tile adds to it, for n sums with those factors. Threads
 /// sum their share of the classes in single precision, at most 32 of them; all else is in double. parts:
-/// [kMoments][kElementThreads], shared. Every thread must call it.
+/// [kMoments][kElementThreads], shared. Every thread must call it, and meet the others before the next time.
 __device__ void fold_sums(const Row& row, std::int64_t classes, float top, const Factors* factors, unsigned n,
                           bool keep, double shrink, float* parts, double* sums) {
   float sum[kMoments] = {};
@@ -104,7 +104,6 @@ __device__ void fold_sums(const Row& row, std::int64_t classes, float top, const
     total = sum_to_lane_0(total);
     if (lane() == 0) sums[i] = (keep ? shrink * sums[i] : 0) + total;
   }
-  __syncthreads();  // before the next ones are written
 }
 
 /// One block per position and model, then the next. state: [positions][models.count][softmax_state()]:
