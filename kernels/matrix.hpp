@@ -136,8 +136,9 @@ template <class T>
 }
 
 /// x = 0; asynchronous. Row by row where x is a block.
-inline void zero(Device& device, MatrixView x) {
-  const auto bytes = [](std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(double); };
+template <class T>
+void zero(Device& device, MatrixViewOf<T> x) {
+  const auto bytes = [](std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(T); };
   if (x.contiguous()) return device.zero(x.data, bytes(x.size()));
   for (std::int64_t r = 0; r < x.batch * x.rows; ++r) device.zero(x.row(r), bytes(x.cols));
 }

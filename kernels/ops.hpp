@@ -149,12 +149,12 @@ class LinearOps {
   /// out[i] = Σ_j x_ij² column_weights[j], summed in double. x of batch 1; out: [rows]. Tolerance 1e-13.
   virtual void row_norms(ConstMatrixView x, const double* column_weights, double* out) = 0;
   virtual void row_norms(ConstFloatView x, const double* column_weights, double* out) = 0;
-  /// Of every model at every position k, with P as kernels/softmax.hpp has it:
-  ///   −log P(next_k | k), then ∂ log P / ∂weights_t by t, then −∂² log P / ∂weights_t ∂weights_u by t, u ≤
-  ///   t.
+  /// Of every model at every position k, with P as kernels/softmax.hpp has it: −log P(next_k | k), then by t
+  /// ∂ log P / ∂weights_t, then by t and u ≤ t −∂² log P / ∂weights_t ∂weights_u.
   /// out: [models.count][positions][softmax_moment_count(terms)]. No matrix [positions, classes] is ever
-  /// held, only tiles of it. Products and exponentials in single precision, long sums in double: tolerance
-  /// 2e-6 (1 + the largest logit's part in it, as Σ_t |weights_t| scale_j ‖contexts_t,k‖ ‖classes_j‖).
+  /// held, only tiles of it. Products and exponentials in single precision, long sums in double: tolerance of
+  /// the n-th derivatives 2e-6 (1 + l) gⁿ, g the position's largest |scale_j| ‖contexts_t,k‖ ‖classes_j‖ +
+  /// |shift_j| (a feature's size), l its largest |base_j| + Σ_t |weights_t| times that of j (a logit's).
   virtual void softmax_moments(const SoftmaxEvidence& evidence, const SoftmaxModels& models, double* out) = 0;
   /// x[i][j] *= row_scale[i] · column_scale[j] (either null = 1); same scales for every batch item.
   virtual void scale(MatrixView x, const double* row_scale, const double* column_scale) = 0;

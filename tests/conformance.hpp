@@ -29,6 +29,9 @@ inline Dense random_dense(std::int64_t rows, std::int64_t cols, unsigned seed) {
   return out;
 }
 
+/// Every number rounded to single precision.
+inline Dense rounded(const Dense& x) { return x.cast<float>().cast<double>(); }
+
 inline double distance_from_identity(const Dense& gram) {
   return (gram - Dense::Identity(gram.rows(), gram.cols())).norm();
 }
@@ -109,7 +112,8 @@ class LinearConformance : public ::testing::TestWithParam<std::string> {
     return matrix_from(*backend.device, std::vector<double>(std::size_t(rows * cols * batch), kNan), rows,
                        cols, batch);
   }
-  static Dense download(const Matrix& m, std::int64_t item = 0) {
+  template <class T>
+  static Dense download(const MatrixOf<T>& m, std::int64_t item = 0) {
     const auto all = aloft::to_host(m.data);
     Dense out(m.rows, m.cols);
     std::copy_n(all.begin() + item * m.rows * m.cols, m.rows * m.cols, out.data());
@@ -117,6 +121,21 @@ class LinearConformance : public ::testing::TestWithParam<std::string> {
   }
   Buffer<double> upload_vector(const std::vector<double>& v) {
     return to_device<const double>(*backend.device, v);
+  }
+
+  // The same in single precision.
+  FloatMatrix upload_floats(const std::vector<Dense>& items) {
+    FloatMatrix out(*backend.device, items[0].rows(), items[0].cols(), std::int64_t(items.size()));
+    std::vector<float> all;
+    for (const auto& m : items)
+      for (std::int64_t i = 0; i < m.size(); ++i) all.push_back(static_cast<float>(m.data()[i]));
+    backend.device->upload(out.data.data(), all.data(), all.size() * sizeof(float));
+    backend.device->synchronize();
+    return out;
+  }
+  FloatMatrix upload_floats(const Dense& m) { return upload_floats(std::vector<Dense>{m}); }
+  FloatMatrix unwritten_floats(std::int64_t rows, std::int64_t cols, std::int64_t batch = 1) {
+    return upload_floats(std::vector<Dense>(std::size_t(batch), Dense::Constant(rows, cols, kNan)));
   }
 };
 

@@ -41,6 +41,33 @@ TEST_P(DenseOps, GemmMatchesEigenForEveryOrientation) {
       }
 }
 
+TEST_P(DenseOps, GemmInSinglePrecisionForEveryOrientation) {
+  for (const auto& [m, n, k] : {std::tuple{1, 1, 1},
+                                {1, 33, 5},
+                                {31, 32, 33},
+                                {63, 65, 64},
+                                {129, 127, 400},
+                                {257, 600, 9},
+                                {1100, 3, 17},
+                                {3, 1100, 2}})
+    for (const Op op_a : {Op::none, Op::transpose})
+      for (const Op op_b : {Op::none, Op::transpose}) {
+        const Dense a = rounded(op_a == Op::none ? random_dense(m, k, 1) : random_dense(k, m, 1));
+        const Dense b = rounded(op_b == Op::none ? random_dense(k, n, 2) : random_dense(n, k, 2));
+        const Dense before = rounded(random_dense(m, n, 3));
+        const FloatMatrix a_on = upload_floats(a), b_on = upload_floats(b);
+        FloatMatrix c = upload_floats(before), fresh = unwritten_floats(m, n);
+        ops.gemm(-1.5F, op_a, a_on.cview(), op_b, b_on.cview(), 0.25F, c.view());
+        ops.gemm(1.0F, op_a, a_on.cview(), op_b, b_on.cview(), 0.0F, fresh.view());  // c is not read
+        const Dense product = operand(op_a, a) * operand(op_b, b);
+        const double unit = 1e-6 * a.norm() * b.norm();
+        EXPECT_LE((download(c) - (-1.5 * product + 0.25 * before)).norm(),
+                  1.5 * unit + 0.25e-6 * before.norm())
+            << m << ' ' << n << ' ' << k;
+        EXPECT_LE((download(fresh) - product).norm(), unit) << m << ' ' << n << ' ' << k;
+      }
+}
+
 TEST_P(DenseOps, GemmOfBatchesAndOfSharedOperands) {
   const std::vector<Dense> a{random_dense(33, 20, 4), random_dense(33, 20, 5), random_dense(33, 20, 6)};
   const std::vector<Dense> b{random_dense(20, 31, 7), random_dense(20, 31, 8), random_dense(20, 31, 9)};
@@ -56,6 +83,25 @@ TEST_P(DenseOps, GemmOfBatchesAndOfSharedOperands) {
   }
 }
 
+TEST_P(DenseOps, GemmOfBatchesInSinglePrecision) {
+  std::vector<Dense> a, b;
+  for (unsigned i = 0; i < 3; ++i) {
+    a.push_back(rounded(random_dense(33, 20, 4 + i)));
+    b.push_back(rounded(random_dense(31, 20, 7 + i)));
+  }
+  const FloatMatrix many_a = upload_floats(a), many_b = upload_floats(b), one_a = upload_floats(a[0]),
+                    one_b = upload_floats(b[0]);
+  for (const auto& [left, right] :
+       {std::pair{&many_a, &many_b}, {&one_a, &many_b}, {&many_a, &one_b}, {&one_a, &one_b}}) {
+    FloatMatrix c = unwritten_floats(33, 31, 3);
+    ops.gemm(2.0F, Op::none, left->cview(), Op::transpose, right->cview(), 0.0F, c.view());
+    for (std::size_t i = 0; i < 3; ++i) {
+      const Dense &x = a[left->batch == 1 ? 0 : i], &y = b[right->batch == 1 ? 0 : i];
+      EXPECT_LE((download(c, std::int64_t(i)) - 2 * x * y.transpose()).norm(), 2e-6 * x.norm() * y.norm());
+    }
+  }
+}
+
 TEST_P(DenseOps, GemmWithoutAnInnerDimensionOnlyScales) {
   const Matrix a(*backend.device, 3, 0), b(*backend.device, 0, 2);
   Matrix c = upload(Dense::Ones(3, 2)), fresh = unwritten(3, 2);
@@ -63,6 +109,12 @@ TEST_P(DenseOps, GemmWithoutAnInnerDimensionOnlyScales) {
   ops.gemm(1, Op::none, a.cview(), Op::none, b.cview(), 0, fresh.view());
   EXPECT_EQ(download(c), Dense::Constant(3, 2, 0.5));
   EXPECT_EQ(download(fresh), Dense::Zero(3, 2));
+  const FloatMatrix x(*backend.device, 3, 0), y(*backend.device, 0, 2);
+  FloatMatrix z = upload_floats(Dense::Ones(3, 2)), new_z = unwritten_floats(3, 2);
+  ops.gemm(1.0F, Op::none, x.cview(), Op::none, y.cview(), 0.5F, z.view());
+  ops.gemm(1.0F, Op::none, x.cview(), Op::none, y.cview(), 0.0F, new_z.view());
+  EXPECT_EQ(download(z), Dense::Constant(3, 2, 0.5));
+  EXPECT_EQ(download(new_z), Dense::Zero(3, 2));
 }
 
 TEST_P(DenseOps, EmptyResultsAreLeftAlone) {
@@ -105,6 +157,9 @@ TEST_P(DenseOps, GemmRefusesShapesThatDoNotFit) {
   EXPECT_THROW(ops.gemm(1, Op::none, a.cview(), Op::none, b.cview(), 0, c.view()), Error);
   const Matrix three = upload(std::vector<Dense>(3, random_dense(3, 4, 1)));
   EXPECT_THROW(ops.gemm(1, Op::none, three.cview(), Op::transpose, b.cview(), 0, two.view()), Error);
+  const FloatMatrix x = upload_floats(random_dense(3, 4, 1));
+  FloatMatrix y = unwritten_floats(3, 4);
+  EXPECT_THROW(ops.gemm(1.0F, Op::none, x.cview(), Op::none, x.cview(), 0.0F, y.view()), Error);
 }
 
 TEST_P(DenseOps, ScaleMultipliesRowsAndColumns) {
@@ -115,13 +170,16 @@ TEST_P(DenseOps, ScaleMultipliesRowsAndColumns) {
   for (const bool use_rows : {false, true})
     for (const bool use_cols : {false, true}) {
       Matrix y = upload(x);
+      FloatMatrix z = upload_floats(x);
       ops.scale(y.view(), use_rows ? row_scale.data() : nullptr, use_cols ? column_scale.data() : nullptr);
+      ops.scale(z.view(), use_rows ? row_scale.data() : nullptr, use_cols ? column_scale.data() : nullptr);
       for (int b = 0; b < 2; ++b) {
-        const Dense got = download(y, b);
+        const Dense got = download(y, b), floats = download(z, b), from = rounded(x[std::size_t(b)]);
         for (int i = 0; i < 65; ++i)
           for (int j = 0; j < 33; ++j) {
             const double factor = (use_rows ? rows(i) : 1) * (use_cols ? cols(j) : 1);
             ASSERT_DOUBLE_EQ(got(i, j), x[std::size_t(b)](i, j) * factor);
+            ASSERT_EQ(floats(i, j), double(float(from(i, j) * factor)));  // once rounded, to nearest
           }
       }
     }
@@ -239,6 +297,12 @@ TEST_P(DenseOps, BitsDoNotDependOnTheWorkers) {
     const auto more = aloft::to_host(d.data);
     all.insert(all.end(), more.begin(), more.end());
     return all;
+  });
+  const FloatMatrix x = upload_floats(tall);
+  expect_same_bits_for_any_worker_count([&] {
+    FloatMatrix c = unwritten_floats(3000, 3000);
+    ops.gemm(1.0F, Op::none, x.cview(), Op::transpose, x.cview(), 0.0F, c.view());
+    return aloft::to_host(c.data);
   });
 }
 

@@ -49,6 +49,55 @@ TEST_P(ElementwiseOps, AddScaledAdds) {
   }
 }
 
+TEST_P(ElementwiseOps, SinglePrecisionAddsAndRounds) {
+  for (const auto& [m, n] : kShapes) {
+    const std::vector<Dense> x{random_dense(m, n, 6), random_dense(m, n, 7)};
+    const Dense y = rounded(random_dense(m, n, 8));
+    const Matrix from = upload(x);
+    FloatMatrix out = unwritten_floats(m, n, 2), to = upload_floats(std::vector<Dense>{y, y});
+    ops.round(from.cview(), out.view());
+    ops.add_scaled(-1.5F, out.cview(), to.view());
+    for (int b = 0; b < 2; ++b) {
+      const Dense exact = rounded(x[std::size_t(b)]);
+      EXPECT_EQ(download(out, b), exact) << m << " x " << n;
+      EXPECT_LE((download(to, b) - (y - 1.5 * exact)).norm(), 2e-7 * (y.norm() + 1.5 * exact.norm()))
+          << m << " x " << n;
+    }
+  }
+  // Halves go to the even neighbour; what is too large or too small for a float.
+  const double one = 1, ulp = std::ldexp(1.0, -23);
+  Dense edges(1, 6);
+  edges << one + ulp / 2, one + 1.5 * ulp, one + 0.51 * ulp, 1e300, -1e-300, 0.1;
+  FloatMatrix got = unwritten_floats(1, 6);
+  ops.round(upload(edges).cview(), got.view());
+  Dense want(1, 6);
+  want << one, one + 2 * ulp, one + ulp, std::numeric_limits<double>::infinity(), -0.0, double(0.1F);
+  EXPECT_EQ(download(got), want);
+}
+
+TEST_P(ElementwiseOps, RowNormsAreSummedInDouble) {
+  for (const auto& [m, n] :
+       {std::pair{1, 1}, {7, 31}, {8, 32}, {9, 33}, {300, 5}, {3, 1000}, {1, 4097}, {33'000, 1}, {5, 0}}) {
+    const Dense x = random_dense(m, n, 18), weights = random_dense(n, 1, 19).cwiseAbs();
+    const auto column_weights = upload_vector({weights.data(), weights.data() + n});
+    const Matrix doubles = upload(x);
+    const FloatMatrix floats = upload_floats(x);
+    for (const bool single : {false, true}) {
+      if (!single && m > 1000) continue;  // both stride alike
+      Buffer<double> out = upload_vector(std::vector<double>(std::size_t(m), kNan));
+      if (single)
+        ops.row_norms(floats.cview(), column_weights.data(), out.data());
+      else
+        ops.row_norms(doubles.cview(), column_weights.data(), out.data());
+      const std::vector<double> got = aloft::to_host(out);
+      const Dense from = single ? rounded(x) : x, want = from.cwiseAbs2() * weights;
+      for (int i = 0; i < m; ++i)
+        ASSERT_NEAR(got[std::size_t(i)], want(i), 1e-13 * want(i)) << m << " x " << n << " row " << i;
+    }
+  }
+  EXPECT_THROW(ops.row_norms(Matrix(*backend.device, 2, 2, 2).cview(), nullptr, nullptr), Error);
+}
+
 TEST_P(ElementwiseOps, InnerIsTheSumOfProductsOfEachItem) {
   for (const auto& [m, n] : {std::pair{1, 1},
                              {1, 255},
@@ -88,6 +137,10 @@ TEST_P(ElementwiseOps, NothingIsLeftAlone) {
   EXPECT_NO_THROW(ops.transpose(none.cview(), flipped.view()));
   EXPECT_NO_THROW(ops.add_scaled(1, none.cview(), same.view()));
   EXPECT_NO_THROW(ops.skew_part(Matrix(*backend.device, 0, 0).cview(), square.view()));
+  FloatMatrix floats(*backend.device, 0, 5);
+  EXPECT_NO_THROW(ops.round(none.cview(), floats.view()));
+  EXPECT_NO_THROW(ops.add_scaled(1.0F, floats.cview(), floats.view()));
+  EXPECT_NO_THROW(ops.row_norms(none.cview(), nullptr, nullptr));
   Buffer<double> out = upload_vector({kNan});
   ops.inner(none.cview(), none.cview(), out.data());
   EXPECT_EQ(aloft::to_host(out)[0], 0);
@@ -101,6 +154,9 @@ TEST_P(ElementwiseOps, ShapesThatDoNotFitAreRefused) {
   EXPECT_THROW(ops.skew_part(x.cview(), same.view()), Error);
   EXPECT_THROW(ops.add_scaled(1, x.cview(), flipped.view()), Error);
   EXPECT_THROW(ops.inner(x.cview(), flipped.cview(), out.data()), Error);
+  FloatMatrix floats = unwritten_floats(4, 3), other = unwritten_floats(3, 4);
+  EXPECT_THROW(ops.round(x.cview(), floats.view()), Error);
+  EXPECT_THROW(ops.add_scaled(1.0F, other.cview(), floats.view()), Error);
 }
 
 TEST_P(ElementwiseOps, BitsDoNotDependOnTheWorkers) {
@@ -108,6 +164,12 @@ TEST_P(ElementwiseOps, BitsDoNotDependOnTheWorkers) {
   expect_same_bits_for_any_worker_count([&] {
     Buffer<double> out(*backend.device, 1);
     ops.inner(x.cview(), y.cview(), out.data());
+    return aloft::to_host(out);
+  });
+  const auto weights = upload_vector(std::vector<double>(500, 0.3));
+  expect_same_bits_for_any_worker_count([&] {
+    Buffer<double> out(*backend.device, 300);
+    ops.row_norms(x.cview(), weights.data(), out.data());
     return aloft::to_host(out);
   });
 }

@@ -39,13 +39,16 @@ TEST(MatrixView, KnowsItsRowsItemsAndBlocks) {
 }
 
 /// A batch of blocks and what they lie in.
-struct Framed {
+template <class T>
+struct FramedOf {
   static constexpr std::int64_t kAbove = 2, kBelow = 1, kLeft = 3, kRight = 5;
-  Matrix whole;
-  [[nodiscard]] MatrixView view() {
+  MatrixOf<T> whole;
+  [[nodiscard]] MatrixViewOf<T> view() {
     return whole.view().block(kAbove, kLeft, whole.rows - kAbove - kBelow, whole.cols - kLeft - kRight);
   }
 };
+using Framed = FramedOf<double>;
+using FloatFramed = FramedOf<float>;
 
 // Sides around the tile, two tiles and three; one-dimensional extremes.
 constexpr std::pair<int, int> kShapes[] = {{1, 1},   {1, 33},  {33, 1},  {31, 32},
@@ -60,23 +63,30 @@ class BlockOps : public LinearConformance {
     for (std::size_t i = 0; i < items; ++i) out.push_back(random_dense(m, n, seed + 100 * unsigned(i)));
     return out;
   }
-  Framed framed(const std::vector<Dense>& items) {
+  static std::vector<Dense> with_frames(const std::vector<Dense>& items) {
     std::vector<Dense> whole;
     for (const Dense& x : items) {
       whole.emplace_back(Dense::Constant(x.rows() + Framed::kAbove + Framed::kBelow,
                                          x.cols() + Framed::kLeft + Framed::kRight, kNan));
       whole.back().block(Framed::kAbove, Framed::kLeft, x.rows(), x.cols()) = x;
     }
-    return {upload(whole)};
+    return whole;
   }
+  Framed framed(const std::vector<Dense>& items) { return {upload(with_frames(items))}; }
   Framed framed(const Dense& x) { return framed(std::vector<Dense>{x}); }
+  FloatFramed framed_floats(const std::vector<Dense>& items) { return {upload_floats(with_frames(items))}; }
+  FloatFramed framed_floats(const Dense& x) { return framed_floats(std::vector<Dense>{x}); }
   Framed unwritten_block(std::int64_t m, std::int64_t n, std::size_t items = 1) {
     return framed(std::vector<Dense>(items, Dense::Constant(m, n, kNan)));
   }
+  FloatFramed unwritten_floats_block(std::int64_t m, std::int64_t n, std::size_t items = 1) {
+    return framed_floats(std::vector<Dense>(items, Dense::Constant(m, n, kNan)));
+  }
   /// The block, when all around it is still NaN.
-  static Dense inside(Framed& f, std::int64_t item = 0) {
+  template <class T>
+  static Dense inside(FramedOf<T>& f, std::int64_t item = 0) {
     const Dense all = download(f.whole, item);
-    const MatrixView view = f.view();
+    const MatrixViewOf<T> view = f.view();
     const Dense out = all.block(Framed::kAbove, Framed::kLeft, view.rows, view.cols);
     std::int64_t kept = 0, nan_inside = 0;
     for (std::int64_t i = 0; i < all.size(); ++i) kept += std::isnan(all.data()[i]) ? 1 : 0;
@@ -229,6 +239,69 @@ TEST_P(BlockOps, SpmmFromABlockIntoABlock) {
       Framed from = framed(x), to = unwritten_block(65, k);
       ops.spmm(a.view(), from.view(), to.view());
       EXPECT_LE((inside(to) - want).norm(), 1e-13 * want.norm()) << per_row << ' ' << k;
+    }
+}
+
+TEST_P(BlockOps, GemmInSinglePrecision) {
+  for (const auto& [m, n, k] : {std::tuple{1, 1, 1}, {1, 33, 5}, {31, 32, 33}, {129, 127, 40}, {257, 600, 9}})
+    for (const Op op_a : {Op::none, Op::transpose})
+      for (const Op op_b : {Op::none, Op::transpose}) {
+        std::vector<Dense> a = op_a == Op::none ? random_items(m, k, 1) : random_items(k, m, 1);
+        for (Dense& x : a) x = rounded(x);
+        const Dense b = rounded(op_b == Op::none ? random_dense(k, n, 2) : random_dense(n, k, 2));
+        FloatFramed a_on = framed_floats(a), b_on = framed_floats(b),
+                    c = unwritten_floats_block(m, n, kItems);
+        ops.gemm(-1.5F, op_a, a_on.view(), op_b, b_on.view(), 0.0F, c.view());
+        ops.gemm(1.0F, op_a, a_on.view(), op_b, b_on.view(), 2.0F, c.view());  // -1.5 · 2 + 1
+        for (std::size_t i = 0; i < kItems; ++i) {
+          const Dense product = (op_a == Op::none ? a[i] : Dense(a[i].transpose())) *
+                                (op_b == Op::none ? b : Dense(b.transpose()));
+          EXPECT_LE((inside(c, std::int64_t(i)) + 2 * product).norm(), 4e-6 * a[i].norm() * b.norm())
+              << m << ' ' << n << ' ' << k;
+        }
+      }
+}
+
+TEST_P(BlockOps, SinglePrecisionHasTheBitsOfContiguousMatrices) {
+  for (const auto& [m, n] : kShapes) {
+    const std::vector<Dense> x = random_items(m, n, 18), y = random_items(m, n, 19);
+    const auto weights = upload_vector(std::vector<double>(std::size_t(n), 0.3)),
+               rows = upload_vector(std::vector<double>(std::size_t(m), 1.7));
+    Framed from = framed(x);
+    FloatFramed rounded_block = unwritten_floats_block(m, n, kItems), to = framed_floats(y);
+    FloatMatrix packed = unwritten_floats(m, n, kItems), packed_to = upload_floats(y);
+    ops.round(from.view(), rounded_block.view());
+    ops.round(upload(x).cview(), packed.view());
+    ops.add_scaled(-1.5F, rounded_block.view(), to.view());
+    ops.add_scaled(-1.5F, packed.view(), packed_to.view());
+    ops.scale(to.view(), rows.data(), weights.data());
+    ops.scale(packed_to.view(), rows.data(), weights.data());
+    Buffer<double> norms = upload_vector(std::vector<double>(4 * std::size_t(m), kNan));
+    const Matrix whole_x = upload(x);
+    ops.row_norms(from.view().item(1), weights.data(), norms.data());
+    ops.row_norms(whole_x.view().item(1), weights.data(), norms.data() + m);
+    ops.row_norms(rounded_block.view().item(1), weights.data(), norms.data() + 2 * m);
+    ops.row_norms(packed.view().item(1), weights.data(), norms.data() + 3 * m);
+    for (std::int64_t b = 0; b < std::int64_t(kItems); ++b) {
+      EXPECT_EQ(inside(rounded_block, b), rounded(x[std::size_t(b)])) << m << " x " << n;
+      EXPECT_EQ(inside(to, b), download(packed_to, b)) << m << " x " << n;
+    }
+    const std::vector<double> got = aloft::to_host(norms);
+    for (std::size_t i = 0; i < std::size_t(m); ++i) {
+      EXPECT_EQ(got[i], got[std::size_t(m) + i]) << m << " x " << n;
+      EXPECT_EQ(got[2 * std::size_t(m) + i], got[3 * std::size_t(m) + i]) << m << " x " << n;
+    }
+  }
+}
+
+TEST_P(BlockOps, SpmmInSinglePrecision) {
+  for (const std::int64_t per_row : {0, 3, 60})
+    for (const std::int64_t k : {1, 5, 33}) {
+      const auto a = ops.round(random_real(65, 97, per_row, 14).on(*backend.device).view());
+      const Dense dense = to_host(a).dense(), x = rounded(random_dense(97, k, 15));
+      FloatFramed from = framed_floats(x), to = unwritten_floats_block(65, k);
+      ops.spmm(a.view(), from.view(), to.view());
+      EXPECT_LE((inside(to) - dense * x).norm(), 1e-6 * dense.norm() * x.norm()) << per_row << ' ' << k;
     }
 }
 

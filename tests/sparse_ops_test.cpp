@@ -157,10 +157,34 @@ TEST_P(SparseOps, SpmmMatchesTheDenseProduct) {
   }
 }
 
+/// a with every value rounded; the oracle of round().
+HostCsr<float> rounded_csr(const HostCsr<double>& a) {
+  return {a.rows, a.cols, a.row_offsets, a.columns, {a.values.begin(), a.values.end()}};
+}
+
+TEST_P(SparseOps, SpmmInSinglePrecision) {
+  for (const auto& [rows, cols, per_row] :
+       {std::array{2, 1, 1}, {32, 31, 20}, {65, 64, 20}, {130, 129, 20}, {700, 1300, 6}}) {
+    const auto a = random_real(rows, cols, per_row, 5);
+    const FloatCsr on_device = ops.round(a.on(*backend.device).view());
+    EXPECT_EQ(to_host(on_device), rounded_csr(a));
+    const Dense dense = rounded_csr(a).dense();
+    for (const int k : {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65, 129}) {
+      const Dense x = rounded(random_dense(cols, k, 6));
+      const FloatMatrix x_on = upload_floats(x);
+      FloatMatrix y = unwritten_floats(rows, k);
+      ops.spmm(on_device.view(), x_on.cview(), y.view());
+      EXPECT_LE((download(y) - dense * x).norm(), 1e-6 * dense.norm() * x.norm()) << rows << " x " << k;
+    }
+  }
+}
+
 TEST_P(SparseOps, SpmmRefusesShapesThatDoNotFit) {
   const auto a = random_real(4, 5, 3, 7).on(*backend.device);
   Matrix x = unwritten(4, 3), y = unwritten(4, 3);
   EXPECT_THROW(ops.spmm(a.view(), x.cview(), y.view()), Error);
+  FloatMatrix p = unwritten_floats(4, 3), q = unwritten_floats(4, 3);
+  EXPECT_THROW(ops.spmm(ops.round(a.view()).view(), p.cview(), q.view()), Error);
 }
 
 TEST_P(SparseOps, TransposeInnerMatchesTheDenseProducts) {
@@ -249,6 +273,12 @@ TEST_P(SparseOps, ProductsOfUnevenRows) {
       ops.spmm(on_device.view(), x_on.cview(), y.view());
       const Dense product = a.dense() * x;
       EXPECT_LE((download(y) - product).norm(), 1e-13 * product.norm()) << rows << " x " << k;
+      const FloatCsr floats = ops.round(on_device.view());
+      const FloatMatrix x_floats = upload_floats(x);
+      FloatMatrix z = unwritten_floats(rows, k);
+      ops.spmm(floats.view(), x_floats.cview(), z.view());
+      const Dense left = rounded_csr(a).dense(), right = rounded(x);
+      EXPECT_LE((download(z) - left * right).norm(), 1e-6 * left.norm() * right.norm()) << rows << " x " << k;
     }
   }
   const auto square = edge_real(2100, 2100);
@@ -305,6 +335,11 @@ TEST_P(SparseOps, NothingStoredIsNothingEverywhere) {
   Matrix y = unwritten(33, 5);
   ops.spmm(real.view(), x.cview(), y.view());
   EXPECT_EQ(download(y), Dense::Zero(33, 5));
+  const FloatCsr floats = ops.round(real.view());
+  EXPECT_EQ(to_host(floats), rounded_csr(empty));
+  FloatMatrix z = unwritten_floats(33, 5);
+  ops.spmm(floats.view(), upload_floats(random_dense(33, 5, 22)).cview(), z.view());
+  EXPECT_EQ(download(z), Dense::Zero(33, 5));
   EXPECT_EQ(ops.transpose_inner(real.view()).norm2, 0);
 }
 
@@ -325,6 +360,13 @@ TEST_P(SparseOps, BitsDoNotDependOnTheWorkers) {
   expect_same_bits_for_any_worker_count([&] {
     Matrix y = unwritten(2500, 50);
     ops.spmm(real.view(), x.cview(), y.view());
+    return aloft::to_host(y.data);
+  });
+  const FloatCsr floats = ops.round(real.view());
+  const FloatMatrix x_floats = upload_floats(random_dense(2500, 50, 11));
+  expect_same_bits_for_any_worker_count([&] {
+    FloatMatrix y = unwritten_floats(2500, 50);
+    ops.spmm(floats.view(), x_floats.cview(), y.view());
     return aloft::to_host(y.data);
   });
   expect_same_bits_for_any_worker_count([&] {

@@ -153,7 +153,7 @@ void CpuLinearOps::softmax_moments(const SoftmaxEvidence& evidence, const Softma
   const ConstFloatView &x = evidence.contexts, &y = evidence.classes;
   const std::int64_t terms = x.batch, positions = x.rows, classes = y.rows,
                      moments = softmax_moment_count(terms);
-  expects(x.cols == y.cols && y.batch == 1 && classes > 0 && terms > 0,
+  expects(x.cols == y.cols && x.cols > 0 && y.batch == 1 && classes > 0 && terms > 0,
           "softmax_moments: contexts [positions, d] for each term, classes [V, d]");
   const std::int64_t block = softmax_positions(terms);
   parallel_for(blocks_of(positions, block), [&](std::int64_t task) {

@@ -2,15 +2,22 @@
 #include "kernels/cuda/block_sum.cuh"
 #include "kernels/cuda/each_element.cuh"
 #include "kernels/cuda/linear_ops.hpp"
+#include "kernels/cuda/warp.cuh"
 
-// Matrices taken element by element: sums, sums of products, permutations.
+// Matrices taken element by element: sums, sums of products, permutations, roundings.
 
 namespace aloft::cuda {
 namespace {
 
 /// Of element e: y += alpha·x.
-__device__ void add_scaled_element(std::int64_t e, double alpha, ConstMatrixView x, MatrixView y) {
+template <class T>
+__device__ void add_scaled_element(std::int64_t e, T alpha, MatrixViewOf<const T> x, MatrixViewOf<T> y) {
   y.element(e) += alpha * x.element(e);
+}
+
+/// Of element e: out = x, rounded to nearest.
+__device__ void round_element(std::int64_t e, ConstMatrixView x, FloatView out) {
+  out.element(e) = static_cast<float>(x.element(e));
 }
 
 /// Of element e of out, which rows and columns of x say (kernels/ops.hpp, permute).
@@ -56,11 +63,53 @@ __global__ __launch_bounds__(kElementThreads) void sum_shares(const double* part
   }
 }
 
+/// out[i] = Σ_j x_ij² column_weights[j]: a warp a row, then the next.
+template <class T>
+__global__ __launch_bounds__(kElementThreads) void norms_by_warp(MatrixViewOf<const T> x,
+                                                                 const double* column_weights, double* out) {
+  for (std::int64_t i = first_warp(); i < x.rows; i += warp_stride()) {
+    const T* const row = x.row(i);
+    double sum = 0;
+    for (std::int64_t j = lane(); j < x.cols; j += kWarp)
+      sum += static_cast<double>(row[j]) * static_cast<double>(row[j]) * column_weights[j];
+    sum = sum_to_lane_0(sum);
+    if (lane() == 0) out[i] = sum;
+  }
+}
+
+template <class T>
+void add_multiple(cudaStream_t stream, T alpha, MatrixViewOf<const T> x, MatrixViewOf<T> y) {
+  expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
+  for_each_element<add_scaled_element<T>>(stream, x.size(), alpha, x, y);
+}
+
+template <class T>
+void norms_of_rows(cudaStream_t stream, MatrixViewOf<const T> x, const double* column_weights, double* out) {
+  expects(x.batch == 1, "row_norms: one matrix");
+  if (x.rows == 0) return;
+  check(launch(norms_by_warp<T>, element_grid(x.rows * kWarp), kElementThreads, 0, stream, x, column_weights,
+               out));
+}
+
 }  // namespace
 
 void CudaLinearOps::add_scaled(double alpha, ConstMatrixView x, MatrixView y) {
-  expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
-  for_each_element<add_scaled_element>(device_.stream(), x.size(), alpha, x, y);
+  add_multiple<double>(device_.stream(), alpha, x, y);
+}
+void CudaLinearOps::add_scaled(float alpha, ConstFloatView x, FloatView y) {
+  add_multiple<float>(device_.stream(), alpha, x, y);
+}
+
+void CudaLinearOps::round(ConstMatrixView x, FloatView out) {
+  expects(x.rows == out.rows && x.cols == out.cols && x.batch == out.batch, "round: one shape");
+  for_each_element<round_element>(device_.stream(), x.size(), x, out);
+}
+
+void CudaLinearOps::row_norms(ConstMatrixView x, const double* column_weights, double* out) {
+  norms_of_rows<double>(device_.stream(), x, column_weights, out);
+}
+void CudaLinearOps::row_norms(ConstFloatView x, const double* column_weights, double* out) {
+  norms_of_rows<float>(device_.stream(), x, column_weights, out);
 }
 
 void CudaLinearOps::permute(ConstMatrixView x, const std::int32_t* rows, const std::int32_t* columns,

@@ -8,9 +8,9 @@
 namespace aloft::cuda {
 
 /// The linear half of the contract (kernels/ops.hpp says what each does) on the GPU. Implemented by subject:
-/// sparse.cu, sparse_real.cu, sparse_product.cu, dense.cu, elementwise.cu, transpose.cu, random.cu,
-/// orthonormalize.cpp, spectrum.cpp, skew_spectrum.cu, fourier.cu, scratch.cpp. What kernels share:
-/// launch.cuh, grid.cuh, each_element.cuh, warp.cuh, block_sum.cuh, search.cuh.
+/// sparse.cu, sparse_real.cu, sparse_product.cu, dense.cu, elementwise.cu, softmax.cu, transpose.cu,
+/// random.cu, orthonormalize.cpp, spectrum.cpp, skew_spectrum.cu, fourier.cu, scratch.cpp. What kernels
+/// share: launch.cuh, grid.cuh, each_element.cuh, warp.cuh, block_sum.cuh, search.cuh.
 class CudaLinearOps final : public LinearOps {
  public:
   explicit CudaLinearOps(CudaDevice& device);

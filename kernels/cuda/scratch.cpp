@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/linear_ops.hpp"
+#include "kernels/cuda/softmax.hpp"
 #include "kernels/cuda/sparse_product.hpp"
 
 // What the calls allocate, in one place. The library's own workspaces are asked for (Vendor).
@@ -29,6 +30,14 @@ Footprint CudaLinearOps::spmm_scratch(std::int64_t rows, std::int64_t cols, std:
     out.device = std::max(
         out.device, std::min(matrix_bytes(rows, cols), static_cast<std::uint64_t>(limits.stripe_bytes)));
   return out;
+}
+
+// A tile's products, and what is kept of its positions. (cuBLAS' workspace is its handle's own.)
+Footprint CudaLinearOps::softmax_scratch(std::int64_t positions, std::int64_t classes, std::int64_t terms,
+                                         std::int64_t models) const {
+  const SoftmaxTile tile = softmax_tile(positions, classes, terms);
+  return on_device(float_matrix_bytes(tile.positions, tile.classes, terms) +
+                   matrix_bytes(tile.positions * models, softmax_state(terms, softmax_moment_count(terms))));
 }
 
 Footprint CudaLinearOps::orthonormalize_scratch(std::int64_t m, std::int64_t k, std::int64_t batch) const {

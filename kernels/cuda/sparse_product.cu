@@ -16,34 +16,37 @@ __device__ void narrow_offset(std::int64_t i, const std::uint64_t* offsets, std:
 }
 
 /// One block per row i of the stripe: stripe[i][column] = value. stripe [gridDim.x, cols], zero before.
-__global__ __launch_bounds__(kElementThreads) void spell_out(RealCsrView a, std::int64_t first_row,
-                                                             double* stripe) {
+template <class T>
+__global__ __launch_bounds__(kElementThreads) void spell_out(CsrViewOf<T> a, std::int64_t first_row,
+                                                             T* stripe) {
   const std::int64_t i = first_row + blockIdx.x;
-  double* const row = stripe + std::int64_t{blockIdx.x} * a.cols;
+  T* const row = stripe + std::int64_t{blockIdx.x} * a.cols;
   for (std::uint64_t e = a.row_offsets[i] + threadIdx.x; e < a.row_offsets[i + 1]; e += kElementThreads)
     row[a.columns[e]] = a.values[e];
 }
 
-void multiply_dense(CudaDevice& device, Vendor& vendor, RealCsrView a, ConstMatrixView x, MatrixView y,
-                    std::int64_t stripe_bytes) {
-  const std::int64_t fitting = stripe_bytes / (a.cols * static_cast<std::int64_t>(sizeof(double)));
+template <class T>
+void multiply_dense(CudaDevice& device, Vendor& vendor, CsrViewOf<T> a, MatrixViewOf<const T> x,
+                    MatrixViewOf<T> y, std::int64_t stripe_bytes) {
+  const std::int64_t fitting = stripe_bytes / (a.cols * static_cast<std::int64_t>(sizeof(T)));
   const std::int64_t step = std::clamp<std::int64_t>(fitting, 1, a.rows);
-  Buffer<double> stripe(device, static_cast<std::size_t>(step * a.cols));
+  Buffer<T> stripe(device, static_cast<std::size_t>(step * a.cols));
   for (std::int64_t first = 0; first < a.rows; first += step) {
     const std::int64_t rows = std::min(step, a.rows - first);
-    device.zero(stripe.data(), static_cast<std::size_t>(rows * a.cols) * sizeof(double));
-    check(launch(spell_out, static_cast<unsigned>(rows), kElementThreads, 0, device.stream(), a, first,
+    device.zero(stripe.data(), static_cast<std::size_t>(rows * a.cols) * sizeof(T));
+    check(launch(spell_out<T>, static_cast<unsigned>(rows), kElementThreads, 0, device.stream(), a, first,
                  stripe.data()));
-    vendor.gemm(rows, x.cols, a.cols, 1, {stripe.data(), a.cols, 0, false}, {x.data, x.ld, 0, false}, 0,
+    vendor.gemm(rows, x.cols, a.cols, T{1}, {stripe.data(), a.cols, 0, false}, {x.data, x.ld, 0, false}, T{0},
                 y.row(first), y.ld, 0, 1);
   }
 }
 
 /// Rows [first, last), whose entries are [entry, entry + nnz).
-void multiply_rows(CudaDevice& device, Vendor& vendor, RealCsrView a, std::int64_t first, std::int64_t last,
-                   std::uint64_t entry, std::int64_t nnz, ConstMatrixView x, MatrixView y) {
+template <class T>
+void multiply_rows(CudaDevice& device, Vendor& vendor, CsrViewOf<T> a, std::int64_t first, std::int64_t last,
+                   std::uint64_t entry, std::int64_t nnz, MatrixViewOf<const T> x, MatrixViewOf<T> y) {
   const std::int64_t rows = last - first;
-  const MatrixView to = y.row_block(first, rows);
+  const MatrixViewOf<T> to = y.row_block(first, rows);
   if (nnz == 0) return zero(device, to);
   Buffer<std::int32_t> offsets(device, static_cast<std::size_t>(rows) + 1);
   for_each_element<narrow_offset>(device.stream(), rows + 1, a.row_offsets + first, offsets.data());
@@ -53,8 +56,12 @@ void multiply_rows(CudaDevice& device, Vendor& vendor, RealCsrView a, std::int64
 
 }  // namespace
 
-void multiply(CudaDevice& device, Vendor& vendor, RealCsrView a, ConstMatrixView x, MatrixView y,
+template <class T>
+void multiply(CudaDevice& device, Vendor& vendor, CsrViewOf<T> a,
+              std::type_identity_t<MatrixViewOf<const T>> x, std::type_identity_t<MatrixViewOf<T>> y,
               const ProductLimits& limits) {
+  expects(x.rows == a.cols && y.rows == a.rows && x.cols == y.cols && x.batch == 1 && y.batch == 1,
+          "spmm: a [m, n], x [n, k], y [m, k]");
   if (y.size() == 0) return;
   const double cells = static_cast<double>(a.rows) * static_cast<double>(a.cols);
   if (a.nnz > 0 && static_cast<double>(a.nnz) >= limits.dense_fill * cells)
@@ -76,9 +83,13 @@ void multiply(CudaDevice& device, Vendor& vendor, RealCsrView a, ConstMatrixView
   }
 }
 
+template void multiply(CudaDevice&, Vendor&, RealCsrView, ConstMatrixView, MatrixView, const ProductLimits&);
+template void multiply(CudaDevice&, Vendor&, FloatCsrView, ConstFloatView, FloatView, const ProductLimits&);
+
 void CudaLinearOps::spmm(RealCsrView a, ConstMatrixView x, MatrixView y) {
-  expects(x.rows == a.cols && y.rows == a.rows && x.cols == y.cols && x.batch == 1 && y.batch == 1,
-          "spmm: a [m, n], x [n, k], y [m, k]");
+  multiply(device_, vendor_, a, x, y);
+}
+void CudaLinearOps::spmm(FloatCsrView a, ConstFloatView x, FloatView y) {
   multiply(device_, vendor_, a, x, y);
 }
 

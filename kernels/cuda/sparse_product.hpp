@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include "host/cuda_device.hpp"
 #include "kernels/cuda/vendor.hpp"
@@ -20,9 +21,11 @@ struct ProductLimits {
   std::int64_t call_nnz = (std::int64_t{1} << 31) - 1;
 };
 
-/// y = a·x; shapes are the caller's business. Asynchronous, unless a has more than limits.call_nnz entries:
+/// y = a·x, T double or float. Asynchronous, unless a has more than limits.call_nnz entries:
 /// then the offsets are looked at on the host. Throws ResourceError when a single row has more than that.
-void multiply(CudaDevice& device, Vendor& vendor, RealCsrView a, ConstMatrixView x, MatrixView y,
+template <class T>
+void multiply(CudaDevice& device, Vendor& vendor, CsrViewOf<T> a,
+              std::type_identity_t<MatrixViewOf<const T>> x, std::type_identity_t<MatrixViewOf<T>> y,
               const ProductLimits& limits = {});
 
 }  // namespace aloft::cuda

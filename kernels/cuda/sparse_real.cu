@@ -5,7 +5,8 @@
 #include "kernels/cuda/search.cuh"
 #include "kernels/cuda/sparse.hpp"
 
-// Real arithmetic on sparse matrices: pointwise mutual information, the inner product with the transpose.
+// Real arithmetic on sparse matrices: pointwise mutual information, the inner product with the transpose,
+// rounding.
 
 namespace aloft::cuda {
 namespace {
@@ -60,6 +61,11 @@ __device__ void write_positive(std::int64_t e, CountCsrView a, Sums sums, const 
 /// values[e] = log(1 + a_e · scale of its column).
 __device__ void write_log1p(std::int64_t e, CountCsrView a, const double* column_scale, double* values) {
   values[e] = log1p(static_cast<double>(a.values[e]) * column_scale[a.columns[e]]);
+}
+
+/// rounded[e] = values[e], to nearest.
+__device__ void round_value(std::int64_t e, const double* values, float* rounded) {
+  rounded[e] = static_cast<float>(values[e]);
 }
 
 // ---- the inner product with the transpose. Sums have one order: blocks of kEntries entries, a tree within
@@ -134,6 +140,14 @@ RealCsr CudaLinearOps::log1p_scaled(CountCsrView a, const double* column_scale) 
   device_.copy(out.row_offsets.data(), a.row_offsets, out.row_offsets.size() * sizeof(std::uint64_t));
   device_.copy(out.columns.data(), a.columns, out.columns.size() * sizeof(std::uint32_t));
   for_each_element<write_log1p>(device_.stream(), a.nnz, a, column_scale, out.values.data());
+  return out;
+}
+
+FloatCsr CudaLinearOps::round(RealCsrView a) {
+  FloatCsr out = make_csr<float>(device_, a.rows, a.cols, a.nnz);
+  device_.copy(out.row_offsets.data(), a.row_offsets, out.row_offsets.size() * sizeof(std::uint64_t));
+  device_.copy(out.columns.data(), a.columns, out.columns.size() * sizeof(std::uint32_t));
+  for_each_element<round_value>(device_.stream(), a.nnz, a.values, out.values.data());
   return out;
 }
 

@@ -28,16 +28,22 @@ class Vendor {
   // ---- cuBLAS
 
   /// One operand of gemm: rows of `ld` elements, `stride` elements from item to item (0: shared by all).
-  struct Operand {
-    const double* data = nullptr;
+  template <class T>
+  struct OperandOf {
+    const T* data = nullptr;
     std::int64_t ld = 0;
     std::int64_t stride = 0;
     bool transpose = false;
   };
+  using Operand = OperandOf<double>;
+  using FloatOperand = OperandOf<float>;
   /// c = alpha·op(a)·op(b) + beta·c for every batch item; op(a) [m, k], op(b) [k, n], c [m, n] rows of ld_c.
   /// c is not read when beta is 0. @pre m, n, k and batch > 0
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Operand a, Operand b, double beta,
             double* c, std::int64_t ld_c, std::int64_t stride_c, std::int64_t batch);
+  /// The same in single precision, in its full 24 digits: never by TF32, whose factors have 11.
+  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, FloatOperand a, FloatOperand b,
+            float beta, float* c, std::int64_t ld_c, std::int64_t stride_c, std::int64_t batch);
 
   // ---- cuSPARSE
 
@@ -48,6 +54,10 @@ class Vendor {
   void spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::int32_t* offsets,
             const std::uint32_t* columns, const double* values, const double* x, std::int64_t ld_x,
             std::int64_t k, double* y, std::int64_t ld_y);
+  /// The same in single precision.
+  void spmm(std::int64_t rows, std::int64_t cols, std::int64_t nnz, const std::int32_t* offsets,
+            const std::uint32_t* columns, const float* values, const float* x, std::int64_t ld_x,
+            std::int64_t k, float* y, std::int64_t ld_y);
 
   // ---- cuSOLVER. Throws NumericError without convergence, naming the item of the batch. Magnitudes far from
   // one are the caller's to scale (a power of two): the library does not say that it does.

@@ -7,18 +7,38 @@
 // own transposition.
 
 namespace aloft::cuda {
+namespace {
+
+cublasOperation_t op(bool transpose) { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; }
+
+}  // namespace
 
 void Vendor::gemm(std::int64_t m, std::int64_t n, std::int64_t k, double alpha, Operand a, Operand b,
                   double beta, double* c, std::int64_t ld_c, std::int64_t stride_c, std::int64_t batch) {
-  const auto op = [](const Operand& x) { return x.transpose ? CUBLAS_OP_T : CUBLAS_OP_N; };
+  const cublasOperation_t op_a = op(a.transpose), op_b = op(b.transpose);
   if (batch == 1)
-    check(ALOFT_VENDOR(blas, cublasDgemm_64)(handles_->blas(), op(b), op(a), n, m, k, &alpha, b.data, b.ld,
+    check(ALOFT_VENDOR(blas, cublasDgemm_64)(handles_->blas(), op_b, op_a, n, m, k, &alpha, b.data, b.ld,
                                              a.data, a.ld, &beta, c, ld_c));
   else
-    check(ALOFT_VENDOR(blas, cublasDgemmStridedBatched_64)(handles_->blas(), op(b), op(a), n, m, k, &alpha,
+    check(ALOFT_VENDOR(blas, cublasDgemmStridedBatched_64)(handles_->blas(), op_b, op_a, n, m, k, &alpha,
                                                            b.data, b.ld, b.stride, a.data, a.ld, a.stride,
                                                            &beta, c, ld_c, stride_c, batch));
   queued("cublasDgemm", handles_->stream);
+}
+
+// The handle's mathematics mode (vendor_handles.cpp) is the default one: "precisions with at least the same
+// number of mantissa and exponent bits as requested", so no TF32.
+void Vendor::gemm(std::int64_t m, std::int64_t n, std::int64_t k, float alpha, FloatOperand a, FloatOperand b,
+                  float beta, float* c, std::int64_t ld_c, std::int64_t stride_c, std::int64_t batch) {
+  const cublasOperation_t op_a = op(a.transpose), op_b = op(b.transpose);
+  if (batch == 1)
+    check(ALOFT_VENDOR(blas, cublasSgemm_64)(handles_->blas(), op_b, op_a, n, m, k, &alpha, b.data, b.ld,
+                                             a.data, a.ld, &beta, c, ld_c));
+  else
+    check(ALOFT_VENDOR(blas, cublasSgemmStridedBatched_64)(handles_->blas(), op_b, op_a, n, m, k, &alpha,
+                                                           b.data, b.ld, b.stride, a.data, a.ld, a.stride,
+                                                           &beta, c, ld_c, stride_c, batch));
+  queued("cublasSgemm", handles_->stream);
 }
 
 }  // namespace aloft::cuda

@@ -101,7 +101,7 @@ cublasHandle_t Vendor::Handles::blas() {
   if (blas_ == nullptr) {
     check(ALOFT_VENDOR(blas, cublasCreate)(&blas_));
     check(ALOFT_VENDOR(blas, cublasSetStream)(blas_, stream));
-    // Plain double precision, and sums in a fixed order.
+    // Plain double and single precision (no TF32), and sums in a fixed order.
     check(ALOFT_VENDOR(blas, cublasSetMathMode)(blas_, CUBLAS_DEFAULT_MATH));
     check(ALOFT_VENDOR(blas, cublasSetAtomicsMode)(blas_, CUBLAS_ATOMICS_NOT_ALLOWED));
   }

@@ -50,5 +50,23 @@ TEST_F(CudaSparseProduct, DenseStripesOfAnyHeight) {
     EXPECT_LE((product({kAlways, rows * 67 * 8, 1}) - want).norm(), 1e-14 * want.norm()) << rows;
 }
 
+TEST_F(CudaSparseProduct, TheSameWaysInSinglePrecision) {
+  const HostCsr<float> floats{
+      host.rows, host.cols, host.row_offsets, host.columns, {host.values.begin(), host.values.end()}};
+  const FloatCsr a_on = floats.on(*device);
+  const std::vector<float> x_values(x.data(), x.data() + x.size());
+  FloatMatrix from(*device, 67, 5), to(*device, 41, 5);
+  device->upload(from.data.data(), x_values.data(), x_values.size() * sizeof(float));
+  device->synchronize();
+  for (const ProductLimits& limits :
+       {ProductLimits{kNever, 0, 40}, {kNever, 0, a.nnz()}, {kAlways, 2 * 67 * 4, 1}, {kAlways, 0, 1}}) {
+    multiply(*device, vendor, a_on.view(), from.view(), to.view(), limits);
+    const std::vector<float> all = aloft::to_host(to.data);
+    const Dense got =
+        Eigen::Map<const Eigen::Matrix<float, 41, 5, Eigen::RowMajor>>(all.data()).cast<double>();
+    EXPECT_LE((got - want).norm(), 1e-6 * host.dense().norm() * x.norm()) << limits.call_nnz;
+  }
+}
+
 }  // namespace
 }  // namespace aloft::cuda
