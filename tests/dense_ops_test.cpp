@@ -248,9 +248,9 @@ TEST_P(DenseOps, OrthonormalizeOfTallMatricesOfAnyCondition) {
     ops.orthonormalize(on.view());
     const Dense q = download(on);
     EXPECT_LE(distance_from_identity(q.transpose() * q), 1e-13 * k) << apart;
-    EXPECT_LE((y - q * (q.transpose() * y)).norm(), 1e-12 * y.norm()) << apart;  // its span is there
-    for (std::int64_t j = 0; j < k; ++j)
-      if (apart >= 1e-6) EXPECT_GT(q.col(j).dot(y.col(j)), 0) << apart;  // diag(R)
+    EXPECT_LE((y - q * (q.transpose() * y)).norm(), 1e-12 * y.norm()) << apart;          // its span is there
+    if (apart < 1e-6) continue;                                                          // rounding decides
+    for (std::int64_t j = 0; j < k; ++j) EXPECT_GT(q.col(j).dot(y.col(j)), 0) << apart;  // diag(R)
   }
   Dense zero = Dense::Zero(m, k);
   Matrix on = upload(zero);

@@ -214,7 +214,7 @@ TEST(HoldoutPositions, AreTheSliceTokensWithAWholeContext) {
       std::map<std::int64_t, std::int64_t> of_block;
       for (std::size_t k = 0; k < next.size(); ++k) {
         ++of_block[all.block[k]];
-        if (k > 0) EXPECT_GE(all.block[k], all.block[k - 1]);
+        EXPECT_GE(all.block[k], all.block[k == 0 ? 0 : k - 1]);
       }
       EXPECT_EQ(of_block.size(), h.blocks.size());
       for (const auto& [block, positions] : of_block) EXPECT_LE(positions, h.blocks[std::size_t(block)].own);

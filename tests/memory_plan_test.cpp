@@ -3,6 +3,7 @@
 #include <string>
 
 #include "pipeline/base/krylov_eigen.hpp"
+#include "pipeline/counts/holdout.hpp"
 #include "pipeline/counts/plan.hpp"
 #include "pipeline/offset/factors.hpp"
 #include "pipeline/recipes/recipe.hpp"
@@ -156,9 +157,10 @@ TEST_P(Measured, OffsetTakesWhatItSays) {
     if (s.estimator == Estimator::discriminant) p.alpha = 0.5;  // a loss each, instead of a fit
     p.kappa = 50;
     p.ridge = 1;
+    const std::int64_t positions = holdout_positions(j.holdout, s.lags, 8192).size();
     (void)expect(std::string(s.estimator == Estimator::tucker ? "tucker" : "discriminant") + ", vocab " +
                      std::to_string(s.vocab),
-                 fit_lag_factors_memory(ops(), shape_of(j), p).device(),
+                 fit_lag_factors_memory(ops(), shape_of(j), p, positions).device(),
                  [&] { return fit_lag_factors(b.ctx, j, p); });
   }
 }

@@ -41,21 +41,22 @@ const double* elements(ConstMatrixView x, std::int64_t first, std::int64_t last,
   return gathered.data();
 }
 
+/// Σ x_j² weights_j of n numbers.
+template <class T>
+double weighted_norm(const T* x, const double* weights, std::int64_t n) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t j = 0; j < n; ++j)
+    sum += static_cast<double>(x[j]) * static_cast<double>(x[j]) * weights[j];
+  return sum;
+}
+
 /// kernels/ops.hpp, row_norms.
 template <class T>
 void norms_of_rows(MatrixViewOf<const T> x, const double* column_weights, double* out) {
   expects(x.batch == 1, "row_norms: one matrix");
   parallel_for(
-      x.rows,
-      [&](std::int64_t i) {
-        const T* const row = x.row(i);
-        double sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (std::int64_t j = 0; j < x.cols; ++j)
-          sum += static_cast<double>(row[j]) * static_cast<double>(row[j]) * column_weights[j];
-        out[i] = sum;
-      },
-      64);
+      x.rows, [&](std::int64_t i) { out[i] = weighted_norm(x.row(i), column_weights, x.cols); }, 64);
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <set>
 #include <span>
 
 #include "host/error.hpp"
@@ -73,26 +74,28 @@ Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPosition
   Scalars best{1, p.kappa.value_or(kTuckerKappa), 0, default_weights(p.lags), 0, 0};
   if (slice.size() == 0) return best;
   const HoldoutPositions few = some_of(slice, screening_positions(without.vocab, p.lags * p.d_o));
-  TuckerBases bases;
-  std::map<int, std::vector<double>> weights;
-  const auto loss = [&](int step) {
-    ctx.check_interrupt();
-    const LogRatios ratios(ctx, without, p, p.kappa.value_or(kTuckerKappas.value(step)));
-    if (bases.source.rows == 0) bases = bases_of(ctx, ratios, p);
-    const WeightFit fit =
-        TuckerModel(ctx, ratios, bases).fit(few, best.lag_weights, screening_tolerance(few, slice));
-    weights[step] = best.lag_weights = fit.weights;
-    return fit.loss;
-  };
-  const int step = p.kappa ? kFirst : walk_down(kTuckerKappas, kFirst, loss);
-  if (!p.kappa) best.kappa = kTuckerKappas.value(step);
-
-  const LogRatios ratios(ctx, without, p, best.kappa);
-  if (p.kappa || step != kFirst) bases = bases_of(ctx, ratios, p);
-  const TuckerModel model(ctx, ratios, bases);
-  if (p.kappa) best.lag_weights = model.fit(few, best.lag_weights, screening_tolerance(few, slice)).weights;
-  if (!p.kappa) best.lag_weights = weights.at(step);
-  const WeightFit fit = model.fit(slice, best.lag_weights, final_tolerance(p.lags, few, slice));
+  const double tolerance = screening_tolerance(few, slice);
+  TuckerBases bases = bases_of(ctx, LogRatios(ctx, without, p, best.kappa), p);
+  std::set<int> seen{kFirst};  // whose bases were used
+  for (int from = kFirst; !p.kappa;) {
+    std::map<int, std::vector<double>> weights;
+    const int step = walk_down(kTuckerKappas, from, [&](int at) {
+      ctx.check_interrupt();
+      const LogRatios ratios(ctx, without, p, kTuckerKappas.value(at));
+      const WeightFit fit = TuckerModel(ctx, ratios, bases).fit(few, best.lag_weights, tolerance);
+      weights[at] = best.lag_weights = fit.weights;
+      return fit.loss;
+    });
+    best.lag_weights = weights.at(step);
+    best.kappa = kTuckerKappas.value(step);
+    if (step == from) break;  // the bases are its own
+    bases = {};
+    bases = bases_of(ctx, LogRatios(ctx, without, p, best.kappa), p);
+    if (!seen.insert(step).second) break;  // round in a circle
+    from = step;
+  }
+  const WeightFit fit = TuckerModel(ctx, LogRatios(ctx, without, p, best.kappa), bases)
+                            .fit(slice, best.lag_weights, final_tolerance(p.lags, few, slice));
   best.lag_weights = fit.weights;
   best.loss = fit.loss;
   best.loss_error = standard_error(fit.losses, slice.block);
@@ -107,7 +110,6 @@ Peak choose_tucker_memory(const LinearOps& ops, const CountsShape& counts, const
   Peak out;
   out.reach(ratios + real(v, 1));
   out.reach(ratios, bases_memory(ops, counts, p));
-  out.reach(ratios + bases, bases_memory(ops, counts, p));
   out.reach(ratios + bases, cores_memory(ops, counts, p));
   const Footprint model = ratios + bases + real(p.lags * p.d_s, p.d_o) +
                           on_device(float_matrix_bytes(v, p.d_o)) + on_host(float_matrix_bytes(v, 1)),

@@ -119,7 +119,8 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   return out;
 }
 
-Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
+Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
+                            std::int64_t positions) {
   const bool discriminant = p.estimator == Estimator::discriminant;
   const Footprint without = on_device(counts.bytes()),
                   lag = on_host(2 * csr_bytes(counts.vocab, counts.most_entries())),
@@ -127,7 +128,7 @@ Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, con
   Peak out;
   out.reach(without + lag);
   out.reach(without, (discriminant ? offset::choose_discriminant_memory : offset::choose_tucker_memory)(
-                         ops, counts, p, offset::kHoldoutPositions));
+                         ops, counts, p, positions));
   out.reach({}, (discriminant ? offset::fit_discriminant_memory : offset::fit_tucker_memory)(ops, counts, p));
   out.reach(factors, offset::measure_memory(ops, counts, p));
   return out;

@@ -65,8 +65,9 @@ namespace offset {
 
 /// Throws UsageError when sizes or scalars make no sense, InputError when the counts hold no pair.
 [[nodiscard]] LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p);
-/// As in counts/counts.hpp; for counts that hold a slice of their text.
+/// As in counts/counts.hpp; for counts that hold a slice of their text with so many positions (held_out.hpp:
+/// at most).
 [[nodiscard]] Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts,
-                                          const FactorParams& p);
+                                          const FactorParams& p, std::int64_t positions = 8192);
 
 }  // namespace aloft

@@ -9,7 +9,8 @@
 
 namespace aloft::offset {
 
-/// Positions that the scalars of the recipe are settled on, where the slice has so many.
+/// Positions that the scalars of the recipe are settled on, where the slice has so many
+/// (fit_lag_factors_memory() reckons with them).
 inline constexpr std::int64_t kHoldoutPositions = 8192;
 
 /// Evenly spread ones among them on which the search for scalars is made where all of them would take

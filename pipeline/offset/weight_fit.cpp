@@ -11,7 +11,7 @@
 namespace aloft::offset {
 namespace {
 
-constexpr int kIterations = 12;
+constexpr int kPasses = 60;        // a few do, but where steps overshoot by far
 constexpr double kDamping = 1e-6;  // of the Hessian's trace: terms may be collinear
 // Products made between two looks at Ctrl-C; a block of positions is what the CPU gives to a worker.
 constexpr std::int64_t kMostProducts = std::int64_t{1} << 36, kFewestPositions = 256;
@@ -179,7 +179,7 @@ std::vector<WeightFit> fit_weights(Context& ctx, const SoftmaxEvidence& evidence
   const auto all_done = [&] {
     return std::all_of(climbers.begin(), climbers.end(), [](const Climber& c) { return c.done; });
   };
-  for (int i = 0; i < kIterations && !all_done(); ++i) {
+  for (int i = 0; i < kPasses && !all_done(); ++i) {
     std::vector<std::vector<double>> trials;
     for (const Climber& c : climbers) trials.push_back(c.trial());
     at = passes.at(trials);
