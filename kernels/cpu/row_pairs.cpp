@@ -51,6 +51,10 @@ RowWork::RowWork(std::int64_t n, std::int64_t v, std::int32_t max_lag)
 
 std::int64_t RowWork::table_cells() const { return (vocab + kCellsAtOnce - 1) / kCellsAtOnce * kCellsAtOnce; }
 
+std::int64_t RowWork::most_rows() const {
+  return std::min(sortable, std::int64_t{1} << (32 - format.column_bits()));
+}
+
 std::size_t RowWork::worker_words() const {
   return static_cast<std::size_t>((lags + 4) * sortable + 2 + (kMostPasses << kDigitBits));
 }
@@ -63,7 +67,7 @@ std::uint64_t RowWork::bytes() const {
 }
 
 RowTasks split_rows(const RowWork& work, const GroupedPositions& groups) {
-  const std::int64_t most_rows = std::int64_t{1} << (32 - work.format.column_bits());
+  const std::int64_t most_rows = work.most_rows();
   // With so few rows, two passes sort them.
   const std::int64_t bits_left = 2 * kDigitBits - work.format.column_bits();
   const std::int64_t few_rows = bits_left < 0 ? most_rows : std::min(most_rows, std::int64_t{1} << bits_left);
@@ -95,10 +99,9 @@ RowTasks split_rows(const RowWork& work, const GroupedPositions& groups) {
 }
 
 std::uint64_t most_tasks(const RowWork& work, std::int64_t n) {
-  // Two that follow each other have a fourth of a block, or as many rows as a key can tell apart, or a table
+  // Two that follow each other have a fourth of a block, or as many rows as a task may have, or a table
   // between them.
-  const std::int64_t most_rows = std::int64_t{1} << (32 - work.format.column_bits());
-  return static_cast<std::uint64_t>(std::min(n, 12 * (n / work.block) + work.vocab / most_rows) + 2);
+  return static_cast<std::uint64_t>(std::min(n, 12 * (n / work.block) + work.vocab / work.most_rows()) + 2);
 }
 
 RowWorker::RowWorker(Device& device, const RowWork& work, bool with_tables)
@@ -200,12 +203,13 @@ void RowWorker::tabulate(TokenChunk chunk, const GroupedPositions& groups, RowTa
                          RowPiece* pieces) {
   const std::uint32_t* const offsets = groups.offsets.data();
   const std::int64_t end = offsets[task.last], cells = work_.table_cells();
-  for (std::int64_t at = offsets[task.first]; at < end; at += kTableGather) {
-    const std::int64_t n = std::min(kTableGather, end - at);
-    gather_targets(chunk, groups, at, n, work_.lags, targets_, kTableGather);
+  const std::int64_t piece = std::min(kTableGather, work_.sortable);
+  for (std::int64_t at = offsets[task.first]; at < end; at += piece) {
+    const std::int64_t n = std::min(piece, end - at);
+    gather_targets(chunk, groups, at, n, work_.lags, targets_, piece);
     for (std::int32_t l = 0; l < work_.lags; ++l) {
       std::uint32_t* const table = tables_.data() + l * cells;
-      for (const TokenId *t = targets_ + l * kTableGather, *last = t + n; t != last; ++t)
+      for (const TokenId *t = targets_ + l * piece, *last = t + n; t != last; ++t)
         if (*t != kDocumentBreak) [[likely]]
           ++table[*t];
     }

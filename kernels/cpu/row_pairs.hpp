@@ -20,6 +20,8 @@ struct RowWork {
   std::int64_t tables;    ///< workers that have tables of counters, one a lag
   std::size_t log_block;  ///< words allocated at a time
 
+  /// Of a task, empty ones too: what a key can tell apart, and what there is memory for.
+  [[nodiscard]] std::int64_t most_rows() const;
   [[nodiscard]] std::int64_t table_cells() const;  ///< of one lag
   [[nodiscard]] std::size_t worker_words() const;  ///< of a worker without its tables
   /// Upper bound of the memory of all workers, without what their logs hold, but with blocks that are not
