@@ -38,8 +38,8 @@ class FirstFailure {
 };
 
 // Row lengths, at offsets[i + 1], become offsets.
-void sum_offsets(std::vector<CountCsr>& lags) {
-#pragma omp parallel for schedule(dynamic, 1)
+void sum_offsets(std::vector<CountCsr>& lags, std::int64_t threads) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(threads))
   for (std::size_t l = 0; l < lags.size(); ++l) {
     std::uint64_t* const offsets = lags[l].row_offsets.data();
     for (std::int64_t i = 0; i < lags[l].rows; ++i) offsets[i + 1] += offsets[i];
@@ -93,13 +93,13 @@ std::vector<CountCsr> CpuCountOps::count_pairs_sparse(TokenChunk chunk, std::int
   make(rows.tables.size(), tasks.size(), work.workers, &RowWorker::sort);
   failure.rethrow();
   groups = {};
-  sum_offsets(out);
+  sum_offsets(out, work.workers);
   for (std::int32_t l = 0; l < max_lag; ++l) {
     CountCsr& lag = out[static_cast<std::size_t>(l)];
     const std::uint64_t* const offsets = lag.row_offsets.data();
     lag.columns = Buffer<std::uint32_t>(device_, offsets[vocab]);
     lag.values = Buffer<std::uint64_t>(device_, offsets[vocab]);
-#pragma omp parallel for schedule(dynamic, 8)
+#pragma omp parallel for schedule(dynamic, 8) num_threads(static_cast <int>(work.workers))
     for (std::size_t t = 0; t < tasks.size(); ++t) {
       const RowPiece& piece = pieces[t * out.size() + static_cast<std::size_t>(l)];
       const std::uint64_t at = offsets[tasks[t].first];

@@ -56,7 +56,7 @@ GroupedPositions group_by_token(Device& device, TokenChunk chunk, std::int64_t v
   std::vector<std::vector<std::uint32_t>> at(static_cast<std::size_t>(blocks),
                                              std::vector<std::uint32_t>(static_cast<std::size_t>(vocab)));
   const auto begin_of = [&](std::int64_t b) { return n * b / blocks; };
-#pragma omp parallel for schedule(static, 1)
+#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(blocks))
   for (std::int64_t b = 0; b < blocks; ++b) {
     auto& histogram = at[static_cast<std::size_t>(b)];
     for (std::int64_t k = begin_of(b); k < begin_of(b + 1); ++k)
@@ -73,7 +73,7 @@ GroupedPositions group_by_token(Device& device, TokenChunk chunk, std::int64_t v
   out.offsets.back() = sum;
   out.position = Buffer<std::uint32_t>(device, sum);
   std::uint32_t* const position = out.position.data();
-#pragma omp parallel for schedule(static, 1)
+#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(blocks))
   for (std::int64_t b = 0; b < blocks; ++b) {
     auto& next = at[static_cast<std::size_t>(b)];
     for (std::int64_t k = begin_of(b); k < begin_of(b + 1); ++k)
