@@ -54,10 +54,10 @@ TEST_P(CountOpsConformance, LargestVocabulariesOfTheSparsePath) {
 TEST_P(CountOpsConformance, RowsOfEveryLength) {
   if (GetParam() != "cpu") GTEST_SKIP() << "how the CPU backend goes about it";
   for (const std::int64_t vocab : {2, 5, 300, 3000, 70000}) {
-    auto t = random_tokens(40000, TokenId(vocab), 0.002, unsigned(vocab));
-    std::fill(t.begin() + 9000, t.begin() + 20000, TokenId(vocab - 1));  // the last row is long, too
-    for (const int lags : {1, 3, 8, 9})
-      EXPECT_EQ(sparse(t, 40000 - 5, lags, vocab), count_oracle(t, 40000 - 5, lags)) << vocab << ", " << lags;
+    auto t = random_tokens(20000, TokenId(vocab), 0.002, unsigned(vocab));
+    std::fill(t.begin() + 3000, t.begin() + 8000, TokenId(vocab - 1));  // the last row is long, too
+    for (const int lags : {3, 8})
+      EXPECT_EQ(sparse(t, 20000 - 5, lags, vocab), count_oracle(t, 20000 - 5, lags)) << vocab << ", " << lags;
   }
   expect_all(std::vector<TokenId>(700, kDocumentBreak), 690, 3, 4);
 }
@@ -94,19 +94,19 @@ TEST_P(CountOpsConformance, SparseTakesNoMoreMemoryThanItSays) {
 // An allocation that fails in a thread of its own is an error like any other.
 TEST_P(CountOpsConformance, SparseSaysWhenMemoryRunsOut) {
   if (GetParam() != "cpu") GTEST_SKIP() << "the CPU backend's threads";
-  const auto t = random_tokens(60000, 20000, 0.01, 6);
-  const TokenChunk chunk = on_device(t, 60000);
+  const auto t = random_tokens(20000, 9000, 0.01, 6);
+  const TokenChunk chunk = on_device(t, 20000);
   Device& device = *backend.device;
   device.reset_peak();
   const std::uint64_t held = device.peak_bytes();
-  (void)backend.count->count_pairs_sparse(chunk, 20000, 8);
+  (void)backend.count->count_pairs_sparse(chunk, 9000, 8);
   const std::uint64_t took = device.peak_bytes() - held;
   for (std::uint64_t part = 1; part < 16; ++part) {
     device.limit_memory(held + took * part / 16);
-    EXPECT_THROW((void)backend.count->count_pairs_sparse(chunk, 20000, 8), ResourceError) << part;
+    EXPECT_THROW((void)backend.count->count_pairs_sparse(chunk, 9000, 8), ResourceError) << part;
   }
   device.limit_memory(0);
-  EXPECT_EQ(sparse(t, 60000, 8, 20000), count_oracle(t, 60000, 8));
+  EXPECT_EQ(sparse(t, 20000, 8, 9000), count_oracle(t, 20000, 8));
 }
 
 TEST_P(CountOpsConformance, AStripeOfRowsHoldsJustThoseRows) {
