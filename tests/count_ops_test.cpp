@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "host/error.hpp"
 #include "tests/count_helpers.hpp"
 
 namespace aloft {
@@ -47,6 +48,65 @@ TEST_P(CountOpsConformance, LargestVocabulariesOfTheSparsePath) {
     t[8] = TokenId(vocab - 1);
     EXPECT_EQ(sparse(t, 29992, 8, vocab), count_oracle(t, 29992, 8));
   }
+}
+
+// The CPU sorts short rows, many together, and counts long ones in tables.
+TEST_P(CountOpsConformance, RowsOfEveryLength) {
+  if (GetParam() != "cpu") GTEST_SKIP() << "how the CPU backend goes about it";
+  for (const std::int64_t vocab : {2, 5, 300, 3000, 70000}) {
+    auto t = random_tokens(20000, TokenId(vocab), 0.002, unsigned(vocab));
+    std::fill(t.begin() + 3000, t.begin() + 8000, TokenId(vocab - 1));  // the last row is long, too
+    for (const int lags : {3, 8})
+      EXPECT_EQ(sparse(t, 20000 - 5, lags, vocab), count_oracle(t, 20000 - 5, lags)) << vocab << ", " << lags;
+  }
+  expect_all(std::vector<TokenId>(700, kDocumentBreak), 690, 3, 4);
+}
+
+// More often than the bits beside a column hold: in a table, and in a sorted row.
+TEST_P(CountOpsConformance, PairsThatAreVeryFrequent) {
+  for (const auto& [vocab, n] : {std::pair<std::int64_t, std::int64_t>{131072, 80000}, {1 << 21, 9000}}) {
+    std::vector<TokenId> t(std::size_t(n), TokenId(vocab - 1));
+    for (std::size_t k = 0; k < t.size(); k += 1000) t[k] = TokenId(k / 1000);
+    EXPECT_EQ(sparse(t, n, 2, vocab), count_oracle(t, n, 2)) << vocab;
+  }
+}
+
+TEST_P(CountOpsConformance, SparseTakesNoMoreMemoryThanItSays) {
+  if (GetParam() != "cpu") GTEST_SKIP() << "tests/simt/count_memory_test.cpp";
+  const int before = omp_get_max_threads();
+  for (const int threads : {1, 3, 16})
+    for (const std::int64_t vocab : {1, 50, 5000, 200'000})
+      for (const std::int64_t n : {3, 900, 40000})
+        for (const int lags : {1, 8}) {
+          omp_set_num_threads(threads);
+          Device& device = *backend.device;
+          const auto ids = to_device<const TokenId>(device, random_tokens(n, TokenId(vocab), 0.01, 2));
+          device.reset_peak();
+          const std::uint64_t held = device.peak_bytes(),
+                              bound = backend.count->sparse_workspace_bytes(n, vocab, lags);
+          (void)backend.count->count_pairs_sparse({ids.data(), n, 0}, vocab, lags);
+          const std::uint64_t took = device.peak_bytes() - held;
+          EXPECT_LE(took, bound) << threads << " threads, " << vocab << " ids, " << n << " tokens";
+        }
+  omp_set_num_threads(before);
+}
+
+// An allocation that fails in a thread of its own is an error like any other.
+TEST_P(CountOpsConformance, SparseSaysWhenMemoryRunsOut) {
+  if (GetParam() != "cpu") GTEST_SKIP() << "the CPU backend's threads";
+  const auto t = random_tokens(20000, 9000, 0.01, 6);
+  const TokenChunk chunk = on_device(t, 20000);
+  Device& device = *backend.device;
+  device.reset_peak();
+  const std::uint64_t held = device.peak_bytes();
+  (void)backend.count->count_pairs_sparse(chunk, 9000, 8);
+  const std::uint64_t took = device.peak_bytes() - held;
+  for (std::uint64_t part = 1; part < 16; ++part) {
+    device.limit_memory(held + took * part / 16);
+    EXPECT_THROW((void)backend.count->count_pairs_sparse(chunk, 9000, 8), ResourceError) << part;
+  }
+  device.limit_memory(0);
+  EXPECT_EQ(sparse(t, 20000, 8, 9000), count_oracle(t, 20000, 8));
 }
 
 TEST_P(CountOpsConformance, AStripeOfRowsHoldsJustThoseRows) {

@@ -195,10 +195,12 @@ TEST(CountPlan, NoMoreChunksThanTheCorpusHas) {
   p.expected_tokens = 2'000'000;
   const CountPlan one = plan(p);
   EXPECT_EQ(one.chunks_at_once, 1);
-  p.expected_tokens = 5'000'000;
+  p.expected_tokens = 50'000'000;
+  EXPECT_EQ(plan(p).chunks_at_once, 1) << "nothing to add up";
+  p.expected_tokens = 100'000'000;
   const CountPlan two = plan(p);
   EXPECT_EQ(two.chunks_at_once, 2);
-  EXPECT_EQ(two.chunk_tokens, 2'500'000) << "the second is as long as the first";
+  EXPECT_EQ(two.chunk_tokens, 50'000'000) << "the second is as long as the first";
   p.expected_tokens = 500'000'000;
   EXPECT_EQ(plan(p).chunks_at_once, ChunkRing::kSlots);
   p.expected_tokens = 0;  // a pipe

@@ -6,7 +6,7 @@
 
 namespace aloft::cpu {
 
-/// The counting half of the contract. count_dense.cpp: tables; count_sparse.cpp: grouped positions;
+/// The counting half of the contract. count_dense.cpp: tables; count_sparse.cpp: rows of grouped positions;
 /// csr_counts.cpp: compact, add and total.
 class CpuCountOps final : public CountOps {
  public:

@@ -17,8 +17,10 @@ namespace {
 
 constexpr std::int64_t kHostTableChunk = std::int64_t{1} << 20;    // ids of a chunk stay in a cache or two
 constexpr std::int64_t kDeviceTableChunk = std::int64_t{1} << 22;  // long beside a launch and a copy's start
-constexpr std::int64_t kSparseChunk = std::int64_t{1} << 22;  // long, so that rows are long and merges few
-constexpr std::int64_t kLeastChunk = std::int64_t{1} << 14;   // below it, starting a chunk costs as much
+// A long chunk has long rows, and leaves few sums to be added up. A GPU sorts its pairs: they have to fit.
+constexpr std::int64_t kHostSparseChunk = std::int64_t{1} << 26;
+constexpr std::int64_t kDeviceSparseChunk = std::int64_t{1} << 22;
+constexpr std::int64_t kLeastChunk = std::int64_t{1} << 14;  // below it, starting a chunk costs as much
 constexpr std::uint64_t kUnknownTokensTable = std::uint64_t{256}
                                               << 20;  // a table this small is never a mistake
 constexpr std::uint64_t kCsrEntry = sizeof(std::uint32_t) + sizeof(std::uint64_t);
@@ -211,7 +213,8 @@ class Planner {
     return ops_.sparse_workspace_bytes(n, p_.vocab, p_.max_lag);
   }
   [[nodiscard]] CountPlan sparse() const {
-    std::int64_t first = chunk_tokens(kSparseChunk, ChunkRing::kSlots * sizeof(TokenId));
+    std::int64_t first = chunk_tokens(base_.on_device ? kDeviceSparseChunk : kHostSparseChunk,
+                                      ChunkRing::kSlots * sizeof(TokenId));
     if (p_.chunk_tokens == 0 && base_.budget_bytes > 0)
       while (first > kLeastChunk && sparse_work(first) > base_.budget_bytes / 3)
         first = std::max(first / 2, kLeastChunk);
