@@ -154,7 +154,7 @@ TEST_P(KrylovEigen, LeadingPairsCatchWhatTheBestWould) {
     EXPECT_LE((v * v.transpose() - Dense::Identity(k, k)).norm(), 1e-10) << decay;
     const double caught = (v * x * v.transpose()).trace(), best = lambda.head(k).sum();
     EXPECT_LE(caught, best + 1e-9) << decay;
-    EXPECT_GE(caught, 0.97 * best) << decay;
+    EXPECT_GE(caught, 0.95 * best) << decay;
     if (decay < 1) continue;
     for (Eigen::Index i = 0; i < 5; ++i) EXPECT_NEAR(got.values[std::size_t(i)], lambda(i), 1e-9) << i;
   }

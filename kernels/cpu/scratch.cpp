@@ -31,14 +31,15 @@ Footprint CpuLinearOps::spmm_scratch(std::int64_t, std::int64_t cols, std::int64
   return on_device(matrix_bytes(cols, kSparseTile));
 }
 
-// Every worker's products of a tile, its features, and running sums of its positions.
-Footprint CpuLinearOps::softmax_scratch(std::int64_t positions, std::int64_t, std::int64_t terms,
+// What is known of the positions under way; every worker's products of a tile and its features.
+Footprint CpuLinearOps::softmax_scratch(std::int64_t positions, std::int64_t classes, std::int64_t terms,
                                         std::int64_t models) const {
-  const std::int64_t block = std::min(positions, softmax_positions(terms)),
-                     busy = std::min(workers(), blocks_of(positions, block));
-  return on_host(static_cast<std::uint64_t>(busy) *
-                 (float_matrix_bytes(terms * (block + 1) + 2, kSoftmaxClasses) +
-                  matrix_bytes(models * block, softmax_moment_count(terms) + terms + 16)));
+  const std::int64_t now = std::min(positions, kSoftmaxPositions),
+                     block = std::min(now, softmax_positions(terms)),
+                     segments = blocks_of(classes, softmax_segment(classes));
+  return on_host(matrix_bytes(now * models * segments, softmax_state(terms)) +
+                 static_cast<std::uint64_t>(workers()) *
+                     float_matrix_bytes(terms * (block + 1) + 2, kSoftmaxClasses));
 }
 
 // The triangles of all blocks; a block and its factor, column-major and row-major, for every worker.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -10,10 +11,10 @@
 #include "kernels/cpu/parallel.hpp"
 #include "kernels/cpu/softmax.hpp"
 
-// The softmax of all classes at some positions without a matrix of both: a worker has a block of positions,
-// makes their products with a tile of classes at a time, and folds the tile into running sums below a running
-// maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018), here with the moments
-// of the features beside them.
+// The softmax of all classes at some positions without a matrix of both: a worker has a block of positions
+// and a segment of the classes, makes products of a tile at a time, and folds them into running sums below a
+// running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018), here with the
+// moments of the features beside them.
 
 namespace aloft::cpu {
 namespace {
@@ -39,13 +40,33 @@ inline float exponential(float x) {
   return y * std::bit_cast<float>((static_cast<std::int32_t>(n) + 127) << 23);
 }
 
-/// What a model has seen of the classes at a position: sums of e^(logit − top) and of that times features and
-/// products of two.
+/// What a model has seen of some classes at a position: sums of e^(logit − top) and of that times features
+/// and products of two. In memory [softmax_state(terms)].
 struct Running {
-  float top = -std::numeric_limits<float>::infinity();
-  double hit = 0;            ///< the logit of what came next
-  std::vector<double> sums;  ///< [softmax_moment_count(terms)]
-  std::vector<double> hits;  ///< [terms] its features
+  double *top, *hit;  ///< largest logit; that of what came next
+  double* hits;       ///< [terms] features of what came next
+  double* sums;       ///< [softmax_moment_count(terms)]
+
+  Running(double* at, std::int64_t terms) : top(at), hit(at + 1), hits(at + 2), sums(at + 2 + terms) {}
+  void begin(std::int64_t terms) const {
+    std::fill_n(top, softmax_state(terms), 0.0);
+    *top = -std::numeric_limits<double>::infinity();
+  }
+  void raise(double to, std::int64_t moments) const {
+    if (to <= *top) return;
+    const double shrink = std::exp(*top - to);
+    for (std::int64_t m = 0; m < moments; ++m) sums[m] *= shrink;
+    *top = to;
+  }
+  /// Of other classes: all that it has seen.
+  void merge(const Running& other, std::int64_t terms) const {
+    const std::int64_t moments = softmax_moment_count(terms);
+    raise(*other.top, moments);
+    const double shrink = std::exp(*other.top - *top);
+    for (std::int64_t m = 0; m < moments; ++m) sums[m] += shrink * other.sums[m];
+    *hit += *other.hit;  // (zero in all but one)
+    for (std::int64_t t = 0; t < terms; ++t) hits[t] += other.hits[t];
+  }
 };
 
 /// One tile of one position: features as rows of `stride` numbers, and what is made of them.
@@ -79,16 +100,13 @@ class Tile {
     }
   }
 
-  void fold(Running& r) {
-    float top = r.top;
+  void fold(const Running& r) {
     const float* const logits = logits_.data();
-#pragma omp simd reduction(max : top)
-    for (std::int64_t j = 0; j < n_; ++j) top = logits[j] > top ? logits[j] : top;
-    if (top > r.top) {
-      const double shrink = std::exp(static_cast<double>(r.top) - static_cast<double>(top));
-      for (double& x : r.sums) x *= shrink;
-      r.top = top;
-    }
+    float largest = logits[0];
+#pragma omp simd reduction(max : largest)
+    for (std::int64_t j = 0; j < n_; ++j) largest = logits[j] > largest ? logits[j] : largest;
+    r.raise(static_cast<double>(largest), softmax_moment_count(terms_));
+    const auto top = static_cast<float>(*r.top);
     float* const e = part_.data();
 #pragma omp simd
     for (std::int64_t j = 0; j < n_; ++j) {
@@ -102,13 +120,13 @@ class Tile {
       sum += e[j];
     }
     r.sums[0] += static_cast<double>(sum);
-    std::size_t second = 1 + static_cast<std::size_t>(terms_);
+    std::int64_t second = 1 + terms_;
     for (std::int64_t t = 0; t < terms_; ++t) {
       const float* const f = feature(t);
       float mean = 0;
 #pragma omp simd reduction(+ : mean)
       for (std::int64_t j = 0; j < n_; ++j) mean += e[j] * f[j];
-      r.sums[1 + static_cast<std::size_t>(t)] += static_cast<double>(mean);
+      r.sums[1 + t] += static_cast<double>(mean);
       for (std::int64_t u = 0; u <= t; ++u) {
         const float* const g = feature(u);
         float square = 0;
@@ -119,10 +137,9 @@ class Tile {
     }
   }
 
-  void hit(std::int64_t j, Running& r) {
-    r.hit = static_cast<double>(logits_[static_cast<std::size_t>(j)]);
-    for (std::int64_t t = 0; t < terms_; ++t)
-      r.hits[static_cast<std::size_t>(t)] = static_cast<double>(feature(t)[j]);
+  void hit(std::int64_t j, const Running& r) {
+    *r.hit = static_cast<double>(logits_[static_cast<std::size_t>(j)]);
+    for (std::int64_t t = 0; t < terms_; ++t) r.hits[t] = static_cast<double>(feature(t)[j]);
   }
 
  private:
@@ -135,57 +152,72 @@ class Tile {
 /// The moments as the contract has them.
 void finish(const Running& r, std::int64_t terms, double* out) {
   const double sum = r.sums[0];
-  *out++ = static_cast<double>(r.top) + std::log(sum) - r.hit;
-  for (std::int64_t t = 0; t < terms; ++t) {
-    const auto i = static_cast<std::size_t>(t);
-    *out++ = r.hits[i] - r.sums[1 + i] / sum;
-  }
-  std::size_t second = 1 + static_cast<std::size_t>(terms);
-  for (std::size_t t = 0; t < static_cast<std::size_t>(terms); ++t)
-    for (std::size_t u = 0; u <= t; ++u)
+  *out++ = *r.top + std::log(sum) - *r.hit;
+  for (std::int64_t t = 0; t < terms; ++t) *out++ = r.hits[t] - r.sums[1 + t] / sum;
+  std::int64_t second = 1 + terms;
+  for (std::int64_t t = 0; t < terms; ++t)
+    for (std::int64_t u = 0; u <= t; ++u)
       *out++ = r.sums[second++] / sum - r.sums[1 + t] / sum * (r.sums[1 + u] / sum);
+}
+
+/// Positions [begin, begin + count) and classes [first, last), of which `state` [models][count][segments]
+/// gets item `segment`.
+void fold_block(const SoftmaxEvidence& evidence, const SoftmaxModels& models, std::int64_t begin,
+                std::int64_t count, std::int64_t first, std::int64_t last,
+                const std::function<Running(std::int64_t model, std::int64_t k)>& state) {
+  const ConstFloatView &x = evidence.contexts, &y = evidence.classes;
+  const std::int64_t terms = x.batch;
+  std::vector<float> products(static_cast<std::size_t>(terms * count * kClasses));
+  Tile tile(terms);
+  for (std::int64_t m = 0; m < models.count; ++m)
+    for (std::int64_t k = 0; k < count; ++k) state(m, k).begin(terms);
+  for (; first < last; first += kClasses) {
+    const std::int64_t n = std::min(kClasses, last - first);
+    for (std::int64_t t = 0; t < terms; ++t)
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, lapack_size(count), lapack_size(n),
+                  lapack_size(x.cols), 1, x.item(t).data + begin * x.ld, lapack_size(x.ld),
+                  y.data + first * y.ld, lapack_size(y.ld), 0, products.data() + t * count * kClasses,
+                  lapack_size(kClasses));
+    for (std::int64_t m = 0; m < models.count; ++m)
+      for (std::int64_t k = 0; k < count; ++k) {
+        const Running r = state(m, k);
+        tile.load(models, y.rows, m, first, n, products.data() + k * kClasses, count * kClasses);
+        tile.fold(r);
+        const std::int64_t next = std::int64_t{evidence.next[begin + k]} - first;
+        if (next >= 0 && next < n) tile.hit(next, r);
+      }
+  }
 }
 
 }  // namespace
 
 void CpuLinearOps::softmax_moments(const SoftmaxEvidence& evidence, const SoftmaxModels& models,
                                    double* out) {
-  const ConstFloatView &x = evidence.contexts, &y = evidence.classes;
-  const std::int64_t terms = x.batch, positions = x.rows, classes = y.rows,
-                     moments = softmax_moment_count(terms);
-  expects(x.cols == y.cols && x.cols > 0 && y.batch == 1 && classes > 0 && terms > 0,
+  const std::int64_t terms = evidence.terms(), positions = evidence.contexts.rows, d = evidence.contexts.cols,
+                     classes = evidence.classes.rows, moments = softmax_moment_count(terms);
+  expects(d == evidence.classes.cols && d > 0 && evidence.classes.batch == 1 && classes > 0 && terms > 0,
           "softmax_moments: contexts [positions, d] for each term, classes [V, d]");
-  const std::int64_t block = softmax_positions(terms);
-  parallel_for(blocks_of(positions, block), [&](std::int64_t task) {
-    const std::int64_t begin = task * block, count = std::min(block, positions - begin);
-    std::vector<float> products(static_cast<std::size_t>(terms * count * kClasses));
-    std::vector<Running> running(static_cast<std::size_t>(models.count * count));
-    for (Running& r : running) {
-      r.sums.resize(static_cast<std::size_t>(moments));
-      r.hits.resize(static_cast<std::size_t>(terms));
-    }
-    Tile tile(terms);
-    for (std::int64_t first = 0; first < classes; first += kClasses) {
-      const std::int64_t n = std::min(kClasses, classes - first);
-      for (std::int64_t t = 0; t < terms; ++t)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, lapack_size(count), lapack_size(n),
-                    lapack_size(x.cols), 1, x.item(t).data + begin * x.ld, lapack_size(x.ld),
-                    y.data + first * y.ld, lapack_size(y.ld), 0, products.data() + t * count * kClasses,
-                    lapack_size(kClasses));
-      for (std::int64_t m = 0; m < models.count; ++m)
-        for (std::int64_t k = 0; k < count; ++k) {
-          Running& r = running[static_cast<std::size_t>(m * count + k)];
-          tile.load(models, classes, m, first, n, products.data() + k * kClasses, count * kClasses);
-          tile.fold(r);
-          const std::int64_t next = std::int64_t{evidence.next[begin + k]} - first;
-          if (next >= 0 && next < n) tile.hit(next, r);
-        }
-    }
+  const std::int64_t segment = softmax_segment(classes), segments = blocks_of(classes, segment),
+                     block = softmax_positions(terms);
+  std::vector<double> states(static_cast<std::size_t>(std::min(positions, kSoftmaxPositions) * models.count *
+                                                      segments * softmax_state(terms)));
+  for (std::int64_t from = 0; from < positions; from += kSoftmaxPositions) {
+    const std::int64_t now = std::min(kSoftmaxPositions, positions - from);
+    const auto state = [&](std::int64_t m, std::int64_t k, std::int64_t s) {
+      return Running(states.data() + ((m * now + k) * segments + s) * softmax_state(terms), terms);
+    };
+    parallel_for(blocks_of(now, block) * segments, [&](std::int64_t task) {
+      const std::int64_t begin = task / segments * block, s = task % segments;
+      fold_block(evidence, models, from + begin, std::min(block, now - begin), s * segment,
+                 std::min(classes, (s + 1) * segment),
+                 [&](std::int64_t m, std::int64_t k) { return state(m, begin + k, s); });
+    });
     for (std::int64_t m = 0; m < models.count; ++m)
-      for (std::int64_t k = 0; k < count; ++k)
-        finish(running[static_cast<std::size_t>(m * count + k)], terms,
-               out + (m * positions + begin + k) * moments);
-  });
+      for (std::int64_t k = 0; k < now; ++k) {
+        for (std::int64_t s = 1; s < segments; ++s) state(m, k, 0).merge(state(m, k, s), terms);
+        finish(state(m, k, 0), terms, out + (m * positions + from + k) * moments);
+      }
+  }
 }
 
 }  // namespace aloft::cpu

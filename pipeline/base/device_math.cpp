@@ -12,6 +12,20 @@ std::vector<double> to_host(Device& device, ConstMatrixView x) {
   return out;
 }
 
+void column_gram(Context& ctx, ConstMatrixView x, MatrixView out) {
+  constexpr std::int64_t block = 256;
+  expects(x.cols == out.rows && out.rows == out.cols && x.batch == 1 && out.batch == 1,
+          "column_gram: x [m, n], out [n, n]");
+  for (std::int64_t first = 0; first < x.cols; first += block) {
+    const std::int64_t count = std::min(block, x.cols - first), below = x.cols - first - count;
+    ctx.linear().gemm(1, Op::transpose, x.block(0, first, x.rows, count + below), Op::none,
+                      x.block(0, first, x.rows, count), 0, out.block(first, first, count + below, count));
+    if (below > 0)
+      ctx.linear().transpose(out.block(first + count, first, below, count),
+                             out.block(first, first + count, count, below));
+  }
+}
+
 Matrix identity(Device& device, std::int64_t n) {
   std::vector<double> host = host_matrix(n, n);
   const HostView m(host, n);

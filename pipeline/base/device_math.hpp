@@ -40,6 +40,9 @@ void multiply_in_place(Context& ctx, MatrixViewOf<T> x, MatrixViewOf<const T> a)
   });
 }
 
+/// out = xᵀx; x [m, n], out [n, n]. Products are made for blocks on and below the diagonal only.
+void column_gram(Context& ctx, ConstMatrixView x, MatrixView out);
+
 [[nodiscard]] Matrix identity(Device& device, std::int64_t n);
 /// xᵀ for every batch item, exactly.
 [[nodiscard]] Matrix transposed(Context& ctx, ConstMatrixView x);

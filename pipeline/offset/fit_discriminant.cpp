@@ -104,7 +104,7 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   Matrix gram(ctx.device(), width, width);
   {
     Matrix between(ctx.device(), width, width), half(ctx.device(), width, width);
-    linear.gemm(1, Op::transpose, means.cview(), Op::none, means.cview(), 0, between.view());
+    column_gram(ctx, means.cview(), between.view());
     linear.gemm(1, Op::none, between.cview(), Op::none, k.cview(), 0, half.view());
     linear.gemm(1, Op::transpose, k.cview(), Op::none, half.cview(), 0, gram.view());
   }
