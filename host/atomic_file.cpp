@@ -30,7 +30,6 @@ constexpr std::string_view kMark = ".aloft-partial-";
 constexpr std::size_t kDigits = 16;  // of a random number of 64 bits
 constexpr int kAttempts = 100;       // to find a name that nobody has
 constexpr std::size_t kBlock = 1 << 16;
-constexpr std::size_t kWriteBytes = std::size_t{16} << 20;  // at a time
 
 [[noreturn]] void fail(const std::string& path, const char* doing) {
   const int code = errno;
@@ -185,11 +184,9 @@ AtomicFile::~AtomicFile() {
 void AtomicFile::write(const void* data, std::size_t bytes) {
   const char* p = static_cast<const char*>(data);
   while (bytes > 0) {
-    const ssize_t n = ::write(descriptor_, p, std::min(bytes, kWriteBytes));
+    const ssize_t n = ::write(descriptor_, p, std::min(bytes, std::size_t{1} << 30));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail(path_, "write");
-    if (static_cast<std::size_t>(n) == kWriteBytes)  // a wish: the disk begins while the next piece is copied
-      (void)::sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE);
     p += n;
     bytes -= static_cast<std::size_t>(n);
   }
