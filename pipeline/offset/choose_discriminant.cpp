@@ -34,16 +34,17 @@ class DiscriminantChoice {
   DiscriminantChoice(Context& ctx, const Counts& counts, const FactorParams& p)
       : ctx_(ctx),
         lags_(p.lags),
-        basis_(ctx, counts, p),
+        sums_(ctx.device(), counts.vocab, p.lags * p.d_s),
+        one_(ctx.device(), counts.vocab, p.d_s),
+        basis_(
+            ctx, counts, p, [&](std::int32_t) { return one_.view(); },
+            [&](std::int32_t a) {
+              ctx.linear().round(one_.cview(), sums_.view().block(0, a * p.d_s, counts.vocab, p.d_s));
+            }),
         axes_(ctx.device(), basis_.width(), basis_.width()),
-        sums_(ctx.device(), counts.vocab, basis_.width()),
         log_p_(floats_of_logarithms(basis_.p())) {
+    one_ = {};
     ctx.linear().round(basis_.axes().cview(), axes_.view());
-    Matrix one(ctx.device(), counts.vocab, p.d_s);
-    for (std::int32_t a = 0; a < lags_; ++a) {
-      basis_.class_sums(a, one.view());
-      ctx.linear().round(one.cview(), sums_.view().block(0, a * p.d_s, counts.vocab, p.d_s));
-    }
     multiply_in_place<float>(ctx, sums_.view(), axes_.cview());
   }
 
@@ -86,8 +87,10 @@ class DiscriminantChoice {
  private:
   Context& ctx_;
   std::int32_t lags_;
+  FloatMatrix sums_;  ///< class sums in the axes of C, [V, D]
+  Matrix one_;        ///< those of a lag, as they come
   DiscriminantBasis basis_;
-  FloatMatrix axes_, sums_;  ///< Q; class sums in its axes, [V, D]
+  FloatMatrix axes_;  ///< Q
   std::vector<float> log_p_;
 };
 
@@ -191,17 +194,15 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
 
 Peak choose_discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
                                 std::int64_t positions) {
-  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, most = counts.most_entries(),
+  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d,
                      few = std::min(positions, screening_positions(v, n)), models = 2 * kAround + 1;
   const auto floats = [](std::int64_t rows, std::int64_t cols) {
     return on_device(float_matrix_bytes(rows, cols));
   };
-  const Footprint held = discriminant_basis_held(counts, p) + floats(n, n) + floats(v, n) +
-                         on_host(float_matrix_bytes(v, 1)),
-                  lag = on_device(csr_bytes(v, most)), one = on_device(matrix_bytes(v, d));
-  Peak out = discriminant_basis_memory(ops, counts, p);
-  out.reach(held + one + lag + lag + ops.sparse_scratch(v, most));
-  out.reach(held + one + lag + ops.spmm_scratch(v, v, most, d));
+  const Footprint held =
+      discriminant_basis_held(counts, p) + floats(n, n) + floats(v, n) + on_host(float_matrix_bytes(v, 1));
+  Peak out;
+  out.reach(floats(v, n) + on_device(matrix_bytes(v, d)), discriminant_basis_memory(ops, counts, p));
   out.reach(held + floats(longest_stripe(v), n));
   for (const auto& [count, kappas] : {std::pair{few, models}, {positions, std::int64_t{3}}}) {
     const Footprint contexts = floats(count, n);

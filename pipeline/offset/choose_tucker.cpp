@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <map>
+#include <optional>
 #include <set>
 #include <span>
 
@@ -13,8 +13,9 @@
 #include "pipeline/offset/tucker_bases.hpp"
 #include "pipeline/offset/weight_fit.hpp"
 
-// κ and the lag weights of the Tucker model, on held-out positions. The bases hardly depend on κ, the cores
-// do: while κ is sought, the bases are those of its first value.
+// κ and the lag weights of the Tucker model, on held-out positions. Bases take long to find and depend little
+// on κ, cores depend on it and are soon made: the search walks with the bases of where it begins, and looks
+// again where it ends.
 
 namespace aloft::offset {
 namespace {
@@ -67,6 +68,67 @@ class TuckerModel {
   std::vector<float> log_p_;
 };
 
+/// The search for κ, on some positions.
+class TuckerSearch {
+ public:
+  TuckerSearch(Context& ctx, const Counts& counts, const FactorParams& p, const HoldoutPositions& at,
+               double tolerance)
+      : ctx_(ctx), counts_(counts), p_(p), at_(at), tolerance_(tolerance) {}
+
+  /// A κ with bases of its own.
+  struct Point {
+    double kappa = 0;
+    TuckerBases bases;
+    WeightFit fit;
+  };
+  [[nodiscard]] Point own(double kappa, const std::vector<double>& start) const {
+    const LogRatios ratios(ctx_, counts_, p_, kappa);
+    Point out{kappa, bases_of(ctx_, ratios, p_), {}};
+    out.fit = TuckerModel(ctx_, ratios, out.bases).fit(at_, start, tolerance_);
+    return out;
+  }
+
+  /// Where the walk with the bases of `from` ends, as long as what it finds is better with its own bases,
+  /// too; if it is not, a step in that direction may be.
+  [[nodiscard]] Point walk(int from, const std::vector<double>& start) const {
+    Point best = own(kTuckerKappas.value(from), start);
+    std::set<int> seen{from};
+    while (true) {
+      const int to = with_bases_of(best, from);
+      std::optional<int> moved;
+      for (const int next : {to, from + (to > from ? 1 : -1)}) {
+        if (to == from || !seen.insert(next).second) continue;
+        Point there = own(kTuckerKappas.value(next), best.fit.weights);
+        if (there.fit.loss >= best.fit.loss) continue;
+        best = std::move(there);
+        moved = next;
+        break;
+      }
+      if (!moved) return best;
+      from = *moved;
+    }
+  }
+
+ private:
+  [[nodiscard]] int with_bases_of(const Point& point, int from) const {
+    std::vector<double> weights = point.fit.weights;
+    return walk_down(kTuckerKappas, from, [&](int step) {
+      ctx_.check_interrupt();
+      if (step == from) return point.fit.loss;
+      const LogRatios ratios(ctx_, counts_, p_, kTuckerKappas.value(step));
+      const WeightFit fit = TuckerModel(ctx_, ratios, point.bases).fit(at_, weights, tolerance_);
+      weights = fit.weights;
+      return fit.loss;
+    });
+  }
+
+  Context& ctx_;
+  const Counts& counts_;
+  const FactorParams& p_;
+  const HoldoutPositions& at_;
+  double tolerance_;
+};
+
 }  // namespace
 
 Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& slice,
@@ -74,28 +136,12 @@ Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPosition
   Scalars best{1, p.kappa.value_or(kTuckerKappa), 0, default_weights(p.lags), 0, 0};
   if (slice.size() == 0) return best;
   const HoldoutPositions few = some_of(slice, screening_positions(without.vocab, p.lags * p.d_o));
-  const double tolerance = screening_tolerance(few, slice);
-  TuckerBases bases = bases_of(ctx, LogRatios(ctx, without, p, best.kappa), p);
-  std::set<int> seen{kFirst};  // whose bases were used
-  for (int from = kFirst; !p.kappa;) {
-    std::map<int, std::vector<double>> weights;
-    const int step = walk_down(kTuckerKappas, from, [&](int at) {
-      ctx.check_interrupt();
-      const LogRatios ratios(ctx, without, p, kTuckerKappas.value(at));
-      const WeightFit fit = TuckerModel(ctx, ratios, bases).fit(few, best.lag_weights, tolerance);
-      weights[at] = best.lag_weights = fit.weights;
-      return fit.loss;
-    });
-    best.lag_weights = weights.at(step);
-    best.kappa = kTuckerKappas.value(step);
-    if (step == from) break;  // the bases are its own
-    bases = {};
-    bases = bases_of(ctx, LogRatios(ctx, without, p, best.kappa), p);
-    if (!seen.insert(step).second) break;  // round in a circle
-    from = step;
-  }
-  const WeightFit fit = TuckerModel(ctx, LogRatios(ctx, without, p, best.kappa), bases)
-                            .fit(slice, best.lag_weights, final_tolerance(p.lags, few, slice));
+  const TuckerSearch search(ctx, without, p, few, screening_tolerance(few, slice));
+  const TuckerSearch::Point point =
+      p.kappa ? search.own(*p.kappa, best.lag_weights) : search.walk(kFirst, best.lag_weights);
+  best.kappa = point.kappa;
+  const WeightFit fit = TuckerModel(ctx, LogRatios(ctx, without, p, best.kappa), point.bases)
+                            .fit(slice, point.fit.weights, final_tolerance(p.lags, few, slice));
   best.lag_weights = fit.weights;
   best.loss = fit.loss;
   best.loss_error = standard_error(fit.losses, slice.block);
@@ -109,13 +155,17 @@ Peak choose_tucker_memory(const LinearOps& ops, const CountsShape& counts, const
   const Footprint ratios = log_ratios_held(counts, p), bases = real(v, p.d_s + p.d_o);
   Peak out;
   out.reach(ratios + real(v, 1));
-  out.reach(ratios, bases_memory(ops, counts, p));
-  out.reach(ratios + bases, cores_memory(ops, counts, p));
-  const Footprint model = ratios + bases + real(p.lags * p.d_s, p.d_o) +
-                          on_device(float_matrix_bytes(v, p.d_o)) + on_host(float_matrix_bytes(v, 1)),
-                  contexts = on_device(float_matrix_bytes(positions, p.d_o, p.lags));
-  out.reach(model + contexts + real(positions, p.d_s + p.d_o));
-  out.reach(model + contexts + weight_fit_memory(ops, positions, p.d_o, v, p.lags, 1));
+  const auto model = [&](Footprint held, std::int64_t count) {
+    out.reach(held, cores_memory(ops, counts, p));
+    held = held + real(p.lags * p.d_s, p.d_o) + on_device(float_matrix_bytes(v, p.d_o)) +
+           on_host(float_matrix_bytes(v, 1)) + on_device(float_matrix_bytes(count, p.d_o, p.lags));
+    out.reach(held + real(count, p.d_s + p.d_o));
+    out.reach(held + weight_fit_memory(ops, count, p.d_o, v, p.lags, 1));
+  };
+  const Footprint other = p.kappa ? Footprint{} : bases;  // of the best κ so far
+  out.reach(ratios + other, bases_memory(ops, counts, p));
+  model(ratios + bases + other, std::min(positions, screening_positions(v, p.lags * p.d_o)));
+  model(ratios + bases, positions);
   return out;
 }
 

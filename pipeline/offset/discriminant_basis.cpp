@@ -47,20 +47,30 @@ Matrix source_rows(Context& ctx, const Counts& counts, const Buffer<double>& sha
 
 }  // namespace
 
-DiscriminantBasis::DiscriminantBasis(Context& ctx, const Counts& counts, const FactorParams& p)
+DiscriminantBasis::DiscriminantBasis(Context& ctx, const Counts& counts, const FactorParams& p,
+                                     const std::function<MatrixView(std::int32_t a)>& place,
+                                     const std::function<void(std::int32_t a)>& placed)
     : ctx_(ctx),
       counts_(counts),
       lags_(p.lags),
       p_(smoothed_unigram(counts)),
       share_(device_vector(ctx, p_)),
       source_(source_rows(ctx, counts, share_, p.d_s, p.seed)) {
-  Matrix moments = context_moments(ctx, counts, source_, share_, lags_);
-  trace_mean_ = mean_diagonal(moments);
-  gram_ = copy_of(ctx.device(), moments.view().block(0, 0, p.d_s, p.d_s));
+  {
+    ContextMoments moments(ctx, counts, source_, share_, lags_);
+    for (std::int32_t a = 0; a < lags_; ++a) {
+      const MatrixView sums = place(a);
+      class_sums(ctx, counts, source_, a, sums);
+      moments.add(a, sums);
+      placed(a);
+    }
+    moments_ = moments.all();
+  }
+  trace_mean_ = mean_diagonal(moments_);
+  axes_ = Matrix(ctx.device(), width(), width());
   Buffer<double> values = numbers_on(ctx.device(), width());
-  ctx.linear().eigh(moments.cview(), values.data(), moments.view());
+  ctx.linear().eigh(moments_.cview(), values.data(), axes_.view());
   lambda_ = to_host(values);
-  axes_ = std::move(moments);
 }
 
 std::vector<double> DiscriminantBasis::inverse(double ridge) const {
@@ -76,15 +86,9 @@ std::vector<double> DiscriminantBasis::shrinkage(double kappa) const {
   return out;
 }
 
-void DiscriminantBasis::class_sums(std::int32_t a, MatrixView out) const {
-  const RealCsr before =
-      ctx_.linear().to_real(ctx_.linear().transpose(at(counts_.lags, a).view()).view(), nullptr);
-  ctx_.linear().spmm(before.view(), source_.cview(), out);
-}
-
 Matrix DiscriminantBasis::source_gram_root(double power) const {
   const std::int64_t d = source_.cols;
-  std::vector<double> block = to_host(gram_);
+  std::vector<double> block = to_host(copy_of(ctx_.device(), moments_.view().block(0, 0, d, d)));
   const HostView m(block, d);
   double trace = 0;
   for (std::int64_t i = 0; i < d; ++i) trace += m(i, i);
@@ -95,17 +99,16 @@ Matrix DiscriminantBasis::source_gram_root(double power) const {
 
 Footprint discriminant_basis_held(const CountsShape& counts, const FactorParams& p) {
   const std::int64_t v = counts.vocab, n = p.lags * p.d_s;
-  return on_device(matrix_bytes(v, p.d_s + 1) + matrix_bytes(p.d_s, p.d_s) + matrix_bytes(n, n)) +
+  return on_device(matrix_bytes(v, p.d_s + 1) + 2 * matrix_bytes(n, n)) +
          on_host(matrix_bytes(v, 1) + matrix_bytes(n, 1));
 }
 
 Peak discriminant_basis_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
-  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, first = counts.entries.front(),
-                     most = counts.most_entries();
+  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, first = counts.entries.front();
   const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
   const auto host = [](std::int64_t rows, std::int64_t cols) { return on_host(matrix_bytes(rows, cols)); };
-  const Footprint ppmi = on_device(csr_bytes(v, first)), lag = on_device(csr_bytes(v, most)),
-                  vectors = real(v, 1) + host(v, 1), source = real(v, d);
+  const Footprint ppmi = on_device(csr_bytes(v, first)), vectors = real(v, 1) + host(v, 1),
+                  source = real(v, d);
   Peak out;
   out.reach(vectors + ppmi + ppmi + ops.sparse_scratch(v, first));
   out.reach(vectors + ppmi + ppmi, leading_eigenpairs_memory(ops, v, d, [&](std::int64_t columns) {
@@ -113,8 +116,9 @@ Peak discriminant_basis_memory(const LinearOps& ops, const CountsShape& counts, 
             }));
   out.reach(vectors + source + source);
   out.reach(vectors + source + real(v, 2) + host(v, 2));
-  out.reach(vectors + source + source + lag + host(n, n) + ops.spmm_scratch(v, v, most, d));
-  out.reach(vectors + source + real(n, n) + real(d, d) + ops.eigh_scratch(n, 1));
+  out.reach(vectors + source + source + real(d, d) + host(n, n));
+  out.reach(vectors + source + host(n, n), class_sums_memory(ops, counts, d));
+  out.reach(vectors + source + real(n, n) + real(n, n) + ops.eigh_scratch(n, 1));
   return out;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <vector>
 
 #include "pipeline/offset/estimators.hpp"
@@ -10,21 +11,23 @@ namespace aloft::offset {
 /// choice of a factor for each class.
 class DiscriminantBasis {
  public:
-  DiscriminantBasis(Context& ctx, const Counts& counts, const FactorParams& p);
+  /// For every lag a from 0 on, place(a) says where its class sums J_{a+1}ᵀ S shall lie, [V, d_s], maybe a
+  /// block; placed(a) is called when they do.
+  DiscriminantBasis(Context& ctx, const Counts& counts, const FactorParams& p,
+                    const std::function<MatrixView(std::int32_t a)>& place,
+                    const std::function<void(std::int32_t a)>& placed);
 
   [[nodiscard]] std::int64_t width() const { return lags_ * source_.cols; }
   [[nodiscard]] const Matrix& source() const { return source_; }        ///< S [V, d_s]
   [[nodiscard]] const std::vector<double>& p() const { return p_; }     ///< smoothed unigram
   [[nodiscard]] const Buffer<double>& share() const { return share_; }  ///< the same on the device
+  [[nodiscard]] const Matrix& moments() const { return moments_; }      ///< C [D, D]
   [[nodiscard]] const Matrix& axes() const { return axes_; }            ///< Q [D, D], axes as columns
 
   /// 1/(Λ_i + λ tr(C)/D), [D].
   [[nodiscard]] std::vector<double> inverse(double ridge) const;
   /// 1/(count_j + κ), [V]: times class sums, the shrunk class means μ_j = E[x | next = j] c_j/(c_j + κ).
   [[nodiscard]] std::vector<double> shrinkage(double kappa) const;
-  /// out = Σ over places where j is next of S[token a places before the last one], a row for each j. out: [V,
-  /// d_s], may be a block.
-  void class_sums(std::int32_t a, MatrixView out) const;
   /// (Sᵀ D S + ridge)^power [d_s, d_s], for ±1/2.
   [[nodiscard]] Matrix source_gram_root(double power) const;
 
@@ -34,12 +37,12 @@ class DiscriminantBasis {
   std::int32_t lags_;
   std::vector<double> p_;
   Buffer<double> share_;
-  Matrix source_, gram_, axes_;
+  Matrix source_, moments_, axes_;
   std::vector<double> lambda_;
   double trace_mean_ = 0;
 };
 
-/// Of its constructor, and of what stays.
+/// Of its constructor, what it is given to place sums in not included; and of what stays.
 [[nodiscard]] Peak discriminant_basis_memory(const LinearOps& ops, const CountsShape& counts,
                                              const FactorParams& p);
 [[nodiscard]] Footprint discriminant_basis_held(const CountsShape& counts, const FactorParams& p);

@@ -36,12 +36,35 @@ void make_unit(Context& ctx, Matrix& x, double floor);
 
 /// Second moments of the last `lags` embedded tokens (block Toeplitz): block (a, b) [d_s, d_s] of the result
 /// [lags·d_s, lags·d_s] is E[x_a x_bᵀ], x_a = S[token a places before the latest]: Sᵀ J_{a−b} S / N for a >
-/// b, its transpose for a < b, Sᵀ diag(p) S for a = b.
-[[nodiscard]] Matrix context_moments(Context& ctx, const Counts& counts, const Matrix& source,
-                                     const Buffer<double>& p, std::int32_t lags);
+/// b, its transpose for a < b, Sᵀ diag(p) S for a = b. Made as the class sums J_mᵀ S come.
+class ContextMoments {
+ public:
+  ContextMoments(Context& ctx, const Counts& counts, const Matrix& source, const Buffer<double>& p,
+                 std::int32_t lags);
+  /// sums = J_{a+1}ᵀ S, for every a from 0 to lags − 2 at least.
+  void add(std::int32_t a, ConstMatrixView sums);
+  [[nodiscard]] Matrix all() const;
 
-/// Fills written_norm and participation of factors whose source, target and cores are there.
-void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, LagFactors& f);
+ private:
+  void place(std::int32_t m, const Matrix& block);
+
+  Context& ctx_;
+  const Counts& counts_;
+  const Matrix& source_;
+  std::int32_t lags_;
+  std::vector<double> moments_;
+};
+
+/// out = J_{a+1}ᵀ S: Σ over places where j is next of S[token a places before the last one], a row for each
+/// j. out: [V, d_s], may be a block.
+void class_sums(Context& ctx, const Counts& counts, const Matrix& source, std::int32_t a, MatrixView out);
+/// What that takes beside the result.
+[[nodiscard]] Peak class_sums_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d_s);
+
+/// Fills written_norm and participation of factors that are there as matrices on the device. moments:
+/// [lags·d_s, lags·d_s] as above, cores [lags·d_s, d_o].
+void measure(Context& ctx, const Buffer<double>& p, const Matrix& moments, const Matrix& source,
+             const Matrix& target, const Matrix& cores, LagFactors& f);
 
 /// Choice of scalars: what is left open in `p` is set from the counts' slice.
 struct Scalars {
@@ -66,7 +89,7 @@ struct Scalars {
 [[nodiscard]] Peak choose_tucker_memory(const LinearOps& ops, const CountsShape& counts,
                                         const FactorParams& p, std::int64_t positions);
 [[nodiscard]] Peak fit_tucker_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p);
-/// What measure() takes beside the factors.
-[[nodiscard]] Peak measure_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p);
+/// What measure() takes beside its arguments.
+[[nodiscard]] Peak measure_memory(const LinearOps& ops, std::int64_t vocab, const FactorParams& p);
 
 }  // namespace aloft::offset

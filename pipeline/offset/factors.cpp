@@ -34,13 +34,15 @@ void check(const Counts& counts, const FactorParams& p) {
     throw InputError("the counts hold no pair of neighbours: there is nothing to design");
 }
 
-/// Of a column of a [rows, columns] matrix: that of its entry of largest magnitude (the first of equals).
-double sign_of_column(const std::vector<double>& matrix, std::int64_t columns, std::int64_t column) {
+/// Of every column of a [rows, columns] matrix: that of its entry of largest magnitude (the first of equals).
+std::vector<double> signs_of_columns(const std::vector<double>& matrix, std::int64_t columns) {
   const HostView m(matrix, columns);
-  double largest = 0;
+  std::vector<double> largest = host_vector(columns);
   for (std::int64_t i = 0; i < m.rows(); ++i)
-    if (std::abs(m(i, column)) > std::abs(largest)) largest = m(i, column);
-  return largest < 0 ? -1 : 1;
+    for (std::int64_t c = 0; c < columns; ++c)
+      if (std::abs(m(i, c)) > std::abs(at(largest, c))) at(largest, c) = m(i, c);
+  for (double& x : largest) x = x < 0 ? -1 : 1;
+  return largest;
 }
 
 /// Directions come out of eigenvectors, whose signs are the library's. Settled here, so that every backend
@@ -48,14 +50,16 @@ double sign_of_column(const std::vector<double>& matrix, std::int64_t columns, s
 /// is positive, of those between negative, or rows would have a mean for a LayerNorm to take away. No product
 /// S G_n Uᵀ changes.
 void settle_signs(LagFactors& f) {
-  const auto alternating = [](std::int64_t column) { return column % 2 == 0 ? 1.0 : -1.0; };
-  std::vector<double> source_signs, target_signs;
-  for (std::int64_t c = 0; c < f.d_s; ++c)
-    source_signs.push_back(alternating(c) * sign_of_column(f.source, f.d_s, c));
-  for (std::int64_t c = 0; c < f.d_o; ++c)
-    target_signs.push_back(alternating(c) * sign_of_column(f.target, f.d_o, c));
-  for (std::size_t i = 0; i < f.source.size(); ++i) f.source[i] *= source_signs[i % source_signs.size()];
-  for (std::size_t i = 0; i < f.target.size(); ++i) f.target[i] *= target_signs[i % target_signs.size()];
+  std::vector<double> source_signs = signs_of_columns(f.source, f.d_s),
+                      target_signs = signs_of_columns(f.target, f.d_o);
+  for (auto* signs : {&source_signs, &target_signs})
+    for (std::size_t c = 1; c < signs->size(); c += 2) (*signs)[c] *= -1;
+  const auto flip = [](std::vector<double>& matrix, const std::vector<double>& signs) {
+    for (std::size_t row = 0; row < matrix.size(); row += signs.size())
+      for (std::size_t c = 0; c < signs.size(); ++c) matrix[row + c] *= signs[c];
+  };
+  flip(f.source, source_signs);
+  flip(f.target, target_signs);
   for (std::size_t i = 0; i < f.cores.size(); ++i)
     f.cores[i] *=
         source_signs[i / target_signs.size() % source_signs.size()] * target_signs[i % target_signs.size()];
@@ -98,10 +102,6 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   }
   LagFactors out = discriminant ? offset::fit_discriminant(ctx, counts, p, scalars)
                                 : offset::fit_tucker(ctx, counts, p, scalars);
-  out.vocab = counts.vocab;
-  out.d_s = p.d_s;
-  out.d_o = p.d_o;
-  out.lags = p.lags;
   out.estimator = p.estimator;
   out.kappa = scalars.kappa;
   out.lag_weights = scalars.lag_weights;
@@ -115,7 +115,6 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
   double mean = 0;
   for (std::size_t j = 0; j < share.size(); ++j) mean += share[j] * out.bias[j];
   for (double& b : out.bias) b -= mean;
-  offset::measure(ctx, counts, share, out);
   return out;
 }
 
@@ -123,14 +122,12 @@ Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, con
                             std::int64_t positions) {
   const bool discriminant = p.estimator == Estimator::discriminant;
   const Footprint without = on_device(counts.bytes()),
-                  lag = on_host(2 * csr_bytes(counts.vocab, counts.most_entries())),
-                  factors = on_host(matrix_bytes(counts.vocab, p.d_s + p.d_o + 2));
+                  lag = on_host(2 * csr_bytes(counts.vocab, counts.most_entries()));
   Peak out;
   out.reach(without + lag);
   out.reach(without, (discriminant ? offset::choose_discriminant_memory : offset::choose_tucker_memory)(
                          ops, counts, p, positions));
   out.reach({}, (discriminant ? offset::fit_discriminant_memory : offset::fit_tucker_memory)(ops, counts, p));
-  out.reach(factors, offset::measure_memory(ops, counts, p));
   return out;
 }
 

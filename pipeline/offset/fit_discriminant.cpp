@@ -23,20 +23,6 @@ Matrix repeated(Context& ctx, const Matrix& block, std::int32_t times) {
   return out;
 }
 
-/// The class means in the axes of C: μ Q, [V, D].
-Matrix class_means(Context& ctx, const DiscriminantBasis& basis, std::int32_t lags, double kappa) {
-  const std::int64_t vocab = basis.source().rows, d = basis.source().cols;
-  const Buffer<double> shrunk = device_vector(ctx, basis.shrinkage(kappa));
-  Matrix out(ctx.device(), vocab, basis.width());
-  for (std::int32_t a = 0; a < lags; ++a) {
-    const MatrixView part = out.view().block(0, a * d, vocab, d);
-    basis.class_sums(a, part);
-    ctx.linear().scale(part, shrunk.data(), nullptr);
-  }
-  multiply_in_place<double>(ctx, out.view(), basis.axes().cview());
-  return out;
-}
-
 /// The largest eigenpairs of the evidence's Gram matrix, as columns of the two factors: √s times each, and
 /// α/√s, s the singular value of the evidence. [D, d_o] each.
 struct Leading {
@@ -67,11 +53,22 @@ Leading leading_directions(Context& ctx, Matrix gram, std::int64_t d_o, double a
 LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorParams& p,
                             const Scalars& scalars) {
   LinearOps& linear = ctx.linear();
-  const DiscriminantBasis basis(ctx, counts, p);
-  const std::int64_t vocab = counts.vocab, width = basis.width();
-  Matrix means = class_means(ctx, basis, p.lags, scalars.kappa);
+  const std::int64_t vocab = counts.vocab, width = p.lags * p.d_s;
+  Matrix means(ctx.device(), vocab, width);  // in the axes of C: μ Q
+  const DiscriminantBasis basis(
+      ctx, counts, p, [&](std::int32_t a) { return means.view().block(0, a * p.d_s, vocab, p.d_s); },
+      [](std::int32_t) {});
+  {
+    const Buffer<double> shrunk = device_vector(ctx, basis.shrinkage(scalars.kappa));
+    linear.scale(means.view(), shrunk.data(), nullptr);
+    multiply_in_place<double>(ctx, means.view(), basis.axes().cview());
+  }
   const Buffer<double> inverse = device_vector(ctx, basis.inverse(scalars.ridge));
   LagFactors out;
+  out.vocab = vocab;
+  out.d_s = p.d_s;
+  out.d_o = p.d_o;
+  out.lags = p.lags;
   {  // bias: log p − α/2 μ_jᵀ(C + λ..)^-1 μ_j
     Buffer<double> own = numbers_on(ctx.device(), vocab);
     linear.row_norms(means.cview(), inverse.data(), own.data());
@@ -123,6 +120,7 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   for (double& x : root_p) x = 1 / x;
   const Buffer<double> unroot = device_vector(ctx, root_p);
   linear.scale(target.view(), unroot.data(), nullptr);
+  measure(ctx, basis.share(), basis.moments(), basis.source(), target, cores, out);
   out.source = to_host(basis.source());
   out.target = to_host(target);
   out.cores = to_host(cores);
@@ -132,22 +130,23 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
 }
 
 Peak fit_discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
-  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, most = counts.most_entries(),
-                     k = std::min(p.d_o, n);
+  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, k = std::min(p.d_o, n);
   const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
   const auto host = [](std::int64_t rows, std::int64_t cols) { return on_host(matrix_bytes(rows, cols)); };
   const Footprint held = discriminant_basis_held(counts, p) + real(v, n) + real(n + v, 1),
-                  lag = on_device(csr_bytes(v, most)), square = real(n, n);
-  Peak out = discriminant_basis_memory(ops, counts, p);
-  out.reach(held + lag + lag + ops.sparse_scratch(v, most));
-  out.reach(held + lag + ops.spmm_scratch(v, v, most, d));
+                  square = real(n, n);
+  Peak out;
+  out.reach(real(v, n), discriminant_basis_memory(ops, counts, p));
   out.reach(held + real(longest_stripe(v), n));
   const Footprint fitted = held + real(v, 1) + host(v, 2) + square;
   out.reach(fitted + square + square + square);
   out.reach(fitted + square + real(k, n) + ops.eigh_top_scratch(n, 1));
   out.reach(fitted + real(k, n) + host(n, k + 2 * p.d_o) + real(n, 2 * p.d_o));
   out.reach(fitted + real(n, 4 * p.d_o) + square + real(v, p.d_o));
-  out.reach(fitted + real(v, p.d_o) + host(v, d + p.d_o));
+  const Footprint left =
+      discriminant_basis_held(counts, p) + real(n, 3 * p.d_o + n) + real(v, p.d_o + 3) + host(v, 2);
+  out.reach(left, measure_memory(ops, v, p));
+  out.reach(left + host(v, d + p.d_o));
   return out;
 }
 

@@ -10,32 +10,52 @@
 namespace aloft::offset {
 namespace {
 
-/// Rotates to the principal axes of what is written and shares each axis's scale evenly between the two
-/// factors: halves the norm of U's rows and leaves every product S G Uᵀ as it is.
-void balance(Context& ctx, const Counts& counts, LagFactors& f, const std::vector<double>& p) {
-  LinearOps& linear = ctx.linear();
-  const Matrix source = matrix_from(ctx.device(), f.source, f.vocab, f.d_s);
-  const Buffer<double> share = device_vector(ctx, p);
-  const Matrix moments = context_moments(ctx, counts, source, share, f.lags);
-  const Matrix cores = matrix_from(ctx.device(), f.cores, f.lags * f.d_s, f.d_o);
-  Matrix product(ctx.device(), f.lags * f.d_s, f.d_o), written(ctx.device(), f.d_o, f.d_o),
-      axes(ctx.device(), f.d_o, f.d_o);
-  linear.gemm(1, Op::none, moments.cview(), Op::none, cores.cview(), 0, product.view());
-  linear.gemm(1, Op::transpose, cores.cview(), Op::none, product.cview(), 0, written.view());
-  Buffer<double> values = numbers_on(ctx.device(), f.d_o);
-  linear.eigh(written.cview(), values.data(), axes.view());
-  const std::vector<double> energy = to_host(values);
+/// C of S, by class sums that nothing else needs.
+Matrix moments_of(Context& ctx, const Counts& counts, const Matrix& source, const Buffer<double>& share,
+                  std::int32_t lags) {
+  ContextMoments out(ctx, counts, source, share, lags);
+  Matrix sums(ctx.device(), source.rows, source.cols);
+  for (std::int32_t a = 0; a + 1 < lags; ++a) {
+    class_sums(ctx, counts, source, a, sums.view());
+    out.add(a, sums.cview());
+  }
+  return out.all();
+}
 
-  Matrix target = matrix_from(ctx.device(), f.target, f.vocab, f.d_o), turned(ctx.device(), f.vocab, f.d_o);
-  linear.gemm(1, Op::none, target.cview(), Op::none, axes.cview(), 0, turned.view());
-  const std::vector<double> u = to_host(turned);
+/// What is fitted, as it lies on the device.
+struct TuckerFactors {
+  TuckerBases bases;
+  Matrix cores;  ///< [lags·d_s, d_o], with lag weights
+};
+
+/// Rotates to the principal axes of what is written and shares each axis's scale evenly between the two
+/// factors: halves the norm of U's rows and leaves every product S G Uᵀ as it is. moments: C of S.
+void balance(Context& ctx, const Buffer<double>& share, const Matrix& moments, TuckerFactors& f) {
+  LinearOps& linear = ctx.linear();
+  const std::int64_t n = f.cores.rows, d_o = f.cores.cols, vocab = f.bases.target.rows;
+  Matrix product(ctx.device(), n, d_o), axes(ctx.device(), d_o, d_o);
+  std::vector<double> energy;
+  {
+    Matrix written(ctx.device(), d_o, d_o);
+    linear.gemm(1, Op::none, moments.cview(), Op::none, f.cores.cview(), 0, product.view());
+    linear.gemm(1, Op::transpose, f.cores.cview(), Op::none, product.cview(), 0, written.view());
+    Buffer<double> values = numbers_on(ctx.device(), d_o);
+    linear.eigh(written.cview(), values.data(), axes.view());
+    energy = to_host(values);
+  }
+  Matrix turned(ctx.device(), vocab, d_o);
+  linear.gemm(1, Op::none, f.bases.target.cview(), Op::none, axes.cview(), 0, turned.view());
+  f.bases.target = {};
+  std::vector<double> read;  // Σ_j p_j u_jc² of every axis
+  {
+    const Matrix columns = transposed(ctx, turned.cview());
+    Buffer<double> norms = numbers_on(ctx.device(), d_o);
+    linear.row_norms(columns.cview(), share.data(), norms.data());
+    read = to_host(norms);
+  }
   std::vector<double> grow, shrink;
-  for (std::int64_t c = 0; c < f.d_o; ++c) {
-    double mean2 = 0;
-    for (std::int64_t j = 0; j < f.vocab; ++j) {
-      const double x = HostView(u, f.d_o)(j, c);
-      mean2 += at(p, j) * x * x;
-    }
+  for (std::int64_t c = 0; c < d_o; ++c) {
+    const double mean2 = at(read, c);
     // √(rms written / rms read)
     const double t = mean2 > 0 ? std::sqrt(std::sqrt(std::max(at(energy, c), 1e-30) / mean2)) : 1.0;
     grow.push_back(t);
@@ -43,10 +63,17 @@ void balance(Context& ctx, const Counts& counts, LagFactors& f, const std::vecto
   }
   const Buffer<double> up = device_vector(ctx, grow), down = device_vector(ctx, shrink);
   linear.scale(turned.view(), nullptr, up.data());
-  f.target = to_host(turned);
-  linear.gemm(1, Op::none, cores.cview(), Op::none, axes.cview(), 0, product.view());
+  linear.gemm(1, Op::none, f.cores.cview(), Op::none, axes.cview(), 0, product.view());
   linear.scale(product.view(), nullptr, down.data());
-  f.cores = to_host(product);
+  f.bases.target = std::move(turned);
+  f.cores = std::move(product);
+}
+
+/// The weight of each row's lag: [lags·d_s].
+std::vector<double> weights_of_rows(const std::vector<double>& lag_weights, std::int64_t d_s) {
+  std::vector<double> out;
+  for (const double w : lag_weights) out.insert(out.end(), static_cast<std::size_t>(d_s), w);
+  return out;
 }
 
 }  // namespace
@@ -57,39 +84,45 @@ LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
   out.d_s = p.d_s;
   out.d_o = p.d_o;
   out.lags = p.lags;
-  std::vector<double> share;
+  out.alpha = 1;
+  TuckerFactors f;
   {
     const LogRatios ratios(ctx, counts, p, scalars.kappa);
-    const TuckerBases bases = bases_of(ctx, ratios, p);
-    out.cores = to_host(cores_of(ctx, ratios, bases));
-    out.source = to_host(bases.source);
-    out.target = to_host(bases.target);
-    share = ratios.p();
+    f.bases = bases_of(ctx, ratios, p);
+    f.cores = cores_of(ctx, ratios, f.bases);
   }
-  const HostView cores(out.cores, p.d_s * p.d_o);
-  for (std::int64_t l = 0; l < p.lags; ++l)
-    for (std::int64_t i = 0; i < p.d_s * p.d_o; ++i) cores(l, i) *= at(scalars.lag_weights, l);
-  for (const double x : share) out.bias.push_back(std::log(x));
-  out.alpha = 1;
-  balance(ctx, counts, out, share);
+  const Buffer<double> weights = device_vector(ctx, weights_of_rows(scalars.lag_weights, p.d_s));
+  ctx.linear().scale(f.cores.view(), weights.data(), nullptr);
+  const std::vector<double> unigram = smoothed_unigram(counts);
+  for (const double x : unigram) out.bias.push_back(std::log(x));
+  const Buffer<double> share = device_vector(ctx, unigram);
+  const Matrix moments = moments_of(ctx, counts, f.bases.source, share, p.lags);
+  balance(ctx, share, moments, f);
+  measure(ctx, share, moments, f.bases.source, f.bases.target, f.cores, out);
+  out.source = to_host(f.bases.source);
+  out.target = to_host(f.bases.target);
+  out.cores = to_host(f.cores);
   return out;
 }
 
 Peak fit_tucker_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
-  const std::int64_t v = counts.vocab, n = p.lags * p.d_s, most = counts.most_entries();
+  const std::int64_t v = counts.vocab, n = p.lags * p.d_s;
   const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
   const auto host = [](std::int64_t rows, std::int64_t cols) { return on_host(matrix_bytes(rows, cols)); };
-  const Footprint ratios = log_ratios_held(counts, p), bases = real(v, p.d_s + p.d_o),
-                  result = host(v, p.d_s + p.d_o + 2) + host(n, p.d_o), lag = on_device(csr_bytes(v, most));
+  const Footprint ratios = log_ratios_held(counts, p), bases = real(v, p.d_s + p.d_o), cores = real(n, p.d_o);
   Peak out;
   out.reach(ratios + real(v, 1));
   out.reach(ratios, bases_memory(ops, counts, p));
   out.reach(ratios + bases, cores_memory(ops, counts, p));
-  out.reach(ratios + bases + real(n, p.d_o) + result);
-  // axes of what is written
-  out.reach(result + real(v, 2 * p.d_s + 1) + lag + host(n, n) + ops.spmm_scratch(v, v, most, p.d_s));
-  out.reach(result + real(v, p.d_s + 1 + 2 * p.d_o) + host(v, 2 * p.d_o) + real(n, n + 2 * p.d_o) +
-            real(p.d_o, 2 * p.d_o) + ops.eigh_scratch(p.d_o, 1));
+  const Footprint fitted = bases + cores + real(v + n, 1) + host(v, 2);
+  out.reach(fitted + real(v, p.d_s) + host(n, n) + real(p.d_s, p.d_s));
+  out.reach(fitted + real(v, p.d_s) + host(n, n), class_sums_memory(ops, counts, p.d_s));
+  const Footprint known = fitted + real(n, n);  // moments
+  out.reach(known + host(n, n));
+  out.reach(known + cores + real(p.d_o, 2 * p.d_o + 1) + ops.eigh_scratch(p.d_o, 1));
+  out.reach(known + cores + real(p.d_o, p.d_o + 1) + real(v, p.d_o));
+  out.reach(known, measure_memory(ops, v, p));
+  out.reach(known + host(v, p.d_s + p.d_o) + host(n, p.d_o));
   return out;
 }
 

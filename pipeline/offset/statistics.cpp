@@ -38,48 +38,68 @@ double mean_diagonal(const Matrix& a) {
   return sum / static_cast<double>(a.rows);
 }
 
-Matrix context_moments(Context& ctx, const Counts& counts, const Matrix& source, const Buffer<double>& p,
-                       std::int32_t lags) {
-  LinearOps& linear = ctx.linear();
-  const std::int64_t vocab = source.rows, d = source.cols, n = lags * d;
-  Matrix product(ctx.device(), vocab, d), block(ctx.device(), d, d);
-  std::vector<double> all = host_matrix(n, n);
-  const HostView moments(all, n);
-  for (std::int32_t lag = 0; lag < lags; ++lag) {
-    if (lag == 0) {
-      copy(ctx.device(), source.view(), product.view());
-      linear.scale(product.view(), p.data(), nullptr);
-      linear.gemm(1, Op::transpose, source.cview(), Op::none, product.cview(), 0, block.view());
-    } else {
-      const RealCsr j = linear.to_real(at(counts.lags, lag - 1).view(), nullptr);
-      linear.spmm(j.view(), source.cview(), product.view());
-      const double pairs = std::max(1.0, static_cast<double>(at(counts.pairs, lag - 1)));
-      linear.gemm(1 / pairs, Op::transpose, source.cview(), Op::none, product.cview(), 0, block.view());
-    }
-    const std::vector<double> c = to_host(block);
-    const HostView own(c, d);
-    for (std::int64_t a = lag; a < lags; ++a) {
-      const HostView below = moments.block(a * d, (a - lag) * d, d, d),
-                     above = moments.block((a - lag) * d, a * d, d, d);
-      for (std::int64_t i = 0; i < d; ++i)  // on the diagonal both are one: the later, below, stands
-        for (std::int64_t j = 0; j < d; ++j) below(i, j) = above(j, i) = own(i, j);
-    }
-  }
-  return matrix_from(ctx.device(), all, n, n);
+ContextMoments::ContextMoments(Context& ctx, const Counts& counts, const Matrix& source,
+                               const Buffer<double>& p, std::int32_t lags)
+    : ctx_(ctx),
+      counts_(counts),
+      source_(source),
+      lags_(lags),
+      moments_(host_matrix(lags * source.cols, lags * source.cols)) {
+  Matrix weighted = copy_of(source), block(ctx.device(), source.cols, source.cols);
+  ctx.linear().scale(weighted.view(), p.data(), nullptr);
+  ctx.linear().gemm(1, Op::transpose, source.cview(), Op::none, weighted.cview(), 0, block.view());
+  place(0, block);
 }
 
-void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, LagFactors& f) {
-  LinearOps& linear = ctx.linear();
-  const Buffer<double> share = device_vector(ctx, p);
-  const Matrix source = matrix_from(ctx.device(), f.source, f.vocab, f.d_s);
-  const Matrix target = matrix_from(ctx.device(), f.target, f.vocab, f.d_o);
-  const Matrix cores = matrix_from(ctx.device(), f.cores, f.lags * f.d_s, f.d_o);
+void ContextMoments::add(std::int32_t a, ConstMatrixView sums) {
+  if (a + 1 >= lags_) return;
+  const double pairs = std::max(1.0, static_cast<double>(at(counts_.pairs, a)));
+  Matrix block(ctx_.device(), source_.cols, source_.cols);  // Sᵀ J S = (Jᵀ S)ᵀ S
+  ctx_.linear().gemm(1 / pairs, Op::transpose, sums, Op::none, source_.cview(), 0, block.view());
+  place(a + 1, block);
+}
 
-  const Matrix moments = context_moments(ctx, counts, source, share, f.lags);
-  Matrix product(ctx.device(), f.lags * f.d_s, f.d_o), written(ctx.device(), f.d_o, f.d_o);
-  linear.gemm(1, Op::none, moments.cview(), Op::none, cores.cview(), 0, product.view());
-  linear.gemm(1, Op::transpose, cores.cview(), Op::none, product.cview(), 0, written.view());
-  f.written_norm = std::sqrt(std::max(0.0, mean_diagonal(written) * static_cast<double>(f.d_o)));
+void ContextMoments::place(std::int32_t m, const Matrix& block) {
+  const std::int64_t d = source_.cols;
+  const std::vector<double> c = to_host(block);
+  const HostView own(c, d);
+  const HostView moments(moments_, lags_ * d);
+  for (std::int64_t a = m; a < lags_; ++a) {
+    const HostView below = moments.block(a * d, (a - m) * d, d, d),
+                   above = moments.block((a - m) * d, a * d, d, d);
+    for (std::int64_t i = 0; i < d; ++i)  // on the diagonal both are one: the later, below, stands
+      for (std::int64_t j = 0; j < d; ++j) below(i, j) = above(j, i) = own(i, j);
+  }
+}
+
+Matrix ContextMoments::all() const {
+  return matrix_from(ctx_.device(), moments_, lags_ * source_.cols, lags_ * source_.cols);
+}
+
+void class_sums(Context& ctx, const Counts& counts, const Matrix& source, std::int32_t a, MatrixView out) {
+  const RealCsr before =
+      ctx.linear().to_real(ctx.linear().transpose(at(counts.lags, a).view()).view(), nullptr);
+  ctx.linear().spmm(before.view(), source.cview(), out);
+}
+
+Peak class_sums_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d_s) {
+  const std::int64_t v = counts.vocab, most = counts.most_entries();
+  const Footprint lag = on_device(csr_bytes(v, most));
+  Peak out;
+  out.reach(lag + lag + ops.sparse_scratch(v, most));
+  out.reach(lag + ops.spmm_scratch(v, v, most, d_s));
+  return out;
+}
+
+void measure(Context& ctx, const Buffer<double>& share, const Matrix& moments, const Matrix& source,
+             const Matrix& target, const Matrix& cores, LagFactors& f) {
+  LinearOps& linear = ctx.linear();
+  {
+    Matrix product(ctx.device(), f.lags * f.d_s, f.d_o), written(ctx.device(), f.d_o, f.d_o);
+    linear.gemm(1, Op::none, moments.cview(), Op::none, cores.cview(), 0, product.view());
+    linear.gemm(1, Op::transpose, cores.cview(), Op::none, product.cview(), 0, written.view());
+    f.written_norm = std::sqrt(std::max(0.0, mean_diagonal(written) * static_cast<double>(f.d_o)));
+  }
 
   // The singular values of diag(√p) S G Uᵀ diag(√p) are those of (SᵀDS)^½ G (UᵀDU)^½, D = diag(p).
   const auto root_of_gram = [&](const Matrix& x) {
@@ -101,19 +121,14 @@ void measure(Context& ctx, const Counts& counts, const std::vector<double>& p, L
   }
 }
 
-Peak measure_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
-  const std::int64_t v = counts.vocab, n = p.lags * p.d_s, most = counts.most_entries(),
-                     widest = std::max(p.d_s, p.d_o);
+Peak measure_memory(const LinearOps& ops, std::int64_t vocab, const FactorParams& p) {
+  const std::int64_t n = p.lags * p.d_s, widest = std::max(p.d_s, p.d_o);
   const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
-  const Footprint held = real(v, p.d_s + p.d_o + 1) + real(n, p.d_o);
   Peak out;
-  out.reach(held + real(v, p.d_s) + on_device(csr_bytes(v, most)) + on_host(matrix_bytes(n, n)) +
-            ops.spmm_scratch(v, v, most, p.d_s));
-  out.reach(held + real(n, n) + on_host(matrix_bytes(n, n)));
-  const Footprint moments = real(n, n + p.d_o), square = real(widest, widest);
-  out.reach(held + moments + real(v, widest) + square + square);
-  out.reach(held + moments + real(widest, 5 * widest) + ops.eigh_scratch(widest, 1));
-  out.reach(held + moments + real(widest, 4 * widest) + ops.svd_scratch(p.d_s, p.d_o, 1, false));
+  out.reach(real(n + p.d_o, p.d_o) + on_host(matrix_bytes(p.d_o, p.d_o)));
+  out.reach(real(vocab, widest) + real(widest, 2 * widest));
+  out.reach(real(widest, 5 * widest) + ops.eigh_scratch(widest, 1));
+  out.reach(real(widest, 4 * widest) + ops.svd_scratch(p.d_s, p.d_o, 1, false));
   return out;
 }
 
