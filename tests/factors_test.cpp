@@ -215,7 +215,8 @@ TEST_F(Factors, TuckersWeightsChosenOnTheSliceAreTheBestThere) {
       moved[l] += step;
       EXPECT_GT(loss(chosen.kappa, moved), chosen.holdout_loss) << l;
     }
-  // The walk over κ keeps the bases of where it begins; with bases of its own another κ may be a little better.
+  // The walk over κ keeps the bases of where it begins; with bases of its own another κ may be a little
+  // better.
   for (const double kappa : {100.0, 200.0, 400.0, 800.0, chosen.kappa / 2, chosen.kappa * 2})
     EXPECT_GE(loss(kappa, chosen.lag_weights), chosen.holdout_loss - 0.03) << kappa;
   FactorParams given = params(Estimator::tucker);
