@@ -33,7 +33,7 @@ using SymmetricProduct = std::function<void(ConstMatrixView x, MatrixView y)>;
 
 /// Nearly these pairs: what such a space of 3/2 k directions knows of them, however good that is. The
 /// leading ones are exact to many digits, the last are mixed with their successors. For subspaces that
-/// statistics are projected onto, which lose nothing by that (profiles/README.md).
+/// statistics are projected onto, which lose nothing by that (docs/science.md, 5.4).
 [[nodiscard]] EigenPairs leading_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& product,
                                             std::int64_t k, int power, std::uint64_t seed,
                                             std::string_view stage);

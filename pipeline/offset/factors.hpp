@@ -68,6 +68,6 @@ namespace offset {
 /// As in counts/counts.hpp; for counts that hold a slice of their text with so many positions (held_out.hpp:
 /// at most).
 [[nodiscard]] Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts,
-                                          const FactorParams& p, std::int64_t positions = 8192);
+                                          const FactorParams& p, std::int64_t positions);
 
 }  // namespace aloft

@@ -12,6 +12,7 @@
 #include "pipeline/base/machine_memory.hpp"
 #include "pipeline/counts/holdout.hpp"
 #include "pipeline/counts/plan.hpp"
+#include "pipeline/offset/held_out.hpp"
 #include "pipeline/offset/residual.hpp"
 #include "pipeline/recipes/mlp_outputs.hpp"
 #include "pipeline/recipes/plan_weights.hpp"
@@ -150,6 +151,12 @@ double undesigned2(const DesignRequest& request) {
 
 // ---- plan
 
+/// Positions that scalars can be chosen on: a slice is an eighth of its text at most.
+std::int64_t held_out_positions(const PlanRequest& r) {
+  const auto tokens = static_cast<std::int64_t>(r.counting.expected_tokens);
+  return tokens > 0 ? std::min(offset::kHoldoutPositions, tokens / 8) : offset::kHoldoutPositions;
+}
+
 /// Fitting factors to a shuffled or reversed corpus; the shuffled one has to be counted first.
 Peak controlled_memory(const PlanRequest& r, const FactorParams& p) {
   const LinearOps& ops = *r.backend.linear;
@@ -157,7 +164,7 @@ Peak controlled_memory(const PlanRequest& r, const FactorParams& p) {
   Peak out;
   if (r.design.params.offset.control == Control::reversed) {
     out.reach(held + ops.sparse_scratch(r.counts.vocab, r.counts.most_entries()));
-    out.reach(held, fit_lag_factors_memory(ops, r.counts, p));
+    out.reach(held, fit_lag_factors_memory(ops, r.counts, p, held_out_positions(r)));
     return out;
   }
   CountParams& shuffled = r.null = params_of_shuffled(r.counting, r.counting.expected_tokens);
@@ -168,7 +175,8 @@ Peak controlled_memory(const PlanRequest& r, const FactorParams& p) {
   out.reach(on_device(control.total_bytes()) + on_host(control.staging_bytes));
   out.reach(
       on_device(control.result_bytes),
-      fit_lag_factors_memory(ops, shape_of_bytes(shuffled.vocab, shuffled.max_lag, control.result_bytes), p));
+      fit_lag_factors_memory(ops, shape_of_bytes(shuffled.vocab, shuffled.max_lag, control.result_bytes), p,
+                             held_out_positions(r)));
   return out;
 }
 
@@ -181,7 +189,7 @@ void plan_family(const PlanRequest& r) {
   const Footprint held = on_host(bytes);
   if (part != OffsetPart::unigram) {
     Peak work = r.design.params.offset.control == Control::none
-                    ? fit_lag_factors_memory(*r.backend.linear, r.counts, p)
+                    ? fit_lag_factors_memory(*r.backend.linear, r.counts, p, held_out_positions(r))
                     : controlled_memory(r, p);
     const std::uint64_t cores = matrix_bytes(p.d_s, p.d_o, p.lags);
     work.reach(on_host(2 * (bytes + cores)));  // saved

@@ -106,8 +106,14 @@ class RaceChecker final : public Hooks {
         ++clocks[l][l];
       }
   }
-  void fresh(void* p, std::size_t bytes) override { set_written(p, bytes, 0, false); }
-  void written(void* p, std::size_t bytes) override { set_written(p, bytes, 0, true); }
+  // What the host allocates or fills is no shared memory, even where the last launch's dynamic buffer lay
+  // before.
+  void fresh(void* p, std::size_t bytes) override {
+    shadow_.mark(reinterpret_cast<std::uint64_t>(p), bytes, false);
+  }
+  void written(void* p, std::size_t bytes) override {
+    shadow_.mark(reinterpret_cast<std::uint64_t>(p), bytes, true);
+  }
   void atomic(const void* p, std::size_t bytes, const char* file, int line) override {
     access(p, bytes, kWrite | kAtomic, reinterpret_cast<std::uint64_t>(file), line);
   }
