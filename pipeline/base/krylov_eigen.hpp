@@ -31,9 +31,9 @@ using SymmetricProduct = std::function<void(ConstMatrixView x, MatrixView y)>;
 [[nodiscard]] EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
                                             std::string_view stage);
 
-/// Nearly these pairs: what such a space of 3/2 k directions knows of them, however good that is. The
-/// leading ones are exact to many digits, the last are mixed with their successors. For subspaces that
-/// statistics are projected onto, which lose nothing by that (docs/science.md, 5.4).
+/// Nearly these pairs: what such a space of 3/2 k directions knows of them, however good that is. The leading
+/// ones have several digits, the last are mixed with their successors: rows are orthonormal all the same. For
+/// subspaces that statistics are projected onto (docs/science.md, 5.4: what that costs).
 [[nodiscard]] EigenPairs leading_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& product,
                                             std::int64_t k, int power, std::uint64_t seed,
                                             std::string_view stage);
