@@ -146,6 +146,8 @@ class LinearOps {
                     FloatView c) = 0;
   /// out = x, every number rounded to the nearest float; the same shape.
   virtual void round(ConstMatrixView x, FloatView out) = 0;
+  /// out = x, exactly; the same shape.
+  virtual void widen(ConstFloatView x, MatrixView out) = 0;
   /// out[i] = Σ_j x_ij² column_weights[j], summed in double. x of batch 1; out: [rows]. Tolerance 1e-13.
   virtual void row_norms(ConstMatrixView x, const double* column_weights, double* out) = 0;
   virtual void row_norms(ConstFloatView x, const double* column_weights, double* out) = 0;

@@ -64,6 +64,12 @@ TEST_P(ElementwiseOps, SinglePrecisionAddsAndRounds) {
           << m << " x " << n;
     }
   }
+  for (const auto& [m, n] : kShapes) {
+    const std::vector<Dense> x{rounded(random_dense(m, n, 16)), rounded(random_dense(m, n, 17))};
+    Matrix out = unwritten(m, n, 2);
+    ops.widen(upload_floats(x).cview(), out.view());
+    for (int b = 0; b < 2; ++b) EXPECT_EQ(download(out, b), x[std::size_t(b)]) << m << " x " << n;
+  }
   // Halves go to the even neighbour; what is too large or too small for a float.
   const double one = 1, ulp = std::ldexp(1.0, -23);
   Dense edges(1, 6);
@@ -139,6 +145,7 @@ TEST_P(ElementwiseOps, NothingIsLeftAlone) {
   EXPECT_NO_THROW(ops.skew_part(Matrix(*backend.device, 0, 0).cview(), square.view()));
   FloatMatrix floats(*backend.device, 0, 5);
   EXPECT_NO_THROW(ops.round(none.cview(), floats.view()));
+  EXPECT_NO_THROW(ops.widen(floats.cview(), same.view()));
   EXPECT_NO_THROW(ops.add_scaled(1.0F, floats.cview(), floats.view()));
   EXPECT_NO_THROW(ops.row_norms(none.cview(), nullptr, nullptr));
   Buffer<double> out = upload_vector({kNan});
@@ -156,6 +163,7 @@ TEST_P(ElementwiseOps, ShapesThatDoNotFitAreRefused) {
   EXPECT_THROW(ops.inner(x.cview(), flipped.cview(), out.data()), Error);
   FloatMatrix floats = unwritten_floats(4, 3), other = unwritten_floats(3, 4);
   EXPECT_THROW(ops.round(x.cview(), floats.view()), Error);
+  EXPECT_THROW(ops.widen(other.cview(), flipped.view()), Error);
   EXPECT_THROW(ops.add_scaled(1.0F, other.cview(), floats.view()), Error);
 }
 

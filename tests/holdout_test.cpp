@@ -148,7 +148,7 @@ Dense dense_counts(const CountCsr& csr) {
 
 void expect_without(const std::vector<TokenId>& ids, std::int64_t vocab, std::int32_t max_lag) {
   Bench b{"cpu"};
-  const Counts all = counted(b.ctx, ids, vocab, max_lag), rest = without_holdout(b.ctx, all);
+  const Counts all = counted(b.ctx, ids, vocab, max_lag), rest = without_holdout(b.ctx, all, max_lag);
   const auto own = own_places(ids.size());
   std::vector<std::uint64_t> unigram(static_cast<std::size_t>(vocab));
   std::uint64_t tokens = 0;
@@ -186,10 +186,10 @@ TEST(WithoutHoldout, SlicesOfOtherCountsAreRefused) {
   const auto ids = dependent_text(2000, 40, 7);
   Counts counts = counted(b.ctx, ids, 40, 3);
   counts.holdout.ids.assign(counts.holdout.ids.size(), 39);  // pairs that the text does not have
-  EXPECT_THROW((void)without_holdout(b.ctx, counts), InputError);
+  EXPECT_THROW((void)without_holdout(b.ctx, counts, counts.max_lag), InputError);
   Counts other = counted(b.ctx, ids, 40, 3);
   for (std::size_t k = 0; k < other.holdout.ids.size(); k += 2) other.holdout.ids[k] = 0;
-  EXPECT_THROW((void)without_holdout(b.ctx, other), InputError);
+  EXPECT_THROW((void)without_holdout(b.ctx, other, other.max_lag), InputError);
 }
 
 // ---- positions ----

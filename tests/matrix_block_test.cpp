@@ -286,6 +286,10 @@ TEST_P(BlockOps, SinglePrecisionHasTheBitsOfContiguousMatrices) {
       EXPECT_EQ(inside(rounded_block, b), rounded(x[std::size_t(b)])) << m << " x " << n;
       EXPECT_EQ(inside(to, b), download(packed_to, b)) << m << " x " << n;
     }
+    Framed wide = unwritten_block(m, n, kItems);
+    ops.widen(rounded_block.view(), wide.view());
+    for (std::int64_t b = 0; b < std::int64_t(kItems); ++b)
+      EXPECT_EQ(inside(wide, b), rounded(x[std::size_t(b)])) << m << " x " << n;
     const std::vector<double> got = aloft::to_host(norms);
     for (std::size_t i = 0; i < std::size_t(m); ++i) {
       EXPECT_EQ(got[i], got[std::size_t(m) + i]) << m << " x " << n;

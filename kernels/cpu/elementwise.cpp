@@ -59,6 +59,17 @@ void norms_of_rows(MatrixViewOf<const T> x, const double* column_weights, double
       x.rows, [&](std::int64_t i) { out[i] = weighted_norm(x.row(i), column_weights, x.cols); }, 64);
 }
 
+template <class From, class To>
+void convert(MatrixViewOf<const From> x, MatrixViewOf<To> out) {
+  expects(x.rows == out.rows && x.cols == out.cols && x.batch == out.batch, "round, widen: one shape");
+  const auto convert_row = [&](std::int64_t r) {
+    const From* const from = x.row(r);
+    To* const to = out.row(r);
+    for (std::int64_t j = 0; j < x.cols; ++j) to[j] = static_cast<To>(from[j]);
+  };
+  parallel_for(x.batch * x.rows, convert_row, 64);
+}
+
 template <class T>
 void add_multiple(T alpha, MatrixViewOf<const T> x, MatrixViewOf<T> y) {
   expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
@@ -166,17 +177,8 @@ void CpuLinearOps::permute(ConstMatrixView x, const std::int32_t* rows, const st
       16);
 }
 
-void CpuLinearOps::round(ConstMatrixView x, FloatView out) {
-  expects(x.rows == out.rows && x.cols == out.cols && x.batch == out.batch, "round: one shape");
-  parallel_for(
-      x.batch * x.rows,
-      [&](std::int64_t r) {
-        const double* const from = x.row(r);
-        float* const to = out.row(r);
-        for (std::int64_t j = 0; j < x.cols; ++j) to[j] = static_cast<float>(from[j]);
-      },
-      64);
-}
+void CpuLinearOps::round(ConstMatrixView x, FloatView out) { convert<double, float>(x, out); }
+void CpuLinearOps::widen(ConstFloatView x, MatrixView out) { convert<float, double>(x, out); }
 
 void CpuLinearOps::row_norms(ConstMatrixView x, const double* column_weights, double* out) {
   norms_of_rows(x, column_weights, out);

@@ -3,7 +3,7 @@
 
 namespace aloft::cpu {
 
-inline constexpr std::int64_t kSparseTile = 32;  ///< columns of x that spmm() takes at a time
+inline constexpr std::int64_t kSparseTile = 32;  ///< columns of doubles that spmm() takes at a time
 
 /// The linear half of the contract (kernels/ops.hpp says what each does). Implemented by subject:
 /// sparse.cpp, sparse_real.cpp, dense.cpp, elementwise.cpp, softmax.cpp, orthonormalize.cpp, spectrum.cpp,

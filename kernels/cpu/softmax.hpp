@@ -7,10 +7,10 @@
 namespace aloft::cpu {
 
 /// Classes of a tile of softmax_moments(), and positions of a block: as many rows of products as keep a
-/// matrix product fast, and both in the second-level cache.
+/// matrix product fast, and still enough blocks for many workers.
 inline constexpr std::int64_t kSoftmaxClasses = 512;
 [[nodiscard]] constexpr std::int64_t softmax_positions(std::int64_t terms) {
-  return std::max<std::int64_t>(1, 256 / terms);
+  return std::max<std::int64_t>(1, 512 / terms);
 }
 /// Positions that are under way at a time, and classes of a segment: work for many processors where positions
 /// are few, in at most 16 segments, so that what is known of them takes little memory.

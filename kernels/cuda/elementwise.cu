@@ -20,6 +20,11 @@ __device__ void round_element(std::int64_t e, ConstMatrixView x, FloatView out) 
   out.element(e) = static_cast<float>(x.element(e));
 }
 
+/// Of element e: out = x.
+__device__ void widen_element(std::int64_t e, ConstFloatView x, MatrixView out) {
+  out.element(e) = static_cast<double>(x.element(e));
+}
+
 /// Of element e of out, which rows and columns of x say (kernels/ops.hpp, permute).
 __device__ void permute_element(std::int64_t e, ConstMatrixView x, const std::int32_t* rows,
                                 const std::int32_t* columns, MatrixView out) {
@@ -103,6 +108,11 @@ void CudaLinearOps::add_scaled(float alpha, ConstFloatView x, FloatView y) {
 void CudaLinearOps::round(ConstMatrixView x, FloatView out) {
   expects(x.rows == out.rows && x.cols == out.cols && x.batch == out.batch, "round: one shape");
   for_each_element<round_element>(device_.stream(), x.size(), x, out);
+}
+
+void CudaLinearOps::widen(ConstFloatView x, MatrixView out) {
+  expects(x.rows == out.rows && x.cols == out.cols && x.batch == out.batch, "widen: one shape");
+  for_each_element<widen_element>(device_.stream(), x.size(), x, out);
 }
 
 void CudaLinearOps::row_norms(ConstMatrixView x, const double* column_weights, double* out) {

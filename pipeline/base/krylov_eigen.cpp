@@ -27,17 +27,6 @@ constexpr std::int64_t kBlock = 32;
 constexpr std::int64_t kFewestBlocks = 10;  // that a basis gains before it starts again
 constexpr double kFresh = 1e-13;            // norm beside unit columns: just above rounding
 
-/// Positions of `values` by falling magnitude, positive first among equals.
-std::vector<std::int64_t> by_magnitude(const std::vector<double>& values) {
-  std::vector<std::int64_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-    const double x = std::abs(at(values, a)), y = std::abs(at(values, b));
-    return x != y ? x > y : at(values, a) > at(values, b);
-  });
-  return order;
-}
-
 constexpr std::int64_t whole(std::int64_t directions) { return directions / kBlock * kBlock; }
 
 /// How large the basis gets for k pairs of an [n, n] matrix: what is allocated, and what krylov_memory()
@@ -48,15 +37,8 @@ struct Sizes {
   std::int64_t capacity = 0;  ///< directions held at once
   std::int64_t most = 0;      ///< directions tried in all
 
-  /// Of a space that is not asked how good it is.
-  static Sizes rough(std::int64_t n, std::int64_t k) {
-    Sizes out(n, k);
-    out.first = out.capacity = out.most = std::min(whole(n), whole(3 * k / 2 + kBlock - 1));
-    return out;
-  }
-
   Sizes(std::int64_t n, std::int64_t k)
-      : dense(n <= std::max<std::int64_t>(1024, 4 * k)),
+      : dense(soon_dense(n, k)),
         first(std::min(whole(n), whole(5 * k / 2 + kBlock - 1))),
         capacity(std::min(whole(n), whole(std::max(3 * k, k + kFewestBlocks * kBlock) + kBlock - 1))),
         most(std::max(8 * first, kMostDirections)) {}
@@ -267,6 +249,16 @@ double largest_residual(Context& ctx, std::int64_t n, const SymmetricProduct& x,
 
 }  // namespace
 
+std::vector<std::int64_t> by_magnitude(const std::vector<double>& values) {
+  std::vector<std::int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    const double x = std::abs(at(values, a)), y = std::abs(at(values, b));
+    return x != y ? x > y : at(values, a) > at(values, b);
+  });
+  return order;
+}
+
 Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, const ProductMemory& product) {
   const Sizes sizes(n, k);
   if (sizes.dense) return dense_memory(ops, n, k, product);
@@ -276,27 +268,6 @@ Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k, const P
   out.reach(basis + found + block + block + product(kBlock));                    // the residual
   out.reach(basis + found + chosen + ops.orthonormalize_scratch(n, kBlock, 1));  // starting again
   return out;
-}
-
-Peak leading_eigenpairs_memory(const LinearOps& ops, std::int64_t n, std::int64_t k,
-                               const ProductMemory& product) {
-  const Sizes sizes = Sizes::rough(n, k);
-  return sizes.dense ? dense_memory(ops, n, k, product) : basis_memory(ops, n, k, sizes.capacity, product);
-}
-
-EigenPairs leading_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& x, std::int64_t k,
-                              int power, std::uint64_t seed, std::string_view stage) {
-  expects(k >= 1 && k <= n, "k eigenpairs of a square matrix, 1 <= k <= n");
-  const Sizes sizes = Sizes::rough(n, k);
-  if (sizes.dense) return solve_dense(ctx, n, x, k);
-  KrylovBasis basis(ctx, n, x, power, sizes.capacity, seed);
-  while (!basis.full()) {
-    ctx.check_interrupt();
-    ctx.progress().update(stage, static_cast<double>(basis.size()), static_cast<double>(sizes.capacity),
-                          static_cast<std::uint64_t>(basis.size()), "directions");
-    basis.grow();
-  }
-  return basis.ritz_pairs(k);
 }
 
 EigenPairs largest_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& x, std::int64_t k,

@@ -15,6 +15,9 @@ struct EigenPairs {
   Matrix vectors;              ///< [k, n]: row i belongs to values[i], rows orthonormal
 };
 
+/// Positions of `values` by falling magnitude, positive first among equals.
+[[nodiscard]] std::vector<std::int64_t> by_magnitude(const std::vector<double>& values);
+
 /// y = A·x for a symmetric A [n, n]; x and y [n, columns], on the device.
 using SymmetricProduct = std::function<void(ConstMatrixView x, MatrixView y)>;
 
@@ -31,12 +34,10 @@ using SymmetricProduct = std::function<void(ConstMatrixView x, MatrixView y)>;
 [[nodiscard]] EigenPairs largest_eigenpairs(Context& ctx, RealCsrView x, std::int64_t k, std::uint64_t seed,
                                             std::string_view stage);
 
-/// Nearly these pairs: what such a space of 3/2 k directions knows of them, however good that is. The leading
-/// ones have several digits, the last are mixed with their successors: rows are orthonormal all the same. For
-/// subspaces that statistics are projected onto (docs/science.md, 5.4: what that costs).
-[[nodiscard]] EigenPairs leading_eigenpairs(Context& ctx, std::int64_t n, const SymmetricProduct& product,
-                                            std::int64_t k, int power, std::uint64_t seed,
-                                            std::string_view stage);
+/// Whether that is left to the dense solver, which is as fast as the smallest space that would do.
+[[nodiscard]] constexpr bool soon_dense(std::int64_t n, std::int64_t k) {
+  return n <= (k < 256 ? 1024 : 4 * k);
+}
 
 /// What a product with that many columns takes beside them and its result.
 using ProductMemory = std::function<Footprint(std::int64_t columns)>;
@@ -44,7 +45,5 @@ using ProductMemory = std::function<Footprint(std::int64_t columns)>;
 [[nodiscard]] Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t k,
                                  const ProductMemory& product);
 [[nodiscard]] Peak krylov_memory(const LinearOps& ops, std::int64_t n, std::int64_t nnz, std::int64_t k);
-[[nodiscard]] Peak leading_eigenpairs_memory(const LinearOps& ops, std::int64_t n, std::int64_t k,
-                                             const ProductMemory& product);
 
 }  // namespace aloft

@@ -37,6 +37,24 @@ std::vector<std::pair<TokenId, TokenId>> pairs_touching(const Holdout& h, std::i
   return out;
 }
 
+/// How often each pair is there; pairs sorted.
+CountCsr csr_of(Device& device, std::int64_t vocab, const std::vector<std::pair<TokenId, TokenId>>& pairs) {
+  std::vector<std::uint64_t> offsets(static_cast<std::size_t>(vocab) + 1), values;
+  std::vector<std::uint32_t> columns;
+  for (std::size_t k = 0; k < pairs.size(); ++k) {
+    if (k > 0 && pairs[k] == pairs[k - 1]) {
+      ++values.back();
+      continue;
+    }
+    columns.push_back(pairs[k].second);
+    values.push_back(1);
+    ++offsets[pairs[k].first + 1];
+  }
+  for (std::size_t i = 1; i < offsets.size(); ++i) offsets[i] += offsets[i - 1];
+  return {vocab, vocab, to_device<const std::uint64_t>(device, offsets),
+          to_device<const std::uint32_t>(device, columns), to_device<const std::uint64_t>(device, values)};
+}
+
 [[noreturn]] void not_of_these_counts() {
   throw InputError("the held-out slice is not part of the counts it came with: count the corpus again");
 }
@@ -130,17 +148,42 @@ Counts without_pairs(const Counts& counts) {
   return out;
 }
 
-Counts without_holdout(Context& ctx, const Counts& counts) {
+Counts holdout_counts(Context& ctx, const Counts& counts, std::int32_t lags) {
+  const Holdout& h = counts.holdout;
+  Counts out;
+  out.vocab = counts.vocab;
+  out.max_lag = lags;
+  out.unigram.resize(counts.unigram.size());
+  for_each_run(h, 0, 0, true, [&](auto id, std::int64_t) {
+    ++out.unigram[*id];
+    ++out.tokens;
+  });
+  for (std::int32_t l = 1; l <= lags; ++l) {
+    const auto pairs = pairs_touching(h, l);
+    out.lags.push_back(csr_of(ctx.device(), counts.vocab, pairs));
+    out.pairs.push_back(pairs.size());
+  }
+  return out;
+}
+
+std::vector<std::uint64_t> unigram_without_holdout(const Counts& counts) {
+  std::vector<std::uint64_t> out = counts.unigram;
+  for_each_run(counts.holdout, 0, 0, true, [&](auto id, std::int64_t) {
+    if (out[*id]-- == 0) not_of_these_counts();
+  });
+  return out;
+}
+
+Counts without_holdout(Context& ctx, const Counts& counts, std::int32_t lags) {
   const Holdout& h = counts.holdout;
   Counts out = without_pairs(counts);
-  for_each_run(h, 0, 0, true, [&](auto id, std::int64_t) {
-    if (out.unigram[*id]-- == 0) not_of_these_counts();
-    --out.tokens;
-  });
-  for (std::size_t l = 0; l < counts.lags.size(); ++l) {
-    const auto pairs = pairs_touching(h, static_cast<std::int64_t>(l) + 1);
-    out.lags.push_back(minus(ctx.device(), counts.lags[l], pairs));
-    out.pairs.push_back(counts.pairs[l] - pairs.size());
+  out.max_lag = lags;
+  out.unigram = unigram_without_holdout(counts);
+  for_each_run(h, 0, 0, true, [&](auto, std::int64_t) { --out.tokens; });
+  for (std::int32_t l = 1; l <= lags; ++l) {
+    const auto pairs = pairs_touching(h, l);
+    out.lags.push_back(minus(ctx.device(), at(counts.lags, l - 1), pairs));
+    out.pairs.push_back(at(counts.pairs, l - 1) - pairs.size());
   }
   return out;
 }

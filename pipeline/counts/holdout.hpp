@@ -44,9 +44,14 @@ class HoldoutSource final : public TokenSource {
 /// The text's sizes, hash and unigram; no pairs and no slice.
 [[nodiscard]] Counts without_pairs(const Counts& counts);
 
-/// J and the unigram without any pair that has an end in the slice, and without its tokens; exact. Throws
-/// InputError when the slice is not part of these counts.
-[[nodiscard]] Counts without_holdout(Context& ctx, const Counts& counts);
+/// What the slice adds to the counts: its tokens, and at each of so many lags the pairs that have an end in
+/// it.
+[[nodiscard]] Counts holdout_counts(Context& ctx, const Counts& counts, std::int32_t lags);
+/// The unigram less its tokens.
+[[nodiscard]] std::vector<std::uint64_t> unigram_without_holdout(const Counts& counts);
+/// Unigram and J of so many lags less that; exact. Throws InputError when the slice is not part of these
+/// counts.
+[[nodiscard]] Counts without_holdout(Context& ctx, const Counts& counts, std::int32_t lags);
 
 /// Tokens of the slice whose last `lags` tokens are in the same document, at most `most` of them, evenly
 /// spread.

@@ -20,7 +20,9 @@ namespace {
 
 constexpr double kAlpha = 0.5, kKappa = 30, kRidge = 1;  // trained best on the sample corpus
 constexpr Ladder kKappas{-2, 10, half_decades}, kRidges{-4, 8, half_decades};
-constexpr int kFirstKappa = 3, kFirstRidge = 0;  // where the walk begins: the values above
+constexpr int kFirstKappa = 3, kFirstRidge = 1;  // where the walk begins: 30 and 3
+constexpr double kFirstAlpha = 0.2;              // from below: far above its best value the softmax saturates
+constexpr double kAlphaOfRidge = 0.5;            // by which power of λ α grows, before that is known
 constexpr int kAround = 2;                       // steps of κ on either side that are tried together
 
 /// Contexts in the axes of C, and what came next.
@@ -31,31 +33,33 @@ struct Contexts {
 
 class DiscriminantChoice {
  public:
-  DiscriminantChoice(Context& ctx, const Counts& counts, const FactorParams& p)
+  DiscriminantChoice(Context& ctx, const DiscriminantBasis& basis)
       : ctx_(ctx),
-        lags_(p.lags),
-        sums_(ctx.device(), counts.vocab, p.lags * p.d_s),
-        one_(ctx.device(), counts.vocab, p.d_s),
-        basis_(
-            ctx, counts, p, [&](std::int32_t) { return one_.view(); },
-            [&](std::int32_t a) {
-              ctx.linear().round(one_.cview(), sums_.view().block(0, a * p.d_s, counts.vocab, p.d_s));
-            }),
-        axes_(ctx.device(), basis_.width(), basis_.width()),
-        log_p_(floats_of_logarithms(basis_.p())) {
-    one_ = {};
-    ctx.linear().round(basis_.axes().cview(), axes_.view());
+        basis_(basis),
+        sums_(ctx.device(), basis.vocab(), basis.width()),
+        axes_(ctx.device(), basis.width(), basis.width()),
+        log_p_(floats_of_logarithms(basis.p())) {
+    ctx.linear().round(basis.sums().cview(), sums_.view());
+    ctx.linear().round(basis.axes().cview(), axes_.view());
     multiply_in_place<float>(ctx, sums_.view(), axes_.cview());
   }
 
   [[nodiscard]] Contexts contexts_of(const HoldoutPositions& at) const {
     const std::int64_t n = at.size(), d_s = basis_.source().cols;
     Contexts out{FloatMatrix(ctx_.device(), n, basis_.width()), to_device(ctx_.device(), std::span(at.next))};
-    for (std::int32_t a = 0; a < lags_; ++a)
+    for (std::int32_t a = 0; a < at.lags; ++a)
       ctx_.linear().round(rows_of_tokens(ctx_, basis_.source().cview(), at, a).cview(),
                           out.x.view().block(0, a * d_s, n, d_s));
     multiply_in_place<float>(ctx_, out.x.view(), axes_.cview());
     return out;
+  }
+
+  /// x_jᵀ (C + λ..)^-1 x_j of every class sum x_j, [V].
+  [[nodiscard]] std::vector<double> evidence(double ridge) const {
+    const Buffer<double> inverse = device_vector(ctx_, basis_.inverse(ridge));
+    Buffer<double> norms = numbers_on(ctx_.device(), sums_.rows);
+    ctx_.linear().row_norms(sums_.cview(), inverse.data(), norms.data());
+    return to_host(norms);
   }
 
   /// The best α for every κ of one λ, or what a given one is worth.
@@ -66,9 +70,7 @@ class DiscriminantChoice {
     const Buffer<double> inverse = device_vector(ctx_, basis_.inverse(ridge));
     FloatMatrix scaled = copy_of(contexts.x);
     ctx_.linear().scale(scaled.view(), nullptr, inverse.data());
-    Buffer<double> norms = numbers_on(ctx_.device(), sums_.rows);
-    ctx_.linear().row_norms(sums_.cview(), inverse.data(), norms.data());
-    const std::vector<double> own = to_host(norms);  // of sums: the mean's, times the squared factor of κ
+    const std::vector<double> own = evidence(ridge);  // of sums: the means' is that × the squared factor of κ
     ModelTerms terms{log_p_, {}, {}};
     std::vector<std::vector<double>> start;
     for (std::size_t m = 0; m < kappas.size(); ++m) {
@@ -86,10 +88,8 @@ class DiscriminantChoice {
 
  private:
   Context& ctx_;
-  std::int32_t lags_;
+  const DiscriminantBasis& basis_;
   FloatMatrix sums_;  ///< class sums in the axes of C, [V, D]
-  Matrix one_;        ///< those of a lag, as they come
-  DiscriminantBasis basis_;
   FloatMatrix axes_;  ///< Q
   std::vector<float> log_p_;
 };
@@ -147,18 +147,28 @@ class Walk {
       out.push_back(step);
     return out;
   }
-  /// Where α is sought from: what the nearest point said, times what a change of λ does to it on English
-  /// text.
+  /// Where α is sought from: the nearest point's, and by what power of λ it has changed so far.
   [[nodiscard]] double alpha_near(double ridge, int step) const {
-    double out = kAlpha, nearest = 1e300;
-    for (const auto& [point, alpha] : alphas_) {
-      const double ratio = ridge / point.first,
-                   distance = std::abs(std::log(ratio)) + 0.1 * std::abs(point.second - step);
-      if (distance >= nearest) continue;
-      nearest = distance;
-      out = alpha * std::cbrt(ratio);
-    }
-    return out;
+    if (alphas_.empty()) return kFirstAlpha;
+    const auto nearest = [&](double other_than) {
+      auto best = alphas_.end();
+      double least = 1e300;
+      for (auto point = alphas_.begin(); point != alphas_.end(); ++point) {
+        const double distance =
+            std::abs(std::log(ridge / point->first.first)) + 0.1 * std::abs(point->first.second - step);
+        if (point->first.first == other_than || distance >= least) continue;
+        least = distance;
+        best = point;
+      }
+      return best;
+    };
+    const auto from = nearest(0), before = nearest(from->first.first);
+    const double near = from->first.first;
+    double power = kAlphaOfRidge;
+    if (before != alphas_.end())
+      power = std::clamp(std::log(from->second / before->second) / std::log(near / before->first.first), 0.0,
+                         1.0);
+    return from->second * std::pow(ridge / near, power);
   }
 
   const DiscriminantChoice& choice_;
@@ -169,7 +179,7 @@ class Walk {
 
 }  // namespace
 
-Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPositions& slice,
+Scalars choose_discriminant(Context& ctx, const DiscriminantBasis* basis, const HoldoutPositions& slice,
                             const FactorParams& p) {
   Scalars best{p.alpha.value_or(kAlpha),
                p.kappa.value_or(kKappa),
@@ -177,9 +187,9 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
                host_vector(p.lags, 1),
                0,
                0};
-  if (slice.size() == 0) return best;
-  const DiscriminantChoice choice(ctx, without, p);
-  const HoldoutPositions few = some_of(slice, screening_positions(without.vocab, p.lags * p.d_s));
+  if (basis == nullptr) return best;
+  const DiscriminantChoice choice(ctx, *basis);
+  const HoldoutPositions few = some_of(slice, screening_positions(basis->vocab(), basis->width()));
   Walk walk(choice, p);
   Walk::Point point = walk.over_ridges(choice.contexts_of(few), screening_tolerance(few, slice));
   if (few.size() < slice.size())
@@ -187,6 +197,7 @@ Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPo
   best.alpha = point.fit.weights[0];
   best.kappa = point.kappa;
   best.ridge = point.ridge;
+  best.evidence = choice.evidence(point.ridge);
   best.loss = point.fit.loss;
   best.loss_error = standard_error(point.fit.losses, slice.block);
   return best;
@@ -199,10 +210,8 @@ Peak choose_discriminant_memory(const LinearOps& ops, const CountsShape& counts,
   const auto floats = [](std::int64_t rows, std::int64_t cols) {
     return on_device(float_matrix_bytes(rows, cols));
   };
-  const Footprint held =
-      discriminant_basis_held(counts, p) + floats(n, n) + floats(v, n) + on_host(float_matrix_bytes(v, 1));
+  const Footprint held = floats(n, n) + floats(v, n) + on_host(float_matrix_bytes(v, 1));
   Peak out;
-  out.reach(floats(v, n) + on_device(matrix_bytes(v, d)), discriminant_basis_memory(ops, counts, p));
   out.reach(held + floats(longest_stripe(v), n));
   for (const auto& [count, kappas] : {std::pair{few, models}, {positions, std::int64_t{3}}}) {
     const Footprint contexts = floats(count, n);

@@ -7,7 +7,7 @@
 namespace aloft::offset {
 
 /// p_i = (unigram_i + 1/2) / Σ: finite logarithms for ids never seen.
-[[nodiscard]] std::vector<double> smoothed_unigram(const Counts& counts);
+[[nodiscard]] std::vector<double> smoothed_unigram(const std::vector<std::uint64_t>& unigram);
 
 /// √p on the device.
 [[nodiscard]] Buffer<double> device_vector(Context& ctx, const std::vector<double>& x);
@@ -71,17 +71,23 @@ struct Scalars {
   double alpha = 0, kappa = 0, ridge = 0;
   std::vector<double> lag_weights;
   double loss = 0, loss_error = 0;  ///< nats, and the standard error of that
+  /// discriminant: DiscriminantBasis::evidence() of all tokens without the slice, in single precision.
+  std::vector<double> evidence = {};
 };
 
-[[nodiscard]] Scalars choose_discriminant(Context& ctx, const Counts& without, const HoldoutPositions& at,
-                                          const FactorParams& p);
-[[nodiscard]] LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorParams& p,
-                                          const Scalars& scalars);
+class DiscriminantBasis;
+
+/// basis: of the counts without the slice; null where there is none.
+[[nodiscard]] Scalars choose_discriminant(Context& ctx, const DiscriminantBasis* basis,
+                                          const HoldoutPositions& at, const FactorParams& p);
+/// evidence: DiscriminantBasis::evidence() of all tokens.
+[[nodiscard]] LagFactors fit_discriminant(Context& ctx, DiscriminantBasis basis, const FactorParams& p,
+                                          const Scalars& scalars, const std::vector<double>& evidence);
 [[nodiscard]] Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& at,
                                     const FactorParams& p);
 [[nodiscard]] LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
                                     const Scalars& scalars);
-/// What these take (as in counts/counts.hpp).
+/// What these take (as in counts/counts.hpp); the discriminant's, beside its basis where they choose.
 [[nodiscard]] Peak choose_discriminant_memory(const LinearOps& ops, const CountsShape& counts,
                                               const FactorParams& p, std::int64_t positions);
 [[nodiscard]] Peak fit_discriminant_memory(const LinearOps& ops, const CountsShape& counts,

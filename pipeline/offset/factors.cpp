@@ -2,16 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+#include <utility>
 
 #include "host/error.hpp"
 #include "pipeline/base/host_matrix.hpp"
-#include "pipeline/offset/estimators.hpp"
+#include "pipeline/offset/discriminant_basis.hpp"
 #include "pipeline/offset/held_out.hpp"
 
 namespace aloft {
 namespace {
+
+constexpr std::uint64_t kSmallSlice = 64;  // an axis made of 63 of 64 tokens is that of all
 
 void check(const Counts& counts, const FactorParams& p) {
   if (p.lags < 1 || p.lags > counts.max_lag)
@@ -65,10 +71,68 @@ void settle_signs(LagFactors& f) {
         source_signs[i / target_signs.size() % source_signs.size()] * target_signs[i % target_signs.size()];
 }
 
+/// Of log p alone on the held-out positions, statistics without them.
+double unigram_loss(const Counts& counts, const HoldoutPositions& at) {
+  const std::vector<double> share = offset::smoothed_unigram(unigram_without_holdout(counts));
+  double sum = 0;
+  for (const TokenId id : at.next) sum -= std::log(share[id]);
+  return sum / static_cast<double>(at.size());
+}
+
+/// Tokens that come second in some pair, at any lag.
+std::vector<TokenId> seconds_of_pairs(const Counts& counts) {
+  std::vector<TokenId> out;
+  for (const CountCsr& lag : counts.lags) {
+    const std::vector<TokenId> columns = to_host(lag.columns);
+    out.insert(out.end(), columns.begin(), columns.end());
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+std::vector<TokenId> all_tokens(std::int64_t vocab) {
+  std::vector<TokenId> out(static_cast<std::size_t>(vocab));
+  std::iota(out.begin(), out.end(), TokenId{0});
+  return out;
+}
+
+/// Scalars are chosen without the slice, and everything is fitted on all counts: again from the beginning,
+/// but where the slice is too small a part of them to change S and C.
+LagFactors discriminant(Context& ctx, const Counts& counts, const HoldoutPositions& at, const FactorParams& p,
+                        offset::Scalars& scalars) {
+  std::optional<offset::DiscriminantBasis> basis;
+  if (at.size() > 0) {
+    basis.emplace(ctx, without_holdout(ctx, counts, p.lags), p);
+    scalars = offset::choose_discriminant(ctx, &*basis, at, p);
+    const Counts slice = holdout_counts(ctx, counts, p.lags);
+    if (slice.tokens * kSmallSlice <= counts.tokens) {
+      basis->add(slice);
+      const std::vector<TokenId> changed = seconds_of_pairs(slice);
+      const std::vector<double> again = basis->evidence(scalars.ridge, changed);
+      for (std::size_t k = 0; k < changed.size(); ++k) scalars.evidence[changed[k]] = again[k];
+      return offset::fit_discriminant(ctx, std::move(*basis), p, scalars, scalars.evidence);
+    }
+    basis.reset();
+  } else {
+    scalars = offset::choose_discriminant(ctx, nullptr, at, p);
+  }
+  basis.emplace(ctx, counts, p);
+  const std::vector<double> evidence = basis->evidence(scalars.ridge, all_tokens(counts.vocab));
+  return offset::fit_discriminant(ctx, std::move(*basis), p, scalars, evidence);
+}
+
+LagFactors tucker(Context& ctx, const Counts& counts, const HoldoutPositions& at, const FactorParams& p,
+                  offset::Scalars& scalars) {
+  scalars = at.size() > 0 ? offset::choose_tucker(ctx, without_holdout(ctx, counts, p.lags), at, p)
+                          : offset::choose_tucker(ctx, counts, at, p);
+  return offset::fit_tucker(ctx, counts, p, scalars);
+}
+
 }  // namespace
 
 std::vector<double> offset::centred_log_p(const Counts& counts) {
-  std::vector<double> out = smoothed_unigram(counts);
+  std::vector<double> out = smoothed_unigram(counts.unigram);
   double mean = 0;
   for (const double p : out) mean += p * std::log(p);
   for (double& p : out) p = std::log(p) - mean;
@@ -86,32 +150,20 @@ std::string key_json(const FactorParams& params) {
 
 LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParams& p) {
   check(counts, p);
-  const bool discriminant = p.estimator == Estimator::discriminant;
   const HoldoutPositions at = holdout_positions(counts.holdout, p.lags, offset::kHoldoutPositions);
   offset::Scalars scalars;
-  double unigram_loss = 0;
-  if (at.size() > 0) {
-    const Counts without = without_holdout(ctx, counts);
-    const std::vector<double> share = offset::smoothed_unigram(without);
-    for (const TokenId id : at.next) unigram_loss -= std::log(share[id]) / static_cast<double>(at.size());
-    scalars = discriminant ? offset::choose_discriminant(ctx, without, at, p)
-                           : offset::choose_tucker(ctx, without, at, p);
-  } else {
-    scalars = discriminant ? offset::choose_discriminant(ctx, counts, at, p)
-                           : offset::choose_tucker(ctx, counts, at, p);
-  }
-  LagFactors out = discriminant ? offset::fit_discriminant(ctx, counts, p, scalars)
-                                : offset::fit_tucker(ctx, counts, p, scalars);
+  LagFactors out = p.estimator == Estimator::discriminant ? discriminant(ctx, counts, at, p, scalars)
+                                                          : tucker(ctx, counts, at, p, scalars);
   out.estimator = p.estimator;
   out.kappa = scalars.kappa;
   out.lag_weights = scalars.lag_weights;
   out.holdout_positions = at.size();
   out.holdout_loss = scalars.loss;
   out.holdout_error = scalars.loss_error;
-  out.holdout_unigram_loss = unigram_loss;
+  if (at.size() > 0) out.holdout_unigram_loss = unigram_loss(counts, at);
   settle_signs(out);
   out.log_p = offset::centred_log_p(counts);
-  const std::vector<double> share = offset::smoothed_unigram(counts);
+  const std::vector<double> share = offset::smoothed_unigram(counts.unigram);
   double mean = 0;
   for (std::size_t j = 0; j < share.size(); ++j) mean += share[j] * out.bias[j];
   for (double& b : out.bias) b -= mean;
@@ -125,9 +177,17 @@ Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, con
                   lag = on_host(2 * csr_bytes(counts.vocab, counts.most_entries()));
   Peak out;
   out.reach(without + lag);
-  out.reach(without, (discriminant ? offset::choose_discriminant_memory : offset::choose_tucker_memory)(
-                         ops, counts, p, positions));
-  out.reach({}, (discriminant ? offset::fit_discriminant_memory : offset::fit_tucker_memory)(ops, counts, p));
+  if (discriminant) {
+    const Footprint basis = offset::discriminant_basis_held(counts, p);
+    out.reach(without, offset::discriminant_basis_memory(ops, counts, p));
+    out.reach(basis, offset::choose_discriminant_memory(ops, counts, p, positions));
+    out.reach(basis + offset::discriminant_evidence_memory(counts, p));
+    out.reach(basis, offset::discriminant_basis_add_memory(ops, counts, p));
+    out.reach({}, offset::fit_discriminant_memory(ops, counts, p));
+    return out;
+  }
+  out.reach(without, offset::choose_tucker_memory(ops, counts, p, positions));
+  out.reach({}, offset::fit_tucker_memory(ops, counts, p));
   return out;
 }
 

@@ -50,31 +50,30 @@ Leading leading_directions(Context& ctx, Matrix gram, std::int64_t d_o, double a
 
 }  // namespace
 
-LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorParams& p,
-                            const Scalars& scalars) {
+LagFactors fit_discriminant(Context& ctx, DiscriminantBasis basis, const FactorParams& p,
+                            const Scalars& scalars, const std::vector<double>& evidence) {
   LinearOps& linear = ctx.linear();
-  const std::int64_t vocab = counts.vocab, width = p.lags * p.d_s;
-  Matrix means(ctx.device(), vocab, width);  // in the axes of C: μ Q
-  const DiscriminantBasis basis(
-      ctx, counts, p, [&](std::int32_t a) { return means.view().block(0, a * p.d_s, vocab, p.d_s); },
-      [](std::int32_t) {});
-  {
-    const Buffer<double> shrunk = device_vector(ctx, basis.shrinkage(scalars.kappa));
-    linear.scale(means.view(), shrunk.data(), nullptr);
-    multiply_in_place<double>(ctx, means.view(), basis.axes().cview());
-  }
-  const Buffer<double> inverse = device_vector(ctx, basis.inverse(scalars.ridge));
+  const std::int64_t vocab = basis.vocab(), width = basis.width();
   LagFactors out;
   out.vocab = vocab;
   out.d_s = p.d_s;
   out.d_o = p.d_o;
   out.lags = p.lags;
-  {  // bias: log p − α/2 μ_jᵀ(C + λ..)^-1 μ_j
-    Buffer<double> own = numbers_on(ctx.device(), vocab);
-    linear.row_norms(means.cview(), inverse.data(), own.data());
-    const std::vector<double> evidence = to_host(own);
-    for (std::int64_t j = 0; j < vocab; ++j)
-      out.bias.push_back(std::log(at(basis.p(), j)) - scalars.alpha / 2 * at(evidence, j));
+  Matrix means = basis.take_sums();
+  {
+    const std::vector<double> shrunk = basis.shrinkage(scalars.kappa);
+    const Buffer<double> factor = device_vector(ctx, shrunk);
+    linear.scale(means.view(), factor.data(), nullptr);
+    for (std::int64_t j = 0; j < vocab; ++j)  // bias: log p − α/2 μ_jᵀ(C + λ..)^-1 μ_j
+      out.bias.push_back(std::log(at(basis.p(), j)) -
+                         scalars.alpha / 2 * at(shrunk, j) * at(shrunk, j) * at(evidence, j));
+  }
+  Matrix inverse(ctx.device(), width, width);  // (C + λ..)^-1
+  {
+    const Buffer<double> weights = device_vector(ctx, basis.inverse(scalars.ridge));
+    Matrix scaled = copy_of(basis.axes());
+    linear.scale(scaled.view(), nullptr, weights.data());
+    linear.gemm(1, Op::none, scaled.cview(), Op::transpose, basis.axes().cview(), 0, inverse.view());
   }
 
   // Softmax ignores what all classes share: μ minus its mean under p.
@@ -87,7 +86,7 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   }
 
   // Rank reduction where errors count: inputs whitened lag by lag, classes weighted by √p. B = diag(√p) Wᵀ
-  // C^½ = diag(√p) μQ K with K = (Λ + λ..)^-1 Qᵀ C^½, so that only BᵀB = Kᵀ (μQ)ᵀ D (μQ) K is ever formed.
+  // C^½ = diag(√p) μ K with K = (C + λ..)^-1 C^½, so that only BᵀB = Kᵀ (μᵀ D μ) K is ever formed.
   std::vector<double> root_p;
   for (const double x : basis.p()) root_p.push_back(std::sqrt(x));
   const Buffer<double> root = device_vector(ctx, root_p);
@@ -95,9 +94,9 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
   Matrix k(ctx.device(), width, width);
   {
     const Matrix whiten = repeated(ctx, basis.source_gram_root(0.5), p.lags);
-    linear.gemm(1, Op::transpose, basis.axes().cview(), Op::none, whiten.cview(), 0, k.view());
-    linear.scale(k.view(), inverse.data(), nullptr);
+    linear.gemm(1, Op::none, inverse.cview(), Op::none, whiten.cview(), 0, k.view());
   }
+  inverse = {};
   Matrix gram(ctx.device(), width, width);
   {
     Matrix between(ctx.device(), width, width), half(ctx.device(), width, width);
@@ -130,23 +129,20 @@ LagFactors fit_discriminant(Context& ctx, const Counts& counts, const FactorPara
 }
 
 Peak fit_discriminant_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p) {
-  const std::int64_t v = counts.vocab, d = p.d_s, n = p.lags * d, k = std::min(p.d_o, n);
+  const std::int64_t v = counts.vocab, n = p.lags * p.d_s, k = std::min(p.d_o, n);
   const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
   const auto host = [](std::int64_t rows, std::int64_t cols) { return on_host(matrix_bytes(rows, cols)); };
-  const Footprint held = discriminant_basis_held(counts, p) + real(v, n) + real(n + v, 1),
-                  square = real(n, n);
+  const Footprint basis = discriminant_basis_held(counts, p), square = real(n, n);
   Peak out;
-  out.reach(real(v, n), discriminant_basis_memory(ops, counts, p));
-  out.reach(held + real(longest_stripe(v), n));
-  const Footprint fitted = held + real(v, 1) + host(v, 2) + square;
+  out.reach(basis + square + square + real(v, 1) + host(v, 3));
+  const Footprint fitted = basis + real(v, 1) + host(v, 2) + square;
   out.reach(fitted + square + square + square);
   out.reach(fitted + square + real(k, n) + ops.eigh_top_scratch(n, 1));
   out.reach(fitted + real(k, n) + host(n, k + 2 * p.d_o) + real(n, 2 * p.d_o));
   out.reach(fitted + real(n, 4 * p.d_o) + square + real(v, p.d_o));
-  const Footprint left =
-      discriminant_basis_held(counts, p) + real(n, 3 * p.d_o + n) + real(v, p.d_o + 3) + host(v, 2);
+  const Footprint left = real(v, p.d_s + p.d_o + 4) + square + square + host(v, 4) + real(n, 3 * p.d_o + n);
   out.reach(left, measure_memory(ops, v, p));
-  out.reach(left + host(v, d + p.d_o));
+  out.reach(left + host(v, p.d_s + p.d_o));
   return out;
 }
 

@@ -93,7 +93,7 @@ LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
   }
   const Buffer<double> weights = device_vector(ctx, weights_of_rows(scalars.lag_weights, p.d_s));
   ctx.linear().scale(f.cores.view(), weights.data(), nullptr);
-  const std::vector<double> unigram = smoothed_unigram(counts);
+  const std::vector<double> unigram = smoothed_unigram(counts.unigram);
   for (const double x : unigram) out.bias.push_back(std::log(x));
   const Buffer<double> share = device_vector(ctx, unigram);
   const Matrix moments = moments_of(ctx, counts, f.bases.source, share, p.lags);

@@ -10,7 +10,7 @@ namespace aloft::offset {
 namespace {
 
 constexpr std::int64_t kProducts = std::int64_t{1} << 32, kFewest = 512;
-constexpr double kRough = 5e-3, kFine = 1e-6;
+constexpr double kRough = 2e-2, kFine = 1e-6;
 
 }  // namespace
 

@@ -29,11 +29,16 @@ template <class Loss>
     return found != known.end() ? found->second : known.emplace(step, loss(step)).first->second;
   };
   for (int best = start;;) {
-    int next = best;
-    for (const int step : {best + 1, best - 1})
-      if (step >= ladder.lowest && step <= ladder.highest && at(step) < at(next)) next = step;
-    if (next == best) return best;
-    best = next;
+    const auto better = [&](int step) {
+      return step >= ladder.lowest && step <= ladder.highest && at(step) < at(best);
+    };
+    if (better(best + 1)) {
+      ++best;
+    } else if (better(best - 1)) {
+      --best;
+    } else {
+      return best;
+    }
   }
 }
 

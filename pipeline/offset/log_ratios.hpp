@@ -1,7 +1,7 @@
 #pragma once
 #include <vector>
 
-#include "pipeline/base/krylov_eigen.hpp"
+#include "pipeline/base/krylov_subspace.hpp"
 #include "pipeline/offset/estimators.hpp"
 
 namespace aloft::offset {
@@ -22,7 +22,7 @@ class LogRatios {
   void apply(std::int32_t l, ConstMatrixView x, MatrixView y) const;
   /// Largest k eigenpairs of Σ w_l² X_l X_lᵀ (op none: of rows) or Σ w_l² X_lᵀ X_l, X_l = diag(√p) M_l
   /// diag(√p); w_l: how much each lag shapes the shared bases.
-  [[nodiscard]] EigenPairs basis(Op op, std::int64_t k, std::uint64_t seed) const;
+  [[nodiscard]] Subspace basis(Op op, std::int64_t k, std::uint64_t seed) const;
 
  private:
   struct Lag {

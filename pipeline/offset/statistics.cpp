@@ -9,11 +9,11 @@
 
 namespace aloft::offset {
 
-std::vector<double> smoothed_unigram(const Counts& counts) {
+std::vector<double> smoothed_unigram(const std::vector<std::uint64_t>& unigram) {
   std::vector<double> p;
   double sum = 0;
-  for (const std::uint64_t n : counts.unigram) sum += static_cast<double>(n) + 0.5;
-  for (const std::uint64_t n : counts.unigram) p.push_back((static_cast<double>(n) + 0.5) / sum);
+  for (const std::uint64_t n : unigram) sum += static_cast<double>(n) + 0.5;
+  for (const std::uint64_t n : unigram) p.push_back((static_cast<double>(n) + 0.5) / sum);
   return p;
 }
 

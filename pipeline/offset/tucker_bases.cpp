@@ -11,14 +11,12 @@ namespace {
 
 constexpr double kGramRidge = 1e-5;  // of the mean eigenvalue
 
-/// Eigenvectors [k][n] as rows [n, k], row i divided by √p_i.
-Matrix rows_of(Context& ctx, const EigenPairs& pairs, const std::vector<double>& p) {
-  Matrix out = transposed(ctx, pairs.vectors.view());
+/// x /= √p, row by row.
+void divide_by_root(Context& ctx, Matrix& x, const std::vector<double>& p) {
   std::vector<double> inverse;
-  for (const double x : p) inverse.push_back(1 / std::sqrt(x));
+  for (const double share : p) inverse.push_back(1 / std::sqrt(share));
   const Buffer<double> scale = device_vector(ctx, inverse);
-  ctx.linear().scale(out.view(), scale.data(), nullptr);
-  return out;
+  ctx.linear().scale(x.view(), scale.data(), nullptr);
 }
 
 }  // namespace
@@ -26,15 +24,18 @@ Matrix rows_of(Context& ctx, const EigenPairs& pairs, const std::vector<double>&
 TuckerBases bases_of(Context& ctx, const LogRatios& ratios, const FactorParams& p) {
   TuckerBases out;
   {
-    const EigenPairs pairs = ratios.basis(Op::none, p.d_s, p.seed);
-    out.source = rows_of(ctx, pairs, ratios.p());
+    Subspace rows = ratios.basis(Op::none, p.d_s, p.seed);
     std::vector<double> roots;
-    for (const double x : pairs.values) roots.push_back(std::sqrt(std::max(0.0, x)));
+    for (const double x : rows.values) roots.push_back(std::sqrt(std::max(0.0, x)));
     const Buffer<double> root = device_vector(ctx, roots);
-    ctx.linear().scale(out.source.view(), nullptr, root.data());
-    make_unit(ctx, out.source, 1e-9);
+    ctx.linear().scale(rows.columns.view(), nullptr, root.data());
+    divide_by_root(ctx, rows.columns, ratios.p());
+    make_unit(ctx, rows.columns, 1e-9);
+    out.source = std::move(rows.columns);
   }
-  out.target = rows_of(ctx, ratios.basis(Op::transpose, p.d_o, p.seed + 1), ratios.p());
+  out.target = ratios.basis(Op::transpose, p.d_o, p.seed + 1).columns;
+  ctx.linear().orthonormalize(out.target.view());
+  divide_by_root(ctx, out.target, ratios.p());
   return out;
 }
 
@@ -63,9 +64,10 @@ Peak bases_memory(const LinearOps& ops, const CountsShape& counts, const FactorP
   const auto real = [](std::int64_t rows, std::int64_t cols) { return on_device(matrix_bytes(rows, cols)); };
   Peak out;
   out.reach({}, log_ratios_basis_memory(ops, counts, p, p.d_s));
-  out.reach(real(v, 2 * p.d_s + 1) + on_host(matrix_bytes(v, 1)));
+  out.reach(real(v, p.d_s + 2) + on_host(matrix_bytes(v, 2)));
   out.reach(real(v, p.d_s), log_ratios_basis_memory(ops, counts, p, p.d_o));
-  out.reach(real(v, p.d_s + 2 * p.d_o + 1) + on_host(matrix_bytes(v, 1)));
+  out.reach(real(v, p.d_s + p.d_o) + ops.orthonormalize_scratch(v, p.d_o, 1));
+  out.reach(real(v, p.d_s + p.d_o + 1) + on_host(matrix_bytes(v, 1)));
   return out;
 }
 

@@ -100,7 +100,7 @@ Counts load_counts(Context& ctx, const RunConfig& c, const Recipe& recipe) {
   counts.pairs.resize(static_cast<std::size_t>(c.lags));
   if (recipe.reads_holdout) {
     try {
-      (void)without_holdout(ctx, counts);
+      (void)without_holdout(ctx, counts, counts.max_lag);
     } catch (const InputError& e) {
       throw InputError(c.counts_file + ": " + e.what());
     }
