@@ -64,25 +64,16 @@ class Space {
 
   /// Adds the part of x^power × (the last block) that is new.
   void grow() {
-    LinearOps& linear = ctx_.linear();
-    for (int i = 1; i < power_; ++i) {
-      x_(product_.cview(), block_.view());
+    for (int i = 1; i <= power_; ++i) {
       std::swap(product_, block_);
+      orthonormalize_block();
+      if (i == power_) add_trace();
+      // Each time: beside the directions that are known already, powers would drown the lesser ones in
+      // rounding.
+      subtract_basis();
+      orthonormalize_block();
+      if (i < power_) x_(block_.cview(), product_.view());
     }
-    std::swap(product_, block_);
-    orthonormalize_block();
-    // A trace of fresh random directions: it changes nothing while the block brings news, and replaces it
-    // when the powers of x lead nowhere new (low rank, or eigenvalues of high multiplicity).
-    linear.fill_normal(wide_.view(), seed_, kSpaceStream + static_cast<std::uint64_t>(size_),
-                       kTrace / std::sqrt(static_cast<double>(n_)));
-    linear.round(wide_.cview(), product_.view());
-    linear.add_scaled(1.0F, product_.cview(), block_.view());
-    FloatMatrix inner(ctx_.device(), size_, at_once_);
-    for (int pass = 0; pass < 2; ++pass) {  // once leaves rounding amplified by the cancellation
-      linear.gemm(1.0F, Op::none, basis(), Op::none, block_.cview(), 0.0F, inner.view());
-      linear.gemm(-1.0F, Op::transpose, basis(), Op::none, inner.cview(), 1.0F, block_.view());
-    }
-    orthonormalize_block();
     append();
   }
 
@@ -114,6 +105,24 @@ class Space {
 
  private:
   [[nodiscard]] ConstFloatView basis() const { return rows_.view().row_block(0, size_); }
+
+  /// A trace of fresh random directions: it changes nothing while the block brings news, and replaces it when
+  /// the powers of x lead nowhere new (low rank, or eigenvalues of high multiplicity).
+  void add_trace() {
+    ctx_.linear().fill_normal(wide_.view(), seed_, kSpaceStream + static_cast<std::uint64_t>(size_),
+                              kTrace / std::sqrt(static_cast<double>(n_)));
+    ctx_.linear().round(wide_.cview(), product_.view());
+    ctx_.linear().add_scaled(1.0F, product_.cview(), block_.view());
+  }
+
+  /// Twice: once leaves rounding amplified by the cancellation.
+  void subtract_basis() {
+    FloatMatrix inner(ctx_.device(), size_, at_once_);
+    for (int pass = 0; pass < 2; ++pass) {
+      ctx_.linear().gemm(1.0F, Op::none, basis(), Op::none, block_.cview(), 0.0F, inner.view());
+      ctx_.linear().gemm(-1.0F, Op::transpose, basis(), Op::none, inner.cview(), 1.0F, block_.view());
+    }
+  }
 
   /// Columns of block_, also left in wide_.
   void orthonormalize_block() {

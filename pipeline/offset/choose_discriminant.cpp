@@ -191,7 +191,7 @@ Scalars choose_discriminant(Context& ctx, const DiscriminantBasis* basis, const 
   const DiscriminantChoice choice(ctx, *basis);
   const HoldoutPositions few = some_of(slice, screening_positions(basis->vocab(), basis->width()));
   Walk walk(choice, p);
-  Walk::Point point = walk.over_ridges(choice.contexts_of(few), screening_tolerance(few, slice));
+  Walk::Point point = walk.over_ridges(choice.contexts_of(few), screening_tolerance(1, few, slice));
   if (few.size() < slice.size())
     point = walk.at_ridge(choice.contexts_of(slice), point.ridge, 1, final_tolerance(1, few, slice));
   best.alpha = point.fit.weights[0];

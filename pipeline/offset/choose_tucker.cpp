@@ -22,7 +22,7 @@ namespace {
 
 constexpr double kTuckerKappa = 200;
 constexpr Ladder kTuckerKappas{-3, 8, hundred_doubled};
-constexpr int kFirst = 1;               // that κ
+constexpr int kFirst = 4;               // 1600: where texts of 3 and of 30 million tokens end
 constexpr std::array kStart{0.8, 0.4};  // lag weights to start from, and where nothing is held out; then 0.2
 
 std::vector<double> default_weights(std::int32_t lags) {
@@ -35,12 +35,12 @@ std::vector<double> default_weights(std::int32_t lags) {
 /// The model of one κ with given bases: what lags write, and the classes that read it.
 class TuckerModel {
  public:
-  TuckerModel(Context& ctx, const LogRatios& ratios, const TuckerBases& bases)
+  TuckerModel(Context& ctx, const std::vector<double>& p, const TuckerBases& bases, const Matrix& cores)
       : ctx_(ctx),
         bases_(bases),
-        cores_(cores_of(ctx, ratios, bases)),
+        cores_(cores),
         classes_(ctx.device(), bases.target.rows, bases.target.cols),
-        log_p_(floats_of_logarithms(ratios.p())) {
+        log_p_(floats_of_logarithms(p)) {
     ctx.linear().round(bases.target.cview(), classes_.view());
   }
 
@@ -63,7 +63,7 @@ class TuckerModel {
  private:
   Context& ctx_;
   const TuckerBases& bases_;
-  Matrix cores_;         ///< [lags·d_s, d_o]
+  const Matrix& cores_;  ///< [lags·d_s, d_o]
   FloatMatrix classes_;  ///< U [V, d_o]
   std::vector<float> log_p_;
 };
@@ -79,12 +79,14 @@ class TuckerSearch {
   struct Point {
     double kappa = 0;
     TuckerBases bases;
+    Matrix cores;
     WeightFit fit;
   };
   [[nodiscard]] Point own(double kappa, const std::vector<double>& start) const {
     const LogRatios ratios(ctx_, counts_, p_, kappa);
-    Point out{kappa, bases_of(ctx_, ratios, p_), {}};
-    out.fit = TuckerModel(ctx_, ratios, out.bases).fit(at_, start, tolerance_);
+    Point out{kappa, bases_of(ctx_, ratios, p_), {}, {}};
+    out.cores = cores_of(ctx_, ratios, out.bases);
+    out.fit = TuckerModel(ctx_, ratios.p(), out.bases, out.cores).fit(at_, start, tolerance_);
     return out;
   }
 
@@ -116,7 +118,8 @@ class TuckerSearch {
       ctx_.check_interrupt();
       if (step == from) return point.fit.loss;
       const LogRatios ratios(ctx_, counts_, p_, kTuckerKappas.value(step));
-      const WeightFit fit = TuckerModel(ctx_, ratios, point.bases).fit(at_, weights, tolerance_);
+      const Matrix cores = cores_of(ctx_, ratios, point.bases);
+      const WeightFit fit = TuckerModel(ctx_, ratios.p(), point.bases, cores).fit(at_, weights, tolerance_);
       weights = fit.weights;
       return fit.loss;
     });
@@ -131,20 +134,21 @@ class TuckerSearch {
 
 }  // namespace
 
-Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& slice,
-                      const FactorParams& p) {
-  Scalars best{1, p.kappa.value_or(kTuckerKappa), 0, default_weights(p.lags), 0, 0};
+TuckerChoice choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& slice,
+                           const FactorParams& p) {
+  TuckerChoice best{{1, p.kappa.value_or(kTuckerKappa), 0, default_weights(p.lags), 0, 0}, {}};
   if (slice.size() == 0) return best;
   const HoldoutPositions few = some_of(slice, screening_positions(without.vocab, p.lags * p.d_o));
-  const TuckerSearch search(ctx, without, p, few, screening_tolerance(few, slice));
-  const TuckerSearch::Point point =
-      p.kappa ? search.own(*p.kappa, best.lag_weights) : search.walk(kFirst, best.lag_weights);
-  best.kappa = point.kappa;
-  const WeightFit fit = TuckerModel(ctx, LogRatios(ctx, without, p, best.kappa), point.bases)
+  const TuckerSearch search(ctx, without, p, few, screening_tolerance(p.lags, few, slice));
+  TuckerSearch::Point point = p.kappa ? search.own(*p.kappa, best.scalars.lag_weights)
+                                      : search.walk(kFirst, best.scalars.lag_weights);
+  best.scalars.kappa = point.kappa;
+  const WeightFit fit = TuckerModel(ctx, smoothed_unigram(without.unigram), point.bases, point.cores)
                             .fit(slice, point.fit.weights, final_tolerance(p.lags, few, slice));
-  best.lag_weights = fit.weights;
-  best.loss = fit.loss;
-  best.loss_error = standard_error(fit.losses, slice.block);
+  best.scalars.lag_weights = fit.weights;
+  best.scalars.loss = fit.loss;
+  best.scalars.loss_error = standard_error(fit.losses, slice.block);
+  best.bases = std::move(point.bases);
   return best;
 }
 
@@ -162,10 +166,10 @@ Peak choose_tucker_memory(const LinearOps& ops, const CountsShape& counts, const
     out.reach(held + real(count, p.d_s + p.d_o));
     out.reach(held + weight_fit_memory(ops, count, p.d_o, v, p.lags, 1));
   };
-  const Footprint other = p.kappa ? Footprint{} : bases;  // of the best κ so far
-  out.reach(ratios + other, bases_memory(ops, counts, p));
-  model(ratios + bases + other, std::min(positions, screening_positions(v, p.lags * p.d_o)));
-  model(ratios + bases, positions);
+  const Footprint best = p.kappa ? Footprint{} : bases + real(p.lags * p.d_s, p.d_o);  // κ so far
+  out.reach(ratios + best, bases_memory(ops, counts, p));
+  model(ratios + bases + best, std::min(positions, screening_positions(v, p.lags * p.d_o)));
+  model(bases + best, positions);
   return out;
 }
 

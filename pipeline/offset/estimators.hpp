@@ -83,10 +83,16 @@ class DiscriminantBasis;
 /// evidence: DiscriminantBasis::evidence() of all tokens.
 [[nodiscard]] LagFactors fit_discriminant(Context& ctx, DiscriminantBasis basis, const FactorParams& p,
                                           const Scalars& scalars, const std::vector<double>& evidence);
-[[nodiscard]] Scalars choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& at,
-                                    const FactorParams& p);
+
+struct TuckerBases;
+struct TuckerChoice;
+
+/// A slice of no positions: defaults, and no bases.
+[[nodiscard]] TuckerChoice choose_tucker(Context& ctx, const Counts& without, const HoldoutPositions& at,
+                                         const FactorParams& p);
+/// bases: those to use; null: of these counts.
 [[nodiscard]] LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
-                                    const Scalars& scalars);
+                                    const Scalars& scalars, TuckerBases* bases);
 /// What these take (as in counts/counts.hpp); the discriminant's, beside its basis where they choose.
 [[nodiscard]] Peak choose_discriminant_memory(const LinearOps& ops, const CountsShape& counts,
                                               const FactorParams& p, std::int64_t positions);

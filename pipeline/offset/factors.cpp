@@ -13,6 +13,7 @@
 #include "pipeline/base/host_matrix.hpp"
 #include "pipeline/offset/discriminant_basis.hpp"
 #include "pipeline/offset/held_out.hpp"
+#include "pipeline/offset/tucker_bases.hpp"
 
 namespace aloft {
 namespace {
@@ -79,6 +80,12 @@ double unigram_loss(const Counts& counts, const HoldoutPositions& at) {
   return sum / static_cast<double>(at.size());
 }
 
+bool is_small(const Holdout& slice, const Counts& counts) {
+  std::uint64_t own = 0;
+  for (const Holdout::Block& b : slice.blocks) own += static_cast<std::uint64_t>(b.own);
+  return own * kSmallSlice <= counts.tokens;
+}
+
 /// Tokens that come second in some pair, at any lag.
 std::vector<TokenId> seconds_of_pairs(const Counts& counts) {
   std::vector<TokenId> out;
@@ -105,8 +112,8 @@ LagFactors discriminant(Context& ctx, const Counts& counts, const HoldoutPositio
   if (at.size() > 0) {
     basis.emplace(ctx, without_holdout(ctx, counts, p.lags), p);
     scalars = offset::choose_discriminant(ctx, &*basis, at, p);
-    const Counts slice = holdout_counts(ctx, counts, p.lags);
-    if (slice.tokens * kSmallSlice <= counts.tokens) {
+    if (is_small(counts.holdout, counts)) {
+      const Counts slice = holdout_counts(ctx, counts, p.lags);
       basis->add(slice);
       const std::vector<TokenId> changed = seconds_of_pairs(slice);
       const std::vector<double> again = basis->evidence(scalars.ridge, changed);
@@ -122,11 +129,16 @@ LagFactors discriminant(Context& ctx, const Counts& counts, const HoldoutPositio
   return offset::fit_discriminant(ctx, std::move(*basis), p, scalars, evidence);
 }
 
+/// The same; what stays where the slice is small are the bases.
 LagFactors tucker(Context& ctx, const Counts& counts, const HoldoutPositions& at, const FactorParams& p,
                   offset::Scalars& scalars) {
-  scalars = at.size() > 0 ? offset::choose_tucker(ctx, without_holdout(ctx, counts, p.lags), at, p)
-                          : offset::choose_tucker(ctx, counts, at, p);
-  return offset::fit_tucker(ctx, counts, p, scalars);
+  offset::TuckerChoice choice = at.size() > 0
+                                    ? offset::choose_tucker(ctx, without_holdout(ctx, counts, p.lags), at, p)
+                                    : offset::choose_tucker(ctx, counts, at, p);
+  scalars = choice.scalars;
+  const bool keep = at.size() > 0 && is_small(counts.holdout, counts);
+  if (!keep) choice.bases = {};
+  return offset::fit_tucker(ctx, counts, p, scalars, keep ? &choice.bases : nullptr);
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ std::vector<double> weights_of_rows(const std::vector<double>& lag_weights, std:
 
 }  // namespace
 
-LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p, const Scalars& scalars) {
+LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p, const Scalars& scalars,
+                      TuckerBases* bases) {
   LagFactors out;
   out.vocab = counts.vocab;
   out.d_s = p.d_s;
@@ -88,7 +89,12 @@ LagFactors fit_tucker(Context& ctx, const Counts& counts, const FactorParams& p,
   TuckerFactors f;
   {
     const LogRatios ratios(ctx, counts, p, scalars.kappa);
-    f.bases = bases_of(ctx, ratios, p);
+    if (bases != nullptr) {
+      f.bases = std::move(*bases);
+      make_orthonormal(ctx, f.bases.target, ratios.p());
+    } else {
+      f.bases = bases_of(ctx, ratios, p);
+    }
     f.cores = cores_of(ctx, ratios, f.bases);
   }
   const Buffer<double> weights = device_vector(ctx, weights_of_rows(scalars.lag_weights, p.d_s));
@@ -113,6 +119,7 @@ Peak fit_tucker_memory(const LinearOps& ops, const CountsShape& counts, const Fa
   Peak out;
   out.reach(ratios + real(v, 1));
   out.reach(ratios, bases_memory(ops, counts, p));
+  out.reach(ratios + bases + ops.orthonormalize_scratch(v, p.d_o, 1));
   out.reach(ratios + bases, cores_memory(ops, counts, p));
   const Footprint fitted = bases + cores + real(v + n, 1) + host(v, 2);
   out.reach(fitted + real(v, p.d_s) + host(n, n) + real(p.d_s, p.d_s));

@@ -18,8 +18,8 @@ std::int64_t screening_positions(std::int64_t vocab, std::int64_t width) {
   return std::clamp(kProducts / std::max<std::int64_t>(1, vocab * width), kFewest, kHoldoutPositions);
 }
 
-double screening_tolerance(const HoldoutPositions& few, const HoldoutPositions& all) {
-  return few.size() < all.size() ? kRough : kFine;
+double screening_tolerance(std::int64_t terms, const HoldoutPositions& few, const HoldoutPositions& all) {
+  return few.size() < all.size() ? kRough / static_cast<double>(terms) : kFine;
 }
 
 double final_tolerance(std::int64_t terms, const HoldoutPositions& few, const HoldoutPositions& all) {

@@ -19,7 +19,8 @@ inline constexpr std::int64_t kHoldoutPositions = 8192;
 
 /// Nats at which a search on `few` of `all` ends, and at which weights fitted on all of them end, starting
 /// from those of the few: a fit on m positions misses the best by about terms/2m, one Newton step mends that.
-[[nodiscard]] double screening_tolerance(const HoldoutPositions& few, const HoldoutPositions& all);
+[[nodiscard]] double screening_tolerance(std::int64_t terms, const HoldoutPositions& few,
+                                         const HoldoutPositions& all);
 [[nodiscard]] double final_tolerance(std::int64_t terms, const HoldoutPositions& few,
                                      const HoldoutPositions& all);
 

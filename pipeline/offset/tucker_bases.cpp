@@ -11,15 +11,21 @@ namespace {
 
 constexpr double kGramRidge = 1e-5;  // of the mean eigenvalue
 
-/// x /= √p, row by row.
-void divide_by_root(Context& ctx, Matrix& x, const std::vector<double>& p) {
-  std::vector<double> inverse;
-  for (const double share : p) inverse.push_back(1 / std::sqrt(share));
-  const Buffer<double> scale = device_vector(ctx, inverse);
+/// x *= p^power, row by row.
+void scale_rows(Context& ctx, Matrix& x, const std::vector<double>& p, double power) {
+  std::vector<double> factors;
+  for (const double share : p) factors.push_back(std::pow(share, power));
+  const Buffer<double> scale = device_vector(ctx, factors);
   ctx.linear().scale(x.view(), scale.data(), nullptr);
 }
 
 }  // namespace
+
+void make_orthonormal(Context& ctx, Matrix& target, const std::vector<double>& p) {
+  scale_rows(ctx, target, p, 0.5);
+  ctx.linear().orthonormalize(target.view());
+  scale_rows(ctx, target, p, -0.5);
+}
 
 TuckerBases bases_of(Context& ctx, const LogRatios& ratios, const FactorParams& p) {
   TuckerBases out;
@@ -29,13 +35,13 @@ TuckerBases bases_of(Context& ctx, const LogRatios& ratios, const FactorParams& 
     for (const double x : rows.values) roots.push_back(std::sqrt(std::max(0.0, x)));
     const Buffer<double> root = device_vector(ctx, roots);
     ctx.linear().scale(rows.columns.view(), nullptr, root.data());
-    divide_by_root(ctx, rows.columns, ratios.p());
+    scale_rows(ctx, rows.columns, ratios.p(), -0.5);
     make_unit(ctx, rows.columns, 1e-9);
     out.source = std::move(rows.columns);
   }
   out.target = ratios.basis(Op::transpose, p.d_o, p.seed + 1).columns;
   ctx.linear().orthonormalize(out.target.view());
-  divide_by_root(ctx, out.target, ratios.p());
+  scale_rows(ctx, out.target, ratios.p(), -0.5);
   return out;
 }
 

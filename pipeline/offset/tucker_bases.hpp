@@ -10,6 +10,13 @@ struct TuckerBases {
   Matrix source;  ///< S [vocab, d_s], rows of unit length
   Matrix target;  ///< U [vocab, d_o], UᵀDU = I where D = diag(p)
 };
+struct TuckerChoice {
+  Scalars scalars;
+  TuckerBases bases;
+};
+/// Changes U so that UᵀDU = I, the space of its columns the same: [vocab, d_o], p: [vocab], on the host.
+void make_orthonormal(Context& ctx, Matrix& target, const std::vector<double>& p);
+
 [[nodiscard]] TuckerBases bases_of(Context& ctx, const LogRatios& ratios, const FactorParams& p);
 
 /// G_l = (SᵀDS)^-1 SᵀD M_l D U of every lag, before lag weights: [lags·d_s, d_o].
