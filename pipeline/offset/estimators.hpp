@@ -43,9 +43,12 @@ class ContextMoments {
                  std::int32_t lags);
   /// sums = J_{a+1}ᵀ S, for every a from 0 to lags − 2 at least.
   void add(std::int32_t a, ConstMatrixView sums);
+  /// The same of products = J_{a+1} S, which need no transpose of J.
+  void add_products(std::int32_t a, ConstMatrixView products);
   [[nodiscard]] Matrix all() const;
 
  private:
+  void add(std::int32_t a, ConstMatrixView left, ConstMatrixView right);
   void place(std::int32_t m, const Matrix& block);
 
   Context& ctx_;

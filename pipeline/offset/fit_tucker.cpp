@@ -10,14 +10,15 @@
 namespace aloft::offset {
 namespace {
 
-/// C of S, by class sums that nothing else needs.
+/// C of S.
 Matrix moments_of(Context& ctx, const Counts& counts, const Matrix& source, const Buffer<double>& share,
                   std::int32_t lags) {
   ContextMoments out(ctx, counts, source, share, lags);
-  Matrix sums(ctx.device(), source.rows, source.cols);
+  Matrix products(ctx.device(), source.rows, source.cols);
   for (std::int32_t a = 0; a + 1 < lags; ++a) {
-    class_sums(ctx, counts, source, a, sums.view());
-    out.add(a, sums.cview());
+    const RealCsr pairs = ctx.linear().to_real(at(counts.lags, a).view(), nullptr);
+    ctx.linear().spmm(pairs.view(), source.cview(), products.view());
+    out.add_products(a, products.cview());
   }
   return out.all();
 }

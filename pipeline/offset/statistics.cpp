@@ -51,11 +51,16 @@ ContextMoments::ContextMoments(Context& ctx, const Counts& counts, const Matrix&
   place(0, block);
 }
 
-void ContextMoments::add(std::int32_t a, ConstMatrixView sums) {
+void ContextMoments::add(std::int32_t a, ConstMatrixView sums) { add(a, sums, source_.cview()); }
+void ContextMoments::add_products(std::int32_t a, ConstMatrixView products) {
+  add(a, source_.cview(), products);
+}
+
+void ContextMoments::add(std::int32_t a, ConstMatrixView left, ConstMatrixView right) {
   if (a + 1 >= lags_) return;
   const double pairs = std::max(1.0, static_cast<double>(at(counts_.pairs, a)));
   Matrix block(ctx_.device(), source_.cols, source_.cols);  // Sᵀ J S = (Jᵀ S)ᵀ S
-  ctx_.linear().gemm(1 / pairs, Op::transpose, sums, Op::none, source_.cview(), 0, block.view());
+  ctx_.linear().gemm(1 / pairs, Op::transpose, left, Op::none, right, 0, block.view());
   place(a + 1, block);
 }
 
