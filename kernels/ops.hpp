@@ -83,6 +83,9 @@ class CountOps {
 
   /// a + b; same shape. Synchronises.
   [[nodiscard]] virtual CountCsr add(CountCsrView a, CountCsrView b) = 0;
+  /// a − b without the entries that become 0; same shape. Exact; synchronises. Takes b.nnz + 1 numbers of 64
+  /// bits besides the result. Throws InputError where b has an entry that a lacks, or a larger one.
+  [[nodiscard]] virtual CountCsr subtract(CountCsrView a, CountCsrView b) = 0;
   /// The sum of all values: pairs. Exact; synchronises.
   [[nodiscard]] virtual std::uint64_t total(CountCsrView a) = 0;
 };
