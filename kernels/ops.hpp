@@ -151,6 +151,9 @@ class LinearOps {
   virtual void round(ConstMatrixView x, FloatView out) = 0;
   /// out = x, exactly; the same shape.
   virtual void widen(ConstFloatView x, MatrixView out) = 0;
+  /// out[i] = the entry of row i that is largest in magnitude, the first of equals; 0 in a row without
+  /// entries. x of batch 1; out: [rows]. Exact.
+  virtual void row_extremes(ConstMatrixView x, double* out) = 0;
   /// out[i] = Σ_j x_ij² column_weights[j], summed in double. x of batch 1; out: [rows]. Tolerance 1e-13.
   virtual void row_norms(ConstMatrixView x, const double* column_weights, double* out) = 0;
   virtual void row_norms(ConstFloatView x, const double* column_weights, double* out) = 0;
