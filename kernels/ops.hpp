@@ -83,6 +83,9 @@ class CountOps {
 
   /// a + b; same shape. Synchronises.
   [[nodiscard]] virtual CountCsr add(CountCsrView a, CountCsrView b) = 0;
+  /// a − b without the entries that become 0; same shape. Exact; synchronises. Takes b.nnz + 1 numbers of 64
+  /// bits besides the result. Throws InputError where b has an entry that a lacks, or a larger one.
+  [[nodiscard]] virtual CountCsr subtract(CountCsrView a, CountCsrView b) = 0;
   /// The sum of all values: pairs. Exact; synchronises.
   [[nodiscard]] virtual std::uint64_t total(CountCsrView a) = 0;
 };
@@ -148,6 +151,9 @@ class LinearOps {
   virtual void round(ConstMatrixView x, FloatView out) = 0;
   /// out = x, exactly; the same shape.
   virtual void widen(ConstFloatView x, MatrixView out) = 0;
+  /// out[i] = the entry of row i that is largest in magnitude, the first of equals; 0 in a row without
+  /// entries. x of batch 1; out: [rows]. Exact.
+  virtual void row_extremes(ConstMatrixView x, double* out) = 0;
   /// out[i] = Σ_j x_ij² column_weights[j], summed in double. x of batch 1; out: [rows]. Tolerance 1e-13.
   virtual void row_norms(ConstMatrixView x, const double* column_weights, double* out) = 0;
   virtual void row_norms(ConstFloatView x, const double* column_weights, double* out) = 0;

@@ -81,6 +81,34 @@ TEST_P(ElementwiseOps, SinglePrecisionAddsAndRounds) {
   EXPECT_EQ(download(got), want);
 }
 
+TEST_P(ElementwiseOps, RowExtremesAreTheLargestEntriesAndTheFirstOfEquals) {
+  const auto extremes = [&](const Dense& x) {
+    Buffer<double> out = upload_vector(std::vector<double>(std::size_t(x.rows()), kNan));
+    ops.row_extremes(upload(x).cview(), out.data());
+    return aloft::to_host(out);
+  };
+  for (const auto& [m, n] :
+       {std::pair{1, 1}, {7, 31}, {8, 32}, {9, 33}, {300, 5}, {3, 1000}, {1, 4097}, {3'000, 1}}) {
+    const Dense x = random_dense(m, n, 22);
+    const std::vector<double> got = extremes(x);
+    for (int i = 0; i < m; ++i) {
+      Eigen::Index at = 0;
+      x.row(i).cwiseAbs().maxCoeff(&at);
+      ASSERT_EQ(got[std::size_t(i)], x(i, at)) << m << " x " << n << " row " << i;
+    }
+  }
+  // Each row: 2 and −2 in two places, in the same lane of a warp or in others; then nothing but zeros.
+  const std::pair<int, int> places[] = {{0, 1}, {31, 32}, {5, 37}, {33, 64}, {2, 99}, {64, 95}};
+  for (const double first : {2.0, -2.0}) {
+    Dense x = 0.5 * Dense::Ones(7, 100);
+    x.row(6).setZero();
+    for (int i = 0; i < 6; ++i) x(i, places[i].first) = first, x(i, places[i].second) = -first;
+    EXPECT_EQ(extremes(x), (std::vector<double>{first, first, first, first, first, first, 0}));
+  }
+  EXPECT_EQ(extremes(Dense(3, 0)), std::vector<double>(3, 0));
+  EXPECT_THROW(ops.row_extremes(Matrix(*backend.device, 2, 2, 2).cview(), nullptr), Error);
+}
+
 TEST_P(ElementwiseOps, RowNormsAreSummedInDouble) {
   for (const auto& [m, n] :
        {std::pair{1, 1}, {7, 31}, {8, 32}, {9, 33}, {300, 5}, {3, 1000}, {1, 4097}, {33'000, 1}, {5, 0}}) {
@@ -148,6 +176,7 @@ TEST_P(ElementwiseOps, NothingIsLeftAlone) {
   EXPECT_NO_THROW(ops.widen(floats.cview(), same.view()));
   EXPECT_NO_THROW(ops.add_scaled(1.0F, floats.cview(), floats.view()));
   EXPECT_NO_THROW(ops.row_norms(none.cview(), nullptr, nullptr));
+  EXPECT_NO_THROW(ops.row_extremes(none.cview(), nullptr));
   Buffer<double> out = upload_vector({kNan});
   ops.inner(none.cview(), none.cview(), out.data());
   EXPECT_EQ(aloft::to_host(out)[0], 0);

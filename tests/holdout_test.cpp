@@ -146,8 +146,9 @@ Dense dense_counts(const CountCsr& csr) {
   return out;
 }
 
-void expect_without(const std::vector<TokenId>& ids, std::int64_t vocab, std::int32_t max_lag) {
-  Bench b{"cpu"};
+void expect_without(const std::vector<TokenId>& ids, std::int64_t vocab, std::int32_t max_lag,
+                    const std::string& backend = "cpu") {
+  Bench b{backend};
   const Counts all = counted(b.ctx, ids, vocab, max_lag), rest = without_holdout(b.ctx, all, max_lag);
   const auto own = own_places(ids.size());
   std::vector<std::uint64_t> unigram(static_cast<std::size_t>(vocab));
@@ -164,6 +165,8 @@ void expect_without(const std::vector<TokenId>& ids, std::int64_t vocab, std::in
     const Dense wanted = pairs_apart_from(ids, vocab, lag, own);
     EXPECT_EQ((dense_counts(rest.lags[lag - 1]) - wanted).cwiseAbs().maxCoeff(), 0) << "lag " << lag;
     EXPECT_EQ(static_cast<double>(rest.pairs[lag - 1]), wanted.sum());
+    const Dense held_out = dense_counts(holdout_counts(b.ctx, all, max_lag).lags[lag - 1]);
+    EXPECT_EQ((held_out + wanted - pairs_apart_from(ids, vocab, lag, {})).cwiseAbs().maxCoeff(), 0);
   }
 }
 
@@ -181,8 +184,14 @@ TEST(WithoutHoldout, AtTheEndOfTheStreamToo) {
 
 TEST(WithoutHoldout, NothingHeldOutChangesNothing) { expect_without(dependent_text(400, 20, 6), 20, 4); }
 
-TEST(WithoutHoldout, SlicesOfOtherCountsAreRefused) {
-  Bench b{"cpu"};
+class HoldoutCounts : public PerBackend {};
+
+TEST_P(HoldoutCounts, CountsAreThoseOfTheRestOfTheText) {
+  expect_without(dependent_text(1500, 40, 10, 25), 40, 3, GetParam());
+}
+
+TEST_P(HoldoutCounts, SlicesOfOtherCountsAreRefused) {
+  Bench b{GetParam()};
   const auto ids = dependent_text(2000, 40, 7);
   Counts counts = counted(b.ctx, ids, 40, 3);
   counts.holdout.ids.assign(counts.holdout.ids.size(), 39);  // pairs that the text does not have
@@ -191,6 +200,8 @@ TEST(WithoutHoldout, SlicesOfOtherCountsAreRefused) {
   for (std::size_t k = 0; k < other.holdout.ids.size(); k += 2) other.holdout.ids[k] = 0;
   EXPECT_THROW((void)without_holdout(b.ctx, other, other.max_lag), InputError);
 }
+
+ALOFT_ON_EACH_BACKEND(HoldoutCounts);
 
 // ---- positions ----
 

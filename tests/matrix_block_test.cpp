@@ -276,8 +276,11 @@ TEST_P(BlockOps, SinglePrecisionHasTheBitsOfContiguousMatrices) {
     ops.add_scaled(-1.5F, packed.view(), packed_to.view());
     ops.scale(to.view(), rows.data(), weights.data());
     ops.scale(packed_to.view(), rows.data(), weights.data());
-    Buffer<double> norms = upload_vector(std::vector<double>(4 * std::size_t(m), kNan));
+    Buffer<double> norms = upload_vector(std::vector<double>(4 * std::size_t(m), kNan)),
+                   extremes = upload_vector(std::vector<double>(2 * std::size_t(m), kNan));
     const Matrix whole_x = upload(x);
+    ops.row_extremes(from.view().item(1), extremes.data());
+    ops.row_extremes(whole_x.view().item(1), extremes.data() + m);
     ops.row_norms(from.view().item(1), weights.data(), norms.data());
     ops.row_norms(whole_x.view().item(1), weights.data(), norms.data() + m);
     ops.row_norms(rounded_block.view().item(1), weights.data(), norms.data() + 2 * m);
@@ -290,8 +293,9 @@ TEST_P(BlockOps, SinglePrecisionHasTheBitsOfContiguousMatrices) {
     ops.widen(rounded_block.view(), wide.view());
     for (std::int64_t b = 0; b < std::int64_t(kItems); ++b)
       EXPECT_EQ(inside(wide, b), rounded(x[std::size_t(b)])) << m << " x " << n;
-    const std::vector<double> got = aloft::to_host(norms);
+    const std::vector<double> got = aloft::to_host(norms), largest = aloft::to_host(extremes);
     for (std::size_t i = 0; i < std::size_t(m); ++i) {
+      EXPECT_EQ(largest[i], largest[std::size_t(m) + i]) << m << " x " << n;
       EXPECT_EQ(got[i], got[std::size_t(m) + i]) << m << " x " << n;
       EXPECT_EQ(got[2 * std::size_t(m) + i], got[3 * std::size_t(m) + i]) << m << " x " << n;
     }

@@ -28,7 +28,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # What drives kernels and the CUDA host code directly; the stages above them run once.
-kernel_suites='*Ops*/cuda:*Count*/cuda:*CsrAdd*/cuda:*SkewSpectrum*/cuda:*FillNormal*/cuda:*ChunkFeed*/cuda:Cuda*:Simt*:*/Simt*'
+kernel_suites='*Ops*/cuda:*Count*/cuda:*Csr*/cuda:*SkewSpectrum*/cuda:*FillNormal*/cuda:*ChunkFeed*/cuda:Cuda*:Simt*:*/Simt*'
 # Schedules that no earlier commit has been tested with, and the same again for this one.
 commit_seed=$((16#$(git rev-parse --short=7 HEAD 2>/dev/null | head -c 7 || echo 2)))
 

@@ -7,7 +7,7 @@
 namespace aloft::cpu {
 
 /// The counting half of the contract. count_dense.cpp: tables; count_sparse.cpp: rows of grouped positions;
-/// csr_counts.cpp: compact, add and total.
+/// csr_counts.cpp: compact, add, subtract and total.
 class CpuCountOps final : public CountOps {
  public:
   explicit CpuCountOps(Device& device) : device_(device) {}

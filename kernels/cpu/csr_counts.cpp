@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 
 #include "host/error.hpp"
 #include "kernels/cpu/count_ops.hpp"
@@ -69,6 +70,46 @@ CountCsr CpuCountOps::add(CountCsrView a, CountCsrView b) {
                       }
                       return n;
                     });
+}
+
+CountCsr CpuCountOps::subtract(CountCsrView a, CountCsrView b) {
+  expects(a.rows == b.rows && a.cols == b.cols, "matrices of different shapes were subtracted");
+  std::atomic<bool> too_large = false;
+  CountCsr out = build_rows(
+      device_, a.rows, a.cols,
+      [&](std::int64_t i, std::uint32_t* columns, std::uint64_t* values) -> std::int64_t {
+        std::uint64_t p = a.row_offsets[i];
+        const std::uint64_t p_end = a.row_offsets[i + 1];
+        std::int64_t n = 0;
+        const auto keep = [&](std::uint64_t end) {  // entries of a alone, up to there
+          if (columns != nullptr) {
+            std::copy(a.columns + p, a.columns + end, columns + n);
+            std::copy(a.values + p, a.values + end, values + n);
+          }
+          n += static_cast<std::int64_t>(end - p);
+          p = end;
+        };
+        for (std::uint64_t q = b.row_offsets[i]; q < b.row_offsets[i + 1]; ++q) {
+          const std::uint32_t* const found = std::lower_bound(a.columns + p, a.columns + p_end, b.columns[q]);
+          keep(static_cast<std::uint64_t>(found - a.columns));
+          if (p == p_end || *found != b.columns[q] || a.values[p] < b.values[q]) {
+            too_large = true;
+            return n;
+          }
+          if (a.values[p] != b.values[q]) {
+            if (columns != nullptr) {
+              columns[n] = *found;
+              values[n] = a.values[p] - b.values[q];
+            }
+            ++n;
+          }
+          ++p;
+        }
+        keep(p_end);
+        return n;
+      });
+  if (too_large) throw InputError("counts to subtract are not part of those they are subtracted from");
+  return out;
 }
 
 std::uint64_t CpuCountOps::total(CountCsrView a) {

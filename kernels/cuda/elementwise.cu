@@ -82,6 +82,24 @@ __global__ __launch_bounds__(kElementThreads) void norms_by_warp(MatrixViewOf<co
   }
 }
 
+/// out[i] = x_ij of largest magnitude, of equals the first: a warp a row, then the next.
+__global__ __launch_bounds__(kElementThreads) void extremes_by_warp(ConstMatrixView x, double* out) {
+  for (std::int64_t i = first_warp(); i < x.rows; i += warp_stride()) {
+    const double* const row = x.row(i);
+    double extreme = 0;
+    std::int64_t at = x.cols;
+    for (std::int64_t j = lane(); j < x.cols; j += kWarp)
+      if (fabs(row[j]) > fabs(extreme)) extreme = row[j], at = j;
+    for (unsigned step = kWarp / 2; step != 0; step /= 2) {
+      const double other = __shfl_down_sync(kAllLanes, extreme, step);
+      const std::int64_t there = __shfl_down_sync(kAllLanes, at, step);
+      if (fabs(other) > fabs(extreme) || (fabs(other) == fabs(extreme) && there < at))
+        extreme = other, at = there;
+    }
+    if (lane() == 0) out[i] = extreme;
+  }
+}
+
 template <class T>
 void add_multiple(cudaStream_t stream, T alpha, MatrixViewOf<const T> x, MatrixViewOf<T> y) {
   expects(x.rows == y.rows && x.cols == y.cols && x.batch == y.batch, "add_scaled: one shape");
@@ -113,6 +131,12 @@ void CudaLinearOps::round(ConstMatrixView x, FloatView out) {
 void CudaLinearOps::widen(ConstFloatView x, MatrixView out) {
   expects(x.rows == out.rows && x.cols == out.cols && x.batch == out.batch, "widen: one shape");
   for_each_element<widen_element>(device_.stream(), x.size(), x, out);
+}
+
+void CudaLinearOps::row_extremes(ConstMatrixView x, double* out) {
+  expects(x.batch == 1, "row_extremes: one matrix");
+  if (x.rows == 0) return;
+  check(launch(extremes_by_warp, element_grid(x.rows * kWarp), kElementThreads, 0, device_.stream(), x, out));
 }
 
 void CudaLinearOps::row_norms(ConstMatrixView x, const double* column_weights, double* out) {

@@ -12,6 +12,12 @@ std::vector<double> to_host(Device& device, ConstMatrixView x) {
   return out;
 }
 
+std::vector<float> floats_to_host(Context& ctx, ConstMatrixView x) {
+  FloatMatrix rounded(ctx.device(), x.rows, x.cols, x.batch);
+  ctx.linear().round(x, rounded.view());
+  return to_host(rounded.data);
+}
+
 void column_gram(Context& ctx, ConstMatrixView x, MatrixView out) {
   constexpr std::int64_t block = 256;
   expects(x.cols == out.rows && out.rows == out.cols && x.batch == 1 && out.batch == 1,
@@ -27,10 +33,14 @@ void column_gram(Context& ctx, ConstMatrixView x, MatrixView out) {
 }
 
 Matrix identity(Device& device, std::int64_t n) {
-  std::vector<double> host = host_matrix(n, n);
-  const HostView m(host, n);
-  for (std::int64_t i = 0; i < n; ++i) m(i, i) = 1;
-  return matrix_from(device, host, n, n);
+  constexpr std::size_t width = sizeof(double);
+  const std::vector<double> ones = host_vector(n, 1);
+  const Buffer<double> diagonal = to_device(device, std::span(ones));
+  Matrix out(device, n, n);
+  zero(device, out.view());
+  device.copy_rows(out.data.data(), static_cast<std::size_t>(n + 1) * width, diagonal.data(), width, width,
+                   static_cast<std::size_t>(n));
+  return out;
 }
 
 Matrix transposed(Context& ctx, ConstMatrixView x) {

@@ -13,6 +13,10 @@ namespace aloft {
 /// All of a contiguous view. Synchronises.
 [[nodiscard]] std::vector<double> to_host(Device& device, ConstMatrixView x);
 
+/// x as it is kept in files, rounded to single precision where it lies: half as much crosses to the host.
+/// Synchronises.
+[[nodiscard]] std::vector<float> floats_to_host(Context& ctx, ConstMatrixView x);
+
 /// Rows that are worked on at a time where a copy of all would be too much memory; multiples of the tiles of
 /// gemm(), whose results are then those of all rows at once.
 inline constexpr std::int64_t kStripeRows = 4096;

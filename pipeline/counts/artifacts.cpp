@@ -23,9 +23,14 @@ std::optional<std::uint64_t> checked_sum(const std::vector<std::uint64_t>& value
   return static_cast<std::uint64_t>(total);
 }
 
+struct LagOfFile {
+  CountCsr counts;
+  std::optional<std::uint64_t> pairs;  ///< their sum
+};
+
 // One lag of a counts file, every promise of the format checked.
-CountCsr read_lag(Device& device, const SafetensorsReader& file, const std::string& path, std::int64_t vocab,
-                  std::int64_t lag) {
+LagOfFile read_lag(Device& device, const SafetensorsReader& file, const std::string& path, std::int64_t vocab,
+                   std::int64_t lag) {
   const auto offsets = file.read<std::uint64_t>(tensor(lag, "row_offsets"), {vocab + 1});
   const auto columns = file.read<std::uint32_t>(tensor(lag, "columns"), {-1});
   const auto values =
@@ -44,8 +49,9 @@ CountCsr read_lag(Device& device, const SafetensorsReader& file, const std::stri
         bad(fmt::format("row {}: columns are not ascending", i));
       if (values[p] == 0) bad(fmt::format("row {}: a stored count of 0", i));
     }
-  return {vocab, vocab, to_device<const std::uint64_t>(device, offsets),
-          to_device<const std::uint32_t>(device, columns), to_device<const std::uint64_t>(device, values)};
+  return {{vocab, vocab, to_device<const std::uint64_t>(device, offsets),
+           to_device<const std::uint32_t>(device, columns), to_device<const std::uint64_t>(device, values)},
+          checked_sum(values)};
 }
 
 // The held-out slice, where the file has one.
@@ -128,8 +134,8 @@ std::optional<Counts> load<Counts>(Device& device, const std::string& path, cons
     throw InputError(fmt::format("{}: the unigram adds up to {}, its metadata say {} tokens", path,
                                  total ? std::to_string(*total) : "more than 2^63", counts.tokens));
   for (std::int64_t lag = 1; lag <= lags; ++lag) {
-    counts.lags.push_back(read_lag(device, *file, path, counts.vocab, lag));
-    const auto pairs = checked_sum(to_host(counts.lags.back().values));
+    auto [of_lag, pairs] = read_lag(device, *file, path, counts.vocab, lag);
+    counts.lags.push_back(std::move(of_lag));
     counts.pairs.push_back(pairs.value_or(0));
     if (!pairs || *pairs != static_cast<std::uint64_t>(
                                 metadata_integer(*file, path, fmt::format("pairs_lag{}", lag), 0)))

@@ -10,7 +10,7 @@ namespace aloft {
 namespace {
 
 constexpr std::uint64_t kSliceBlock = 64;  // own tokens of a block
-constexpr std::size_t kMostBlocks = 512;   // 32768 tokens in all
+constexpr std::size_t kMostBlocks = 512;   // 32768 tokens in all, of each lag up to twice as many pairs
 
 /// The places of `h` from which `reach` tokens on there is no document break, [first, last) relative to each
 /// block's own tokens: called with the iterator of the first of the reach + 1 tokens and the number of the
@@ -57,33 +57,6 @@ CountCsr csr_of(Device& device, std::int64_t vocab, const std::vector<std::pair<
 
 [[noreturn]] void not_of_these_counts() {
   throw InputError("the held-out slice is not part of the counts it came with: count the corpus again");
-}
-
-CountCsr minus(Device& device, const CountCsr& from, const std::vector<std::pair<TokenId, TokenId>>& pairs) {
-  const auto offsets = to_host(from.row_offsets);
-  const auto columns = to_host(from.columns);
-  auto values = to_host(from.values);
-  for (const auto& [i, j] : pairs) {
-    const auto begin = columns.begin() + static_cast<std::ptrdiff_t>(offsets[i]),
-               end = columns.begin() + static_cast<std::ptrdiff_t>(offsets[i + 1]);
-    const auto found = std::lower_bound(begin, end, j);
-    if (found == end || *found != j) not_of_these_counts();
-    std::uint64_t& value = at(values, found - columns.begin());
-    if (value-- == 0) not_of_these_counts();
-  }
-  std::vector<std::uint64_t> new_offsets{0}, new_values;
-  std::vector<std::uint32_t> new_columns;
-  for (std::int64_t i = 0; i < from.rows; ++i) {
-    for (auto e = at(offsets, i); e < at(offsets, i + 1); ++e)
-      if (values[e] > 0) {
-        new_columns.push_back(columns[e]);
-        new_values.push_back(values[e]);
-      }
-    new_offsets.push_back(new_columns.size());
-  }
-  return {from.rows, from.cols, to_device<const std::uint64_t>(device, new_offsets),
-          to_device<const std::uint32_t>(device, new_columns),
-          to_device<const std::uint64_t>(device, new_values)};
 }
 
 }  // namespace
@@ -182,9 +155,26 @@ Counts without_holdout(Context& ctx, const Counts& counts, std::int32_t lags) {
   for_each_run(h, 0, 0, true, [&](auto, std::int64_t) { --out.tokens; });
   for (std::int32_t l = 1; l <= lags; ++l) {
     const auto pairs = pairs_touching(h, l);
-    out.lags.push_back(minus(ctx.device(), at(counts.lags, l - 1), pairs));
+    const CountCsr held_out = csr_of(ctx.device(), counts.vocab, pairs);
+    try {
+      out.lags.push_back(ctx.count().subtract(at(counts.lags, l - 1).view(), held_out.view()));
+    } catch (const InputError&) {
+      not_of_these_counts();
+    }
     out.pairs.push_back(at(counts.pairs, l - 1) - pairs.size());
   }
+  return out;
+}
+
+Peak without_holdout_memory(const CountsShape& counts) {
+  constexpr std::int64_t pairs = 2 * kMostBlocks * kSliceBlock;  // each own token before one, behind another
+  const std::int64_t nnz = std::min(pairs, counts.most_entries());
+  const std::uint64_t csr = csr_bytes(counts.vocab, nnz);
+  // What subtract() takes, with as much for the prefix sum's workspace; lists that grow have room for more.
+  const std::uint64_t numbers = 2 * static_cast<std::uint64_t>(nnz + 1) * sizeof(std::uint64_t),
+                      lists = 2 * (csr + pairs * sizeof(std::pair<TokenId, TokenId>));
+  Peak out;
+  out.reach(on_device(counts.bytes() + csr + numbers) + on_host(lists));
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "host/footprint.hpp"
 #include "host/token_source.hpp"
 #include "pipeline/base/context.hpp"
 #include "pipeline/counts/counts.hpp"
@@ -50,8 +51,10 @@ class HoldoutSource final : public TokenSource {
 /// The unigram less its tokens.
 [[nodiscard]] std::vector<std::uint64_t> unigram_without_holdout(const Counts& counts);
 /// Unigram and J of so many lags less that; exact. Throws InputError when the slice is not part of these
-/// counts.
+/// counts. Only the slice's own pairs go to the device.
 [[nodiscard]] Counts without_holdout(Context& ctx, const Counts& counts, std::int32_t lags);
+/// As in counts.hpp.
+[[nodiscard]] Peak without_holdout_memory(const CountsShape& counts);
 
 /// Tokens of the slice whose last `lags` tokens are in the same document, at most `most` of them, evenly
 /// spread.

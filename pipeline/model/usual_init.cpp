@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "pipeline/base/device_math.hpp"
+
 namespace aloft {
 
 std::uint64_t stream_of(Part part, std::int64_t layer, std::int64_t matrix) {
@@ -37,7 +39,9 @@ std::vector<double> normal(Context& ctx, std::int64_t rows, std::int64_t cols, s
 
 std::vector<float> normal_f32(Context& ctx, std::int64_t rows, std::int64_t cols, std::uint64_t seed,
                               std::uint64_t stream, double stddev) {
-  return to_f32(normal(ctx, rows, cols, seed, stream, stddev));
+  Matrix x(ctx.device(), rows, cols);
+  ctx.linear().fill_normal(x.view(), seed, stream, stddev);
+  return floats_to_host(ctx, x.view());
 }
 
 std::vector<float> usual_matrix(Context& ctx, const UsualInit& p, const ModelShape& shape, Part part,

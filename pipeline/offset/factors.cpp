@@ -185,10 +185,8 @@ LagFactors fit_lag_factors(Context& ctx, const Counts& counts, const FactorParam
 Peak fit_lag_factors_memory(const LinearOps& ops, const CountsShape& counts, const FactorParams& p,
                             std::int64_t positions) {
   const bool discriminant = p.estimator == Estimator::discriminant;
-  const Footprint without = on_device(counts.bytes()),
-                  lag = on_host(2 * csr_bytes(counts.vocab, counts.most_entries()));
-  Peak out;
-  out.reach(without + lag);
+  const Footprint without = on_device(counts.bytes());
+  Peak out = without_holdout_memory(counts);
   if (discriminant) {
     const Footprint basis = offset::discriminant_basis_held(counts, p);
     out.reach(without, offset::discriminant_basis_memory(ops, counts, p));

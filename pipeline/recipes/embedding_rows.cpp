@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <span>
 
 #include "pipeline/base/device_math.hpp"
+#include "pipeline/base/host_matrix.hpp"
 
 namespace aloft::recipes {
 
@@ -17,23 +19,31 @@ std::vector<float> embedding_rows(Context& ctx, const UsualInit& p, const ModelS
         fmt::format("the embedding has {} tokens but the model's vocabulary only {}: give the model at "
                     "least as many rows, or count with a smaller vocabulary",
                     known, shape.vocab));
-  std::vector<double> out = normal(ctx, shape.vocab, d, p.seed, stream_of(Part::embedding, 0),
-                                   embedding_std(p)),
-                      rows;
+  Device& device = ctx.device();
+  LinearOps& linear = ctx.linear();
+  Matrix out(device, shape.vocab, d);
+  linear.fill_normal(out.view(), p.seed, stream_of(Part::embedding, 0), embedding_std(p));
   const double usual_norm = embedding_std(p) * std::sqrt(static_cast<double>(d));
+  const std::vector<double> ones = host_vector(d, 1);
+  const Buffer<double> weights = to_device(device, std::span(ones));
   for_each_stripe(known, [&](std::int64_t first, std::int64_t count) {
-    rows.resize(static_cast<std::size_t>(count * d));
-    ctx.device().download(rows.data(), embedding.rows.data.data() + first * d, rows.size() * sizeof(double));
-    ctx.device().synchronize();
-    for (std::int64_t i = 0; i < count; ++i) {
-      double norm2 = 0;
-      for (std::int64_t j = 0; j < d; ++j) norm2 += rows[i * d + j] * rows[i * d + j];
-      if (norm2 == 0) continue;
-      const double scale = usual_norm / std::sqrt(norm2);
-      for (std::int64_t j = 0; j < d; ++j) out[(first + i) * d + j] = rows[i * d + j] * scale;
+    const ConstMatrixView rows = embedding.rows.view().row_block(first, count);
+    Buffer<double> norms = numbers_on(device, count);
+    linear.row_norms(rows, weights.data(), norms.data());
+    std::vector<double> scales = to_host(norms), drawn = host_vector(count);
+    for (std::int64_t i = 0; i < count; ++i) {  // a token without statistics keeps what was drawn
+      double& x = at(scales, i);
+      at(drawn, i) = x == 0 ? 1 : 0;
+      x = x == 0 ? 0 : usual_norm / std::sqrt(x);
     }
+    const Buffer<double> by = to_device(device, std::span(scales)),
+                         keep = to_device(device, std::span(drawn));
+    Matrix scaled = copy_of(device, rows);
+    linear.scale(scaled.view(), by.data(), nullptr);
+    linear.scale(out.view().row_block(first, count), keep.data(), nullptr);
+    linear.add_scaled(1, scaled.view(), out.view().row_block(first, count));
   });
-  return to_f32(out);
+  return floats_to_host(ctx, out.view());
 }
 
 }  // namespace aloft::recipes

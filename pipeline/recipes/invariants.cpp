@@ -267,7 +267,7 @@ Peak invariants_memory(const LinearOps& ops, const ModelShape& s) {
   out.reach(held + query_out + device_doubles(query_rank) + drawn(n.query));
   out.reach(held + singles(n.query) + doubles(d, query_rank + 2 * rank) + device_doubles(d, rank));
   out.reach(held + singles(n.query) + device_doubles(d + key_rows + 1, rank) + drawn(n.key));
-  out.reach(held + singles(n.query + 2 * n.key) + drawn(n.query));
+  out.reach(held + singles(n.query + 2 * n.key) + drawn_singles(n.query));
   if (d > kWidestMeasured) return out;
   const Footprint measured = held + singles(2 * n.query + 2 * n.key) + device_doubles(n.query + 2 * n.key);
   out.reach(measured + drawn(n.query));

@@ -22,7 +22,11 @@ struct LayerNumbers {
 [[nodiscard]] inline Footprint device_doubles(std::int64_t rows, std::int64_t cols = 1) {
   return on_device(matrix_bytes(rows, cols));
 }
-/// On the device and, as they come from there, on the host.
+/// By normal_f32(): on the device, rounded there, and on the host.
+[[nodiscard]] inline Footprint drawn_singles(std::int64_t numbers) {
+  return device_doubles(numbers) + on_device(matrix_bytes(numbers, 1) / 2) + singles(numbers);
+}
+/// By normal(): on the device and, as they come from there, on the host.
 [[nodiscard]] inline Footprint drawn(std::int64_t numbers) {
   return device_doubles(numbers) + doubles(numbers);
 }

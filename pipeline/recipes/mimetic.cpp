@@ -171,9 +171,9 @@ Peak mimetic_memory(const LinearOps& ops, const ModelShape& shape) {
   const std::int64_t d = shape.d_model, group_rows = shape.heads / shape.kv_heads * d;
   const Footprint heads = singles(2 * n.query + 2 * n.key), square = device_doubles(d, d);
   Peak out;
-  out.reach(singles(n.query + n.key) + drawn(n.key));        // usual values
-  out.reach(heads + square + doubles(d, d));                 // one
-  out.reach(heads + square + device_doubles(group_rows, d),  // one, and the group's targets
+  out.reach(singles(n.query + n.key) + drawn_singles(n.key));  // usual values
+  out.reach(heads + square + doubles(d, d));                   // one
+  out.reach(heads + square + device_doubles(group_rows, d),    // one, and the group's targets
             triplets_memory(ops, group_rows, d, std::min(shape.head_dim, d)));
   out.reach(heads + square + square + doubles(d, d));
   out.reach(heads + square, triplets_memory(ops, d, d, std::min(shape.kv_heads * shape.head_dim, d)));

@@ -38,16 +38,26 @@ void reach_tables(Peak& composing, const Numbers& n, const DesignRequest& design
   const Footprint heads = singles(n.layers * n.heads()), rows = doubles(n.table), one = singles(n.table);
   const Footprint before =
       heads + (untied ? one : Footprint{});  // a head is made when the embedding is there
-  composing.reach(before + rows + one + doubles(planned.rows_downloaded, design.shape.d_model));
+  if (planned.rows_scaled > 0) {
+    composing.reach(before + device_doubles(n.table) +
+                    device_doubles(planned.rows_scaled + 1, design.shape.d_model + 3) +
+                    doubles(planned.rows_scaled, 2));
+    composing.reach(before + drawn_singles(n.table));
+    if (planned.positions) composing.reach(before + one + drawn_singles(n.positions));
+    return;
+  }
+  composing.reach(before + rows + one);
   if (!planned.drawn_first) return;
   composing.reach(before + drawn(n.table));
+  composing.reach(before + drawn_singles(n.table));
   if (planned.head) composing.reach(heads + rows + rows + one);
 }
 
 /// MLPs' output projections, when all else is there.
 void reach_mlps(Peak& composing, const Numbers& n, Footprint others, MlpOutputs how) {
   if (how == MlpOutputs::silent) composing.reach(others + singles((n.layers + 1) * n.mlp));
-  if (how == MlpOutputs::drawn) composing.reach(others + singles((n.layers - 1) * n.mlp) + drawn(n.mlp));
+  if (how == MlpOutputs::drawn)
+    composing.reach(others + singles((n.layers - 1) * n.mlp) + drawn_singles(n.mlp));
 }
 
 /// A tensor's rows are put together, for which memory stays, and then turned.

@@ -10,8 +10,8 @@ struct PlannedWeights {
   bool head = false;       ///< where it is not tied
   bool positions = false;  ///< where there is a table of them
   MlpOutputs mlp_outputs = MlpOutputs::none;
-  bool drawn_first = false;          ///< the embedding starts as the usual random table
-  std::int64_t rows_downloaded = 0;  ///< of E, at a time
+  bool drawn_first = false;      ///< the embedding starts as the usual random table
+  std::int64_t rows_scaled = 0;  ///< of E, at a time, where the embedding is made of it on the device
 };
 
 /// What a recipe that writes attention alone writes beside it where the stream is scaled.

@@ -22,7 +22,7 @@ LayerDesign design_random(Context& ctx, const RecipeInput& in, std::int64_t laye
 Peak random_memory(const LinearOps&, const ModelShape& shape) {
   const LayerNumbers n(shape);
   Peak out;
-  out.reach(singles(n.query + 2 * n.key) + drawn(n.query));
+  out.reach(singles(n.query + 2 * n.key) + drawn_singles(n.query));
   return out;
 }
 

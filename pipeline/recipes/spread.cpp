@@ -66,7 +66,7 @@ PlannedWeights planned_weights(const DesignRequest& r) {
   return {.embedding = r.params.compose.emit_embedding,
           .positions = stream_scale(r) != 1,
           .drawn_first = true,
-          .rows_downloaded = longest_stripe(r.corpus_vocab)};
+          .rows_scaled = longest_stripe(r.corpus_vocab)};
 }
 
 void plan_report(const PlanRequest& r, Footprint held) {

@@ -32,19 +32,24 @@ Embedding embed_ppmi_svd(Context& ctx, const Counts& counts, std::int64_t d, std
   const std::int64_t vocab = counts.vocab, k = std::min(d, vocab);
   EigenPairs pairs = largest_eigenpairs(ctx, symmetric_ppmi(ctx, counts.lags[0]).view(), k, seed, "embed");
 
-  // Signs and the rounding to F32 are for the host: the artifact wants these numbers there anyway.
-  std::vector<double> rows = host_matrix(vocab, d);
-  const HostView embedding(rows, d);
   std::int64_t rank = 0;
-  for (; rank < k && std::abs(at(pairs.values, rank)) > kRankTolerance * std::abs(pairs.values[0]); ++rank) {
-    const std::vector<double> u = to_host(ctx.device(), pairs.vectors.view().row_block(rank, 1));
-    const auto largest =
-        std::max_element(u.begin(), u.end(), [](double a, double b) { return std::abs(a) < std::abs(b); });
-    const double scale = std::copysign(std::sqrt(std::abs(at(pairs.values, rank))), *largest);
-    for (std::int64_t i = 0; i < vocab; ++i) embedding(i, rank) = static_cast<float>(scale * at(u, i));
-  }
+  while (rank < k && std::abs(at(pairs.values, rank)) > kRankTolerance * std::abs(pairs.values[0])) ++rank;
+  const MatrixView directions = pairs.vectors.view().row_block(0, rank);
+  Buffer<double> largest = numbers_on(ctx.device(), rank);
+  ctx.linear().row_extremes(directions, largest.data());
+  std::vector<double> scales = to_host(largest);
+  for (std::int64_t i = 0; i < rank; ++i)
+    at(scales, i) = std::copysign(std::sqrt(std::abs(at(pairs.values, i))), at(scales, i));
+  const Buffer<double> on_rows = to_device(ctx.device(), std::span(scales));
+  ctx.linear().scale(directions, on_rows.data(), nullptr);
+  Matrix rows(ctx.device(), vocab, d);
+  zero(ctx.device(), rows.view());
+  ctx.linear().transpose(directions, rows.view().block(0, 0, vocab, rank));
   pairs.vectors = {};
-  return {matrix_from(ctx.device(), rows, vocab, d), "ppmi-svd", rank};
+  FloatMatrix rounded(ctx.device(), vocab, d);
+  ctx.linear().round(rows.cview(), rounded.view());
+  ctx.linear().widen(rounded.cview(), rows.view());
+  return {std::move(rows), "ppmi-svd", rank};
 }
 
 Peak embed_ppmi_svd_memory(const LinearOps& ops, const CountsShape& counts, std::int64_t d) {
@@ -53,13 +58,14 @@ Peak embed_ppmi_svd_memory(const LinearOps& ops, const CountsShape& counts, std:
   const std::int64_t both = 2 * static_cast<double>(nnz) <= cells ? 2 * nnz : v * v;
   const std::int64_t k = std::min(d, v);
   const Footprint one = on_device(csr_bytes(v, nnz)), sum = on_device(csr_bytes(v, both)),
-                  rows = on_host(matrix_bytes(v, d + 1));
+                  rows = on_device(matrix_bytes(v, d) + matrix_bytes(d, 2));
   Peak out;
   out.reach(one + ops.sparse_scratch(v, nnz));
   out.reach(one + sum + on_device(static_cast<std::uint64_t>(nnz + 1) * sizeof(std::uint64_t)));
   out.reach(sum + sum + ops.sparse_scratch(v, both));
   out.reach(sum, krylov_memory(ops, v, both, k));
-  out.reach(rows + on_device(matrix_bytes(v, std::max(k, d))));
+  out.reach(rows + on_device(matrix_bytes(v, k)));
+  out.reach(rows + on_device(float_matrix_bytes(v, d)));
   return out;
 }
 

@@ -35,11 +35,12 @@ struct Runtime {
   std::uint64_t seed = 0;                       ///< of the order in which streams proceed
 
   // What tests read.
-  std::uint64_t calls = 0;     ///< that may fail, since reset()
-  std::size_t bytes = 0;       ///< device memory in use, of all devices
-  std::size_t peak_bytes = 0;  ///< its maximum since reset()
-  int allocations = 0;         ///< device allocations in use
-  int host_allocations = 0;    ///< pinned ones
+  std::uint64_t calls = 0;                     ///< that may fail, since reset()
+  std::size_t bytes = 0;                       ///< device memory in use, of all devices
+  std::size_t peak_bytes = 0;                  ///< its maximum since reset()
+  int allocations = 0;                         ///< device allocations in use
+  int host_allocations = 0;                    ///< pinned ones
+  std::uint64_t uploaded = 0, downloaded = 0;  ///< bytes that copies from and to the host were asked for
   int streams = 0, events = 0;
   std::string
       misuse;  ///< the first mistake with memory, which a GPU would not report; a test that leaves one fails

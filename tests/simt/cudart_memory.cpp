@@ -102,13 +102,16 @@ cudaError_t copy(void* to, const void* from, Shape shape, cudaMemcpyKind kind, c
   if (shape.width == 0 || shape.height == 0) return cudaSuccess;
   if (!directions_fit(to, shape.to_bytes(), from, shape.from_bytes(), kind))
     return done(cudaErrorInvalidValue);
+  const bool to_device = on_device(to, shape.to_bytes()), from_device = on_device(from, shape.from_bytes());
+  (to_device ? runtime.uploaded : runtime.downloaded) +=
+      to_device == from_device ? 0 : shape.width * shape.height;
   std::shared_ptr<char[]> staged;
-  if (!on_device(from, shape.from_bytes()) && !is_pinned(from, shape.from_bytes())) {
+  if (!from_device && !is_pinned(from, shape.from_bytes())) {
     staged = std::make_unique<char[]>(shape.from_bytes());
     std::memcpy(staged.get(), from, shape.from_bytes());
   }
   // What a copy brings to the host is there once the host has waited, and what was there no longer is.
-  if (!on_device(to, shape.to_bytes()))
+  if (!to_device)
     for (std::size_t row = 0; row < shape.height; ++row)
       std::memset(static_cast<char*>(to) + row * shape.to_pitch, kGarbage, shape.width);
   const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };

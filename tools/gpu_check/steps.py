@@ -18,7 +18,7 @@ CONFORMANCE = f"*/cuda:Backends.*:-{ALONE}:{PLANS}"
 SHARDS = 8
 # Sanitizers make a kernel 10 to 1000 times slower: only the suites of the contract itself and of the chunk feed, in which every kernel
 # and every copy occurs, without the tests whose point is a large input.
-OWN_SUITES = ("CountOpsConformance", "CountEdges", "CsrAdd", "ElementwiseOps", "FillNormal", "ChunkFeedOn")
+OWN_SUITES = ("CountOpsConformance", "CountEdges", "CsrAdd", "CsrSubtract", "ElementwiseOps", "FillNormal", "ChunkFeedOn")
 VENDOR_SUITES = ("AnalysisOps", "BlockOps", "DenseOps", "SoftmaxOps", "SparseOps", "SpectrumOps", "SkewSpectrum", "FourierOps")  # these call cuBLAS, cuSPARSE, cuSOLVER, cuFFT
 TOO_LARGE = "-*ThreadCount*:*Largest*"
 SANITIZERS = {"memcheck": 60, "racecheck": 90, "synccheck": 40, "initcheck": 30}
