@@ -93,7 +93,7 @@ class Failed(Exception):
 
 
 def run(command, folder, limit=None):
-    """(seconds, peak bytes, JSON on stdout). This process stays small: a child's peak begins with its parent's."""
+    """({"seconds", "cpu_seconds", "peak_bytes"}, JSON on stdout). This process stays small: a child's peak begins with its parent's."""
     say("  " + shlex.join(command))
     out, start = os.path.join(folder, ".stdout"), time.perf_counter()
     with open(out, "w+") as stdout:
@@ -114,7 +114,8 @@ def run(command, folder, limit=None):
     os.remove(out)
     if child.returncode not in (0, 1) or not text.startswith("{"):
         raise Failed(f"{os.path.basename(command[0])} {command[1]} ended with {child.returncode}")
-    return seconds, usage.ru_maxrss * 1024, json.loads(text)
+    used = {"seconds": seconds, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
+    return used, json.loads(text)
 
 
 class Case:
@@ -175,7 +176,7 @@ class Case:
         return [*sizes.split(), "--threads", str(self.flags.threads), "--estimator", self.estimator, "--json", "--quiet"]
 
     def peer(self, *words, limit=None):
-        return run([sys.executable, os.path.join(HERE, "factors_peer.py"), *words], self.flags.folder, limit)[2]
+        return run([sys.executable, os.path.join(HERE, "factors_peer.py"), *words], self.flags.folder, limit)[1]
 
     # -- steps
 
@@ -184,17 +185,18 @@ class Case:
         needed_by = {"aloft": "check", "whole": "whole_peer" if self.flags.peer else "whole"}[step]
         if step in self.record and (os.path.exists(self.factors()) or self.done(needed_by)):
             return
-        planned = run([self.flags.aloft, "plan", *source, *self.model(), "--output", self.output], self.flags.folder)[2]
-        seconds, peak, out = run([self.flags.aloft, "init", *source, *self.model(), "--force", "--output", self.output], self.flags.folder)
+        planned = run([self.flags.aloft, "plan", *source, *self.model(), "--output", self.output], self.flags.folder)[1]
+        command = [self.flags.aloft, "init", *source, *self.model(), "--force", "--output", self.output]
+        used, out = run(command, self.flags.folder)
         with open(os.path.join(self.output, "offset.json")) as file:
             chosen = json.load(file)
         with safe_open(self.factors(), "np") as file:
             lags, d_s, d_o = file.get_slice("cores").get_shape()
         with safe_open(os.path.join(self.output, "counts.safetensors"), "np") as file:
             entries = [file.get_slice(f"lag{lag}.columns").get_shape()[0] for lag in range(1, lags + 1)]
-        found = {"seconds": seconds, "stages": {s["name"]: s["seconds"] for s in out["stages"]}, "peak_bytes": peak,
-                 "planned_bytes": planned["memory_bytes"], "lags": lags, "d_s": d_s, "d_o": d_o, "entries": entries,
-                 "tokens": out["corpus"]["tokens"], "scalars": chosen["scalars"], "chosen_on": chosen.get("chosen_on", {})}  # fmt: skip
+        found = {"command": shlex.join(command), **used, "stages": {s["name"]: s["seconds"] for s in out["stages"]}}
+        found |= {"planned_bytes": planned["memory_bytes"], "lags": lags, "d_s": d_s, "d_o": d_o, "entries": entries}
+        found |= {"tokens": out["corpus"]["tokens"], "scalars": chosen["scalars"], "chosen_on": chosen.get("chosen_on", {})}
         self.keep(step, found)
 
     def done(self, step):
@@ -215,7 +217,7 @@ class Case:
 
     def rates(self):
         words = [sys.executable, __file__, "rates", "--size", str(self.flags.gemm)]
-        return run(words, self.flags.folder)[2]
+        return run(words, self.flags.folder)[1]
 
     def time_peer(self):
         sizes = self.record["aloft"]

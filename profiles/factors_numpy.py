@@ -115,7 +115,8 @@ def fit_discriminant(counts, source, d_o, alpha, kappa, ridge):
     basis, p = DiscriminantBasis(counts, source), counts.p
     lags, d_s = len(counts.lags), source.shape[1]
     inverse = basis.inverse(ridge)
-    means = (basis.sums * (1 / (counts.unigram + 0.5 + kappa))[:, None]) @ basis.axes
+    basis.sums *= (1 / (counts.unigram + 0.5 + kappa))[:, None]
+    means = basis.sums @ basis.axes
     basis.sums = None
     bias = np.log(p) - alpha / 2 * np.einsum("ij,ij,j->i", means, means, inverse, optimize=False)
     means -= p @ means

@@ -171,7 +171,8 @@ def main():
     flags = arguments().parse_args()
     out = {"check": check, "time": time_factors, "whole": whole}[flags.command](flags)
     out["threads"] = threads()
-    out["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    out["cpu_seconds"], out["peak_bytes"] = used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
     print(json.dumps(out, indent=1))
     raise SystemExit(0 if out.get("equal", True) and out.get("counts_equal", True) else 1)
 
