@@ -36,7 +36,7 @@ def stream(vocab=VOCAB, count=TOKENS, seed=1):
 
 def python(script, *words, code=0):
     command = [sys.executable, str(PROFILES / script), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
@@ -118,6 +118,26 @@ def test_the_tables_are_made_once(ids, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "b").glob("*.json")}
     assert python("factors_benchmark.py", *words) == text
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "b").glob("*.json")}
+
+
+def test_bases_without_the_slice_are_recognised(monkeypatch):
+    """U may be orthonormal under the unigram of the counts without the slice: its balanced columns tell."""
+    monkeypatch.syspath_prepend(str(PROFILES))
+    import factors_counts
+    import factors_numpy
+    import factors_peer
+
+    ids = stream().astype(np.int64)
+    ids[ids == 0] = factors_counts.BREAK
+    counts = factors_counts.count_ids(ids, VOCAB, LAGS)
+    ratios = factors_numpy.LogRatios(factors_counts.without_slice(counts), 200)
+    source, target = factors_numpy.tucker_bases(ratios, 8, 12)
+    theirs = factors_numpy.fit_tucker(counts, source, target, 200, [0.8, 0.4])
+    theirs |= {"estimator": "tucker", "kappa": 200, "lag_weights": [0.8, 0.4], "scalars": [0, 0, 0, theirs["written_norm"]]}
+    assert max(factors_peer.differences(counts, factors_peer.refit(counts, theirs), theirs).values()) < 1e-10
+    span = factors_peer.orthonormal_under(counts.p, target)
+    other = factors_numpy.fit_tucker(counts, source, span, 200, [0.8, 0.4])
+    assert factors_peer.differences(counts, other, theirs)["maps"] > 1e-6
 
 
 def test_the_rough_subspace_holds_what_leads(monkeypatch):
