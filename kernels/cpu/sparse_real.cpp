@@ -50,7 +50,7 @@ constexpr std::int64_t kWide = 32 / std::int64_t{sizeof(T)};
 // need then stays in the cache (2.5 times the speed of whole rows of x, k = 288), and the sums stay in
 // registers.
 template <class T>
-constexpr std::int64_t kTile = kSparseTile * std::int64_t{sizeof(double)} / std::int64_t{sizeof(T)};
+constexpr std::int64_t kTile = kSparseTile* std::int64_t{sizeof(double)} / std::int64_t{sizeof(T)};
 // Entries ahead, also of the next rows; hides the cache misses of the rare columns.
 constexpr std::int64_t kPrefetch = 16;
 
