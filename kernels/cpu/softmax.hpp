@@ -10,7 +10,7 @@ namespace aloft::cpu {
 /// matrix product fast, and still enough blocks for many workers.
 inline constexpr std::int64_t kSoftmaxClasses = 512;
 [[nodiscard]] constexpr std::int64_t softmax_positions(std::int64_t terms) {
-  return std::max<std::int64_t>(1, 1024 / std::max<std::int64_t>(terms, 2));
+  return std::max<std::int64_t>(1, 1024 / terms);
 }
 /// Positions that are under way at a time, and classes of a segment: work for many processors where positions
 /// are few, in at most 16 segments, so that what is known of them takes little memory.

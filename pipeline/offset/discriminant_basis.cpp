@@ -12,7 +12,8 @@ namespace aloft::offset {
 namespace {
 
 constexpr double kWhitenRidge = 1e-4;  // of the mean eigenvalue
-constexpr int kPower = 2;              // of the product XXᵀ: as x^4 of the matrix itself
+// Products XXᵀ a step; one does where the space is wide (docs/science.md, 5.4).
+constexpr int power_for(std::int64_t d) { return d < 256 ? 2 : 1; }
 
 /// x·xᵀ of a sparse x and its transpose.
 template <class T>
@@ -33,7 +34,8 @@ Subspace left_vectors(Context& ctx, const Counts& counts, std::int64_t d, std::u
   FloatCsr rough = ctx.linear().round(x.view()), rough_t = ctx.linear().round(xt.view());
   x = {};
   xt = {};
-  return leading_subspace(ctx, counts.vocab, square(ctx, rough, rough_t), d, kPower, seed, kFactors.name);
+  return leading_subspace(ctx, counts.vocab, square(ctx, rough, rough_t), d, power_for(d), seed,
+                          kFactors.name);
 }
 
 /// S: left singular vectors × √σ of the positive PMI of J_1, centred under p, rows of unit length.

@@ -52,7 +52,7 @@ Peak orthogonal_memory(const LinearOps& ops, const ModelShape& shape) {
   Peak out;
   out.reach(singles(n.query) + device_doubles(n.key) + turned(shape.kv_heads));
   out.reach(singles(n.query + 2 * n.key) + device_doubles(n.query) + turned(shape.heads));
-  out.reach(singles(n.query + 2 * n.key) + drawn_singles(n.query));
+  out.reach(singles(n.query + 2 * n.key) + drawn(n.query));
   return out;
 }
 
