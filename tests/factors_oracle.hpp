@@ -55,9 +55,12 @@ inline Dense oracle_moments(const OracleStatistics& s, const Dense& rows) {
   return out;
 }
 
+/// axes: what S and C are made of; null: s too.
 inline OracleModel oracle_discriminant(const OracleStatistics& s, std::int64_t d_s, std::int64_t d_o,
-                                       double alpha, double kappa, double ridge) {
-  const Dense& j = s.j[0];
+                                       double alpha, double kappa, double ridge,
+                                       const OracleStatistics* axes = nullptr) {
+  if (axes == nullptr) axes = &s;
+  const Dense& j = axes->j[0];
   const Eigen::VectorXd rows = j.rowwise().sum(), cols = j.colwise().sum().transpose();
   Dense pmi = Dense::Zero(s.vocab, s.vocab);
   for (Eigen::Index a = 0; a < s.vocab; ++a)
@@ -65,11 +68,11 @@ inline OracleModel oracle_discriminant(const OracleStatistics& s, std::int64_t d
       if (j(a, b) > 0) pmi(a, b) = std::max(0.0, std::log(j(a, b) * j.sum() / (rows(a) * cols(b))));
   const oracle::Svd svd = oracle::svd(pmi);
   Dense x = svd.u.leftCols(d_s) * svd.values.head(d_s).cwiseSqrt().asDiagonal();
-  x = (x.rowwise() - (s.p.transpose() * x).eval().row(0)).eval();
+  x = (x.rowwise() - (axes->p.transpose() * x).eval().row(0)).eval();
   x = x.rowwise().normalized().eval();
 
   const Eigen::Index lags = static_cast<Eigen::Index>(s.j.size()), width = lags * d_s;
-  const Dense c = oracle_moments(s, x);
+  const Dense c = oracle_moments(*axes, x);
   Dense mu(width, s.vocab);
   for (Eigen::Index a = 0; a < lags; ++a)
     mu.middleRows(a * d_s, d_s) = (s.j[static_cast<std::size_t>(a)].transpose() * x).transpose() *
@@ -98,29 +101,40 @@ inline OracleModel oracle_discriminant(const OracleStatistics& s, std::int64_t d
   return out;
 }
 
-inline OracleModel oracle_tucker(const OracleStatistics& s, std::int64_t d_s, std::int64_t d_o, double kappa,
-                                 const std::vector<double>& weights) {
-  const Eigen::VectorXd root = s.p.cwiseSqrt();
-  std::vector<Dense> m;
-  Dense left = Dense::Zero(s.vocab, s.vocab), right = left;
-  for (std::size_t n = 0; n < s.j.size(); ++n) {
-    // log of (J + κp)/((J_i. + κ) p), centred under p: what softmax ignores drops out
+/// log of (J + κp)/((J_i. + κ) p) of every lag, centred under p: what softmax ignores drops out.
+inline std::vector<Dense> oracle_ratios(const OracleStatistics& s, double kappa) {
+  std::vector<Dense> out;
+  for (const Dense& j : s.j) {
     Dense ratio(s.vocab, s.vocab);
     for (Eigen::Index a = 0; a < s.vocab; ++a)
       for (Eigen::Index b = 0; b < s.vocab; ++b)
-        ratio(a, b) = std::log((s.j[n](a, b) + kappa * s.p(b)) / ((s.j[n].row(a).sum() + kappa) * s.p(b)));
+        ratio(a, b) = std::log((j(a, b) + kappa * s.p(b)) / ((j.row(a).sum() + kappa) * s.p(b)));
     ratio.colwise() -= (ratio * s.p).eval();
+    out.push_back(std::move(ratio));
+  }
+  return out;
+}
+
+/// axes: what S and the space of U are made of; null: s too.
+inline OracleModel oracle_tucker(const OracleStatistics& s, std::int64_t d_s, std::int64_t d_o, double kappa,
+                                 const std::vector<double>& weights, const OracleStatistics* axes = nullptr) {
+  if (axes == nullptr) axes = &s;
+  const Eigen::VectorXd root = axes->p.cwiseSqrt();
+  Dense left = Dense::Zero(s.vocab, s.vocab), right = left;
+  const std::vector<Dense> seen = oracle_ratios(*axes, kappa), m = oracle_ratios(s, kappa);
+  for (std::size_t n = 0; n < seen.size(); ++n) {
     const double mix = n == 0 ? 1 : n == 1 ? 0.6 : n < 4 ? 0.4 : 0.3;
-    const Dense x = root.asDiagonal() * ratio * root.asDiagonal();
+    const Dense x = root.asDiagonal() * seen[n] * root.asDiagonal();
     left += mix * mix * x * x.transpose();
     right += mix * mix * x.transpose() * x;
-    m.push_back(std::move(ratio));
   }
   const oracle::Eigh rows = oracle::eigh(left), cols = oracle::eigh(right);
   Dense x = root.cwiseInverse().asDiagonal() * rows.vectors.rightCols(d_s) *
             rows.values.tail(d_s).cwiseMax(0).cwiseSqrt().asDiagonal();
   x = x.rowwise().normalized().eval();
-  const Dense u = root.cwiseInverse().asDiagonal() * cols.vectors.rightCols(d_o);
+  Dense u = root.cwiseInverse().asDiagonal() * cols.vectors.rightCols(d_o);
+  const Dense chol = oracle::upper_cholesky(u.transpose() * s.p.asDiagonal() * u);
+  u = oracle::solve(chol.transpose(), u.transpose()).transpose().eval();  // UᵀDU = I
   const Dense gram = x.transpose() * s.p.asDiagonal() * x;
   const Dense ridged = gram + 1e-5 * gram.trace() / static_cast<double>(d_s) * Dense::Identity(d_s, d_s);
   OracleModel out;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -198,6 +199,24 @@ TEST_F(Factors, ADiscriminantChosenOnTheSliceIsTheBestOfTheGridAndRefitted) {
   EXPECT_EQ(refit.cores, chosen.cores);
   EXPECT_EQ(refit.bias, chosen.bias);
   expect_maps(chosen, oracle_discriminant(statistics, 8, 10, chosen.alpha, chosen.kappa, chosen.ridge), 1e-6);
+}
+
+/// A slice that is less than a 64th of the text leaves S, C and the space of U as they were without it; class
+/// sums, cores, unigram and bias have it in them.
+TEST_F(Factors, AxesOfTheChoiceServeTheFitWhereTheSliceIsSmall) {
+  counts.holdout.blocks.resize(1);
+  std::vector<TokenId> rest = ids;
+  std::fill(rest.begin() + 512, rest.begin() + 576, kDocumentBreak);
+  const OracleStatistics without(rest, kTypes, kFactorLags);
+  const LagFactors d = fit_lag_factors(b.ctx, counts, params(Estimator::discriminant)),
+                   t = fit_lag_factors(b.ctx, counts, params(Estimator::tucker));
+  ASSERT_GT(d.holdout_positions, 40);
+  const auto model = [&](const OracleStatistics* axes) {
+    return oracle_discriminant(statistics, 8, 10, d.alpha, d.kappa, d.ridge, axes);
+  };
+  expect_maps(d, model(&without), 1e-6);
+  EXPECT_GT((map_of(d, 0) - model(nullptr).maps[0]).norm(), 1e-4 * map_of(d, 0).norm());
+  expect_maps(t, oracle_tucker(statistics, 8, 10, t.kappa, t.lag_weights, &without), 1e-5);
 }
 
 TEST_F(Factors, TuckersWeightsChosenOnTheSliceAreTheBestThere) {

@@ -13,7 +13,7 @@
 
 namespace aloft {
 
-inline constexpr Stage kFactors{.name = "factors", .version = 2, .artifact = "factors"};
+inline constexpr Stage kFactors{.name = "factors", .version = 3, .artifact = "factors"};
 
 enum class Estimator { discriminant, tucker };
 
